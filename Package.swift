@@ -1,0 +1,31 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Every Swift target: lifetimes let a section's references be tied to the section.
+let lifetimes: [SwiftSetting] = [.enableExperimentalFeature("Lifetimes")]
+
+let package = Package(
+  name: "swift-quiescence",
+  products: [
+    .library(name: "Quiescence", targets: ["Quiescence"]),
+    .library(name: "Bigref", targets: ["Bigref"]),
+    .library(name: "ModuleManager", targets: ["ModuleManager"]),
+    .library(name: "CModuleABI", targets: ["CModuleABI"]),
+  ],
+  targets: [
+    .systemLibrary(name: "CURCU", pkgConfig: "liburcu-memb", providers: [.apt(["liburcu-dev"])]),
+    .target(
+      name: "_QuiescenceShims", dependencies: ["CURCU"],
+      linkerSettings: [.linkedLibrary("urcu-memb"), .linkedLibrary("urcu-qsbr")]),
+    .target(name: "Quiescence", dependencies: ["_QuiescenceShims"], swiftSettings: lifetimes),
+    .target(name: "Bigref", dependencies: ["Quiescence"], swiftSettings: lifetimes),
+    .target(name: "CModuleABI"),
+    .target(
+      name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"], swiftSettings: lifetimes),
+    .testTarget(name: "QuiescenceTests", dependencies: ["Quiescence"], swiftSettings: lifetimes),
+    .testTarget(name: "BigrefTests", dependencies: ["Bigref"], swiftSettings: lifetimes),
+    .testTarget(
+      name: "ModuleManagerTests", dependencies: ["ModuleManager"], swiftSettings: lifetimes),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,141 @@
+// The one header a module author includes.
+//
+// A module is a shared object with one exported symbol, `quiescent_module`, which
+// QUIESCENT_MODULE defines:
+//
+//     #include "quiescent_module.h"
+//
+//     static int init(const struct quiescent_host *host, struct quiescent_self *self) { … }
+//     static int leave(void) { return 0; }
+//
+//     QUIESCENT_MODULE(.name = "counter", .init = init, .exit = leave)
+//
+// The rules, in the order in which they matter:
+//
+//  1. Hooks run inside a read-side critical section. A hook does not block, and what it keeps
+//     beyond its return it counts first: `acquire`, or an own `bigref`.
+//  2. The host unregisters every hook and object of a module before it calls `exit`, and waits
+//     until every call into them has returned. A module unregisters nothing itself.
+//  3. `exit` may refuse with -EBUSY while something of the module is still in use; its interfaces
+//     are down by then, and the host calls `exit` again when somebody asks for the unload again.
+//  4. When `init` fails, the host takes down what it had registered and unmaps the module;
+//     `exit` is not called, so `init` frees what it allocated itself.
+//  5. Functions return 0 or a negative errno. Nothing here may be called after `exit` returned 0.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// What this header describes. A host refuses a module that was built for another number.
+#define QUIESCENT_MODULE_ABI 1u
+
+/// What a hook decides. The first hook that does not accept ends the round.
+enum quiescent_verdict {
+  QUIESCENT_ACCEPT = 0,  ///< go on to the next hook
+  QUIESCENT_DROP = 1,    ///< discard the argument
+  QUIESCENT_STOLEN = 2,  ///< the hook owns the argument now
+};
+
+/// The host's record of a module. Valid from `init` until `exit` has returned 0.
+struct quiescent_self;
+
+/// A distributed reference counter: cheap to take on every processor, exact once the module unloads.
+/// While it is not zero the module stays loaded.
+struct quiescent_bigref;
+
+/// A hook. `argument` is what the hook point passes; `context` is the module's.
+/// Returns a `quiescent_verdict`. Runs on any thread, on many at once, inside a section.
+typedef int (*quiescent_hook)(void *argument, void *context);
+
+/// Reads a named object: writes at most `capacity` bytes from `offset` on into `buffer`.
+/// Returns the number of bytes, 0 at the end, or a negative errno. May block. The module stays
+/// loaded while a client holds the object open.
+typedef long (*quiescent_read)(void *context, char *buffer, size_t capacity, uint64_t offset);
+
+/// What the host offers. Every function may be called from `init` on, from any thread;
+/// the last column of the comments says what is safe inside a hook.
+struct quiescent_host {
+  uint32_t abi;   ///< QUIESCENT_MODULE_ABI of the host
+  uint32_t size;  ///< sizeof(struct quiescent_host) of the host: later fields may be added
+
+  /// Puts `hook` on the hook point called `point`, lower priorities first, and starts calls at once.
+  /// `argument_type` must be the one the hook point passes, so that no module reads another host's
+  /// argument as its own. -ENOENT no such point, -EPROTOTYPE another type, -EBUSY when the module is not
+  /// coming or live. Not inside a hook.
+  int (*register_hook)(struct quiescent_self *self, const char *point, const char *argument_type,
+                       int priority, quiescent_hook hook, void *context);
+
+  /// Publishes a named object. -EEXIST when the name is taken. Not inside a hook.
+  int (*publish)(struct quiescent_self *self, const char *name, quiescent_read read, void *context);
+
+  /// Takes a reference on the module: it stays loaded until `release`. -EBUSY once it is unloading.
+  /// Hook: yes.
+  int (*acquire)(struct quiescent_self *self);
+
+  /// Gives a reference back. Inside the module's own code only where the caller is a hook or a
+  /// callback of the host: the code that follows the call could be unmapped otherwise. Hook: yes.
+  void (*release)(struct quiescent_self *self);
+
+  /// Makes a counter that keeps the module loaded while it is not zero. `label` names it to whoever
+  /// asks why the module is busy. The host frees it. NULL without memory. Not inside a hook.
+  struct quiescent_bigref *(*bigref_create)(struct quiescent_self *self, const char *label);
+
+  /// Counts one up: inside a hook, or while holding a count already. Hook: yes.
+  void (*bigref_acquire)(struct quiescent_bigref *bigref);
+
+  /// Counts one down. Hook: yes.
+  void (*bigref_release)(struct quiescent_bigref *bigref);
+
+  /// 1 when nobody holds it and nobody can take it any more: exact in `exit`, 0 before the unload.
+  int (*bigref_is_zero)(struct quiescent_bigref *bigref);
+
+  /// About how many hold it; any time. Hook: yes, though it visits every processor.
+  int64_t (*bigref_approximate)(struct quiescent_bigref *bigref);
+
+  /// Calls `function(argument)` when every hook that runs now has returned: for memory that hooks may
+  /// still read. The module stays mapped until the call has returned. Hook: yes.
+  int (*retire)(struct quiescent_self *self, void (*function)(void *), void *argument);
+
+  /// Asks the host to unload this module, and returns at once: 0 when the request is on its way to the
+  /// host's module thread. -EDEADLK inside a hook, `init` or `exit`, where the module would wait for
+  /// itself. Hook: yes, it answers -EDEADLK.
+  int (*unload)(struct quiescent_self *self);
+
+  /// Hands a line of text to the host's log. Hook: no, it may block.
+  void (*log)(struct quiescent_self *self, const char *line);
+};
+
+/// What a module exports.
+struct quiescent_module {
+  uint32_t abi;             ///< QUIESCENT_MODULE_ABI
+  uint32_t size;            ///< sizeof(struct quiescent_module)
+  const char *name;         ///< unique in a host; letters, digits, `_`, `-` and `.`
+  const char *version;      ///< for people; may be NULL
+  const char *description;  ///< one line for people; may be NULL
+
+  /// Sets up and registers. Returns 0 or a negative errno; then the module is not loaded.
+  /// Keep `host` and `self`. Runs on the host's module thread, and may block.
+  int (*init)(const struct quiescent_host *host, struct quiescent_self *self);
+
+  /// Tears down; no hook, object or callback of the module is in use any more. 0, or -EBUSY.
+  /// NULL: the module can never be unloaded. Runs on the host's module thread, and may block.
+  int (*exit)(void);
+};
+
+/// The name of the symbol that a host looks for.
+#define QUIESCENT_MODULE_SYMBOL "quiescent_module"
+
+/// Defines the exported symbol; the arguments are designated initializers of `struct quiescent_module`.
+#define QUIESCENT_MODULE(...)                                                  \
+  extern __attribute__((visibility("default"))) const struct quiescent_module  \
+      quiescent_module;                                                        \
+  const struct quiescent_module quiescent_module = {                           \
+      .abi = QUIESCENT_MODULE_ABI, .size = sizeof(struct quiescent_module), __VA_ARGS__};
+
+#ifdef __cplusplus
+}
+#endif

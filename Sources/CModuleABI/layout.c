@@ -1,0 +1,8 @@
+// The binary layout that modules are built against: a change here is a new QUIESCENT_MODULE_ABI.
+#include "quiescent_module.h"
+
+#if UINTPTR_MAX == UINT64_MAX
+_Static_assert(sizeof(struct quiescent_module) == 48, "layout of quiescent_module");
+_Static_assert(offsetof(struct quiescent_module, init) == 32, "offset of init");
+_Static_assert(sizeof(struct quiescent_host) == 104, "layout of quiescent_host");
+#endif

@@ -1,0 +1,92 @@
+internal import CModuleABI
+internal import Glibc
+
+/// A shared object that the loader mapped.
+struct Image: Sendable {
+  let path: String
+  private nonisolated(unsafe) let handle: UnsafeMutableRawPointer
+  private let file: Substring
+  private let bounds: Range<UInt>
+
+  /// Bytes from the first to the last mapping of the file.
+  var size: Int { bounds.count }
+
+  /// Maps the file, runs its constructors, and finds its entry. Blocks; runs code of the image.
+  static func open(
+    _ path: String
+  ) throws(ModuleError) -> (image: Image, entry: UnsafePointer<quiescent_module>) {
+    try ImageFile.check(path)
+    if let handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD) {
+      // The loader would hand out the old mapping, with its old data, and never run its constructors.
+      dlclose(handle)
+      throw ModuleError(path, EEXIST, "its image is mapped in this process already")
+    }
+    guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
+      let text = dlerror().map { String(cString: $0) } ?? "the loader gives no reason"
+      throw ModuleError(path, ENOEXEC, "cannot be mapped: \(oneLine(text, without: path))")
+    }
+    do throws(ModuleError) {
+      guard let symbol = dlsym(handle, QUIESCENT_MODULE_SYMBOL) else {
+        throw ModuleError(path, ENOEXEC, "no module: it does not export \(QUIESCENT_MODULE_SYMBOL)")
+      }
+      let entry = UnsafePointer(symbol.assumingMemoryBound(to: quiescent_module.self))
+      try check(entry, path)
+      let maps: ProcessMaps
+      do { maps = try ProcessMaps() } catch {
+        throw ModuleError(path, error.errno, "the process's mappings cannot be read")
+      }
+      guard let (file, bounds) = maps.image(at: symbol) else {
+        throw ModuleError(path, ENOEXEC, "its entry lies outside its file")
+      }
+      return (Image(path: path, handle: handle, file: file, bounds: bounds), entry)
+    } catch {
+      dlclose(handle)
+      throw error
+    }
+  }
+
+  private static func check(
+    _ entry: UnsafePointer<quiescent_module>, _ path: String
+  ) throws(ModuleError) {
+    // First: another ABI may have laid out everything behind it differently.
+    let abi = entry.pointee.abi
+    if abi != QUIESCENT_MODULE_ABI {
+      throw ModuleError(
+        path, ENOEXEC, "built for module ABI \(abi), this host has \(QUIESCENT_MODULE_ABI)")
+    }
+    if entry.pointee.size < MemoryLayout<quiescent_module>.size {
+      throw ModuleError(path, ENOEXEC, "its entry is \(entry.pointee.size) bytes, too small for its ABI")
+    }
+    guard let name = entry.pointee.name, isName(String(cString: name)) else {
+      throw ModuleError(path, EINVAL, "its name is not made of letters, digits, '_', '-' and '.'")
+    }
+    if entry.pointee.`init` == nil { throw ModuleError(path, ENOEXEC, "it has no init") }
+  }
+
+  /// Unmaps the image. Returns why it stayed, or nil when the process's mappings show that it is gone.
+  func close() -> String? {
+    if dlclose(handle) != 0 {
+      return dlerror().map { Self.oneLine(String(cString: $0), without: path) } ?? "dlclose failed"
+    }
+    guard let maps = try? ProcessMaps() else { return "the process's mappings cannot be read" }
+    return maps.contains(file, in: bounds) ? "the loader keeps it mapped" : nil
+  }
+
+  /// Letters, digits, `_`, `-` and `.`, 1 to 64 of them.
+  static func isName(_ name: String) -> Bool {
+    (1...64).contains(name.utf8.count)
+      && name.utf8.allSatisfy { byte in
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+          UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "."):
+          return true
+        default: return false
+        }
+      }
+  }
+
+  private static func oneLine(_ text: String, without path: String) -> String {
+    let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
+    return line.hasPrefix(path + ": ") ? String(line.dropFirst(path.count + 2)) : line
+  }
+}

@@ -1,0 +1,38 @@
+internal import Glibc
+
+/// A look at a file before the loader maps it, for answers that a person understands.
+///
+/// Source: elf(5).
+enum ImageFile {
+  /// Throws when the file is no shared object for this machine.
+  static func check(_ path: String) throws(ModuleError) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    if descriptor < 0 { throw ModuleError(path, errno, "cannot be opened") }
+    defer { close(descriptor) }
+    var header = Elf64_Ehdr()
+    let size = MemoryLayout<Elf64_Ehdr>.size
+    let count = pread(descriptor, &header, size, 0)
+    if count < 0 { throw ModuleError(path, errno, "cannot be read") }
+    let magic = withUnsafeBytes(of: &header) { Array($0.prefix(4)) }
+    if magic != [0x7f, 0x45, 0x4c, 0x46] { throw ModuleError(path, ENOEXEC, "not an ELF file") }
+    if count < size { throw ModuleError(path, ENOEXEC, "the ELF file is cut short") }
+    let isELF64 = withUnsafeBytes(of: &header) { $0[4] == 2 }
+    if !isELF64 || header.e_machine != machine {
+      throw ModuleError(path, ENOEXEC, "built for another kind of processor")
+    }
+    if header.e_type != 3 { throw ModuleError(path, ENOEXEC, "not a shared object") }
+  }
+
+  /// `e_machine` of this process.
+  private static var machine: UInt16 {
+    #if arch(x86_64)
+      62
+    #elseif arch(arm64)
+      183
+    #elseif arch(riscv64)
+      243
+    #else
+      #error("name this processor's e_machine")
+    #endif
+  }
+}

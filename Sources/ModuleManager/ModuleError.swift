@@ -1,0 +1,41 @@
+internal import Quiescence
+
+/// Why a module could not be loaded, unloaded or used: one line, and the number that the kernel gives for the
+/// same case.
+public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The name or path that the request was about.
+  public let module: String
+  /// The error number, as in `errno(3)`.
+  public let errno: Int32
+  /// What is wrong, without the name and the number.
+  public let reason: String
+  /// Who keeps the module, when that is the reason.
+  public let holders: [ModuleHolder]
+
+  init(_ module: String, _ errno: Int32, _ reason: String, holders: [ModuleHolder] = []) {
+    self.module = module
+    self.errno = errno
+    self.reason = reason
+    self.holders = holders
+  }
+
+  /// The number's name, such as `EBUSY`.
+  public var errnoName: String { ErrorNumber.name(errno) }
+
+  /// One line: what, why, and the number's name.
+  public var description: String { "\(module): \(reason) (\(errnoName))" }
+}
+
+/// Someone who keeps a module loaded.
+public struct ModuleHolder: Hashable, Sendable, Codable, CustomStringConvertible {
+  /// Who: a label that the holder gave, or what kind of reference it is.
+  public let label: String
+  /// How many references.
+  public let count: Int
+
+  /// The label, and how many references when there are several.
+  public var description: String { count == 1 ? label : "\(label) × \(count)" }
+}
+
+/// The name of an error number, such as `ENOENT` for 2.
+public func errnoName(_ error: Int32) -> String { ErrorNumber.name(error) }

@@ -1,0 +1,89 @@
+internal import CModuleABI
+internal import Glibc
+internal import Quiescence
+
+extension ModuleManager {
+  func startLoad(_ path: String, done: @escaping Completion<ModuleStatus>) {
+    run(path, done: done) { self.load(path, done: done) }
+  }
+
+  /// On the manager's thread.
+  private func load(_ path: String, done: @escaping Completion<ModuleStatus>) {
+    do throws(ModuleError) {
+      guard let resolved = realpath(path, nil) else {
+        throw ModuleError(path, errno, errno == ENOENT ? "no such file" : "cannot be resolved")
+      }
+      let absolute = String(cString: resolved)
+      free(resolved)
+      let file: FileIdentity
+      do { file = try FileIdentity(path: absolute) } catch {
+        throw ModuleError(path, error.errno, error.errno == EISDIR ? "is a directory" : "not a regular file")
+      }
+      let loaded = withState { state in state.modules.values.first { $0.file == file } }
+      if let loaded {
+        // Mapping it now would hand out the old image once more, and `dlclose` would only count down.
+        if waitUntilGone(loaded, then: { self.load(path, done: done) }) { return }
+        throw ModuleError(loaded.name, EEXIST, "is loaded already")
+      }
+      let (image, entry) = try Image.open(absolute)
+      // Checked when the image was opened.
+      let name = String(cString: entry.pointee.name)
+      if let loaded = withState({ $0.modules[name] }) {
+        _ = image.close()
+        if waitUntilGone(loaded, then: { self.load(path, done: done) }) { return }
+        throw ModuleError(name, EEXIST, "a module of this name is loaded already")
+      }
+      let module = Module(name: name, image: image, file: file, entry: entry, manager: self)
+      withState { state in
+        state.modules[name] = module
+        state.order.append(name)
+      }
+      initialize(module, done)
+    } catch {
+      done(.failure(error))
+    }
+  }
+
+  /// Tries the load again when a module that is going has gone. False when it is not going.
+  private func waitUntilGone(_ module: Module, then job: @escaping ModuleThread.Job) -> Bool {
+    module.withLinks { links in
+      if links.state != .going { return false }
+      links.afterwards.append(job)
+      return true
+    }
+  }
+
+  private func initialize(_ module: Module, _ done: @escaping Completion<ModuleStatus>) {
+    setState(.coming, of: module)
+    let result = module.callInit()
+    if result == 0 {
+      setState(.live, of: module)
+      done(.success(module.status))
+      return
+    }
+    // What it registered before it failed may be in use by now: leave as every module leaves, but without `exit`.
+    let error = ModuleError(
+      module.name, result < 0 ? -result : EINVAL,
+      result < 0 ? "its init failed" : "its init returned \(result), neither 0 nor a negative errno")
+    BigrefScheme(manager: self, module: module).abandon { done(.failure(error)) }
+  }
+
+  /// Forgets a module whose image is gone, and lets those who waited for that go on.
+  func forget(_ module: Module) {
+    withState { state in
+      state.modules[module.name] = nil
+      state.order.removeAll { $0 == module.name }
+    }
+    setState(.gone, of: module)
+    let jobs = module.withLinks { links in
+      defer { links.afterwards = [] }
+      return links.afterwards
+    }
+    for job in jobs { _ = thread.run(job) }
+  }
+
+  func log(_ module: Module, _ line: String) {
+    let handler = withState { $0.log }
+    handler?(module.name, line)
+  }
+}

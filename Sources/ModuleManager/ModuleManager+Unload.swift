@@ -1,0 +1,62 @@
+internal import Glibc
+
+extension ModuleManager {
+  func startUnload(
+    _ name: String, _ policy: BusyPolicy, done: @escaping Completion<UnloadOutcome>
+  ) {
+    run(name, done: done) { self.unload(name, policy, done: done) }
+  }
+
+  /// On the manager's thread.
+  private func unload(
+    _ name: String, _ policy: BusyPolicy, done: @escaping Completion<UnloadOutcome>
+  ) {
+    guard let module = withState({ $0.modules[name] }) else {
+      return done(.failure(ModuleError(name, ENOENT, "no such module is loaded")))
+    }
+    let scheme = BigrefScheme(manager: self, module: module)
+    switch module.currentState {
+    case .live where module.isPermanent:
+      done(.failure(ModuleError(name, EBUSY, "permanent: it has no exit")))
+    case .live: scheme.unload(policy, done)
+    case .cleanup: scheme.retryExit(done)
+    case let state:
+      let holders = module.holders
+      let who = holders.isEmpty ? "" : ", in use: " + holders.map(\.description).joined(separator: ", ")
+      done(.failure(ModuleError(name, EBUSY, "is \(state) already\(who)", holders: holders)))
+    }
+  }
+
+  /// Adds an object, unless its name is taken. Returns 0 or a negative errno.
+  func publish(_ object: NamedObject, of module: Module) -> Int32 {
+    withState { state in
+      if state.objects[object.name] != nil { return -EEXIST }
+      let isOpen = module.withLinks { links in
+        if links.state != .coming && links.state != .live { return false }
+        links.objects.append(object)
+        return true
+      }
+      if !isOpen { return -EBUSY }
+      state.objects[object.name] = (object, module)
+      return 0
+    }
+  }
+
+  /// Takes the names of a module's objects away. Nobody opens them from here on.
+  func withdraw(_ module: Module) {
+    withState { state in
+      for object in module.withLinks({ $0.objects }) where state.objects[object.name]?.owner === module {
+        state.objects[object.name] = nil
+      }
+    }
+  }
+
+  /// Gives the names back. One that another module took meanwhile stays with that module.
+  func republish(_ module: Module) {
+    withState { state in
+      for object in module.withLinks({ $0.objects }) where state.objects[object.name] == nil {
+        state.objects[object.name] = (object, module)
+      }
+    }
+  }
+}

@@ -1,0 +1,204 @@
+internal import Bigref
+internal import Glibc
+public import Quiescence
+internal import Synchronization
+
+/// Loads modules into the process, links them to hook points, and unloads them while they are being called.
+///
+/// ```swift
+/// let manager = ModuleManager()
+/// manager.provide(prerouting)
+/// try manager.load(path: "modules/counter.so")
+/// try manager.unload("counter")
+/// ```
+///
+/// Modules are mapped, initialized, torn down and unmapped on one thread of the manager, in order of the requests.
+/// No lock is held while a module's code runs. A manager that is dropped while modules are loaded stays alive
+/// with them.
+///
+/// Source: the mails under "Background" in the README; Linux kernel/module/main.c.
+public final class ModuleManager: Sendable {
+  let thread = ModuleThread()
+  let eventSource = EventSource()
+  private let state = Mutex(State())
+
+  struct State {
+    var points: [String: any AnyHookPoint] = [:]
+    /// By name, from the check of the image on until it is unmapped.
+    var modules: [String: Module] = [:]
+    /// Names in the order of loading.
+    var order: [String] = []
+    var objects: [String: (object: NamedObject, owner: Module)] = [:]
+    var log: (@Sendable (_ module: String, _ line: String) -> Void)?
+  }
+
+  /// Makes a manager without modules. Its thread starts with the first request.
+  public init() {}
+
+  deinit { thread.stop() }
+
+  func withState<Result>(_ body: (inout sending State) -> sending Result) -> sending Result {
+    state.withLock(body)
+  }
+
+  /// Lets C modules hook in at `point`. A point of the same name is replaced for modules that come later.
+  public func provide<Argument: ~Copyable, F: Flavor>(_ point: HookPoint<Argument, F>) {
+    withState { $0.points[point.name] = point }
+  }
+
+  /// Hands every line that a module logs to `handler`, on the thread that logs. Lines are dropped without one.
+  public func setLog(_ handler: (@Sendable (_ module: String, _ line: String) -> Void)?) {
+    withState { $0.log = handler }
+  }
+
+  /// The loaded modules, oldest first. Never waits for a load or an unload that is under way.
+  ///
+  /// - Threads: any. O(modules × processors).
+  public func list() -> [ModuleStatus] {
+    let modules = withState { state in state.order.compactMap { state.modules[$0] } }
+    return modules.map(\.status)
+  }
+
+  /// The names of the objects that can be opened now, sorted.
+  public func objects() -> [String] {
+    withState { $0.objects.keys.sorted() }
+  }
+
+  /// The life-cycle events from now on.
+  public func events() -> ModuleEvents { eventSource.subscribe() }
+
+  /// Opens the object that a module publishes under `name`, and keeps the module loaded until it is closed.
+  /// `holder` is told to whoever asks why the module is busy.
+  ///
+  /// - Throws: `ENOENT` when no live module publishes it.
+  public func open(_ name: String, holder: String) throws(ModuleError) -> OpenObject {
+    // Under the lock that takes the name away: a reference taken here is seen by the unload's recheck.
+    let opened = withState { state -> OpenObject? in
+      guard let (object, owner) = state.objects[name], owner.currentState == .live,
+        owner.references.bigref.tryAcquire()
+      else { return nil }
+      let label = "\(holder) holds object \(name)"
+      owner.withLinks { $0.labels[label, default: 0] += 1 }
+      return OpenObject(object, of: owner, label: label)
+    }
+    guard let opened else { throw ModuleError(name, ENOENT, "no such object") }
+    return opened
+  }
+
+  /// Loads the module in the shared object at `path`. Blocks while its `init` runs, and while a module that it
+  /// replaces is still going.
+  ///
+  /// - Threads: any, outside sections. Loads and unloads of a manager take turns.
+  /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of this ABI; `EEXIST`
+  ///   for a module or an image that is loaded; what its `init` answers; `EDEADLK` inside a section, a hook,
+  ///   a retired callback, or a module's `init` or `exit`. After an error nothing of the module is left.
+  @available(*, noasync, message: "await load(path:) instead of blocking the task's thread")
+  @discardableResult
+  public func load(path: String) throws(ModuleError) -> ModuleStatus {
+    try block(path) { self.startLoad(path, done: $0) }
+  }
+
+  /// Loads the module in the shared object at `path`; see the blocking form.
+  @discardableResult
+  public func load(path: String) async throws(ModuleError) -> ModuleStatus {
+    try await suspend(path) { self.startLoad(path, done: $0) }
+  }
+
+  /// Unloads a module: no new users, interfaces down, a grace period, a last look at the count, `exit`,
+  /// callbacks, unmap.
+  ///
+  /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the last user lets go.
+  ///
+  /// - Threads: any, outside sections.
+  /// - Throws: `ENOENT` no such module; `EBUSY` in use (and by whom), on its way in or out already, or permanent;
+  ///   what its `exit` answers: then it is in ``ModuleState/cleanup``, and the next unload tries again;
+  ///   `EDEADLK` where it would wait for itself.
+  @available(*, noasync, message: "await unload(_:ifBusy:) instead of blocking the task's thread")
+  @discardableResult
+  public func unload(
+    _ name: String, ifBusy policy: BusyPolicy = .fail
+  ) throws(ModuleError) -> UnloadOutcome {
+    try block(name) { self.startUnload(name, policy, done: $0) }
+  }
+
+  /// Unloads a module; see the blocking form.
+  @discardableResult
+  public func unload(
+    _ name: String, ifBusy policy: BusyPolicy = .fail
+  ) async throws(ModuleError) -> UnloadOutcome {
+    try await suspend(name) { self.startUnload(name, policy, done: $0) }
+  }
+}
+
+// MARK: - Requests
+
+extension ModuleManager {
+  typealias Completion<Success> = @Sendable (Result<Success, ModuleError>) -> Void
+
+  /// Why the calling thread must not wait for the manager's thread; nil when it may.
+  func deadlock(_ subject: String) -> ModuleError? {
+    if Memb.isInside || QSBR.isInside {
+      return ModuleError(
+        subject, EDEADLK, "requested inside a read-side critical section, for which it would wait")
+    }
+    if thread.isCurrent {
+      return ModuleError(subject, EDEADLK, "requested by a module's init or exit, for which it would wait")
+    }
+    if ServiceThread.isReclaiming {
+      return ModuleError(subject, EDEADLK, "requested by a retired callback, for which it would wait")
+    }
+    return nil
+  }
+
+  private func block<Success: Sendable>(
+    _ subject: String, _ start: (@escaping Completion<Success>) -> Void
+  ) throws(ModuleError) -> Success {
+    if let error = deadlock(subject) { throw error }
+    let answer = Answer<Success>()
+    start { answer.set($0) }
+    return try answer.wait().get()
+  }
+
+  private func suspend<Success: Sendable>(
+    _ subject: String, _ start: @escaping (@escaping Completion<Success>) -> Void
+  ) async throws(ModuleError) -> Success {
+    if let error = deadlock(subject) { throw error }
+    return try await withUnsafeContinuation {
+      (continuation: UnsafeContinuation<Result<Success, ModuleError>, Never>) in
+      start { continuation.resume(returning: $0) }
+    }.get()
+  }
+
+  /// Runs `job` on the manager's thread; answers `done` when there is no such thread to be had.
+  func run<Success>(
+    _ subject: String, done: @escaping Completion<Success>, _ job: @escaping ModuleThread.Job
+  ) {
+    let error = thread.run(job)
+    if error != 0 { done(.failure(ModuleError(subject, error, "no thread for the module manager"))) }
+  }
+
+  func setState(_ state: ModuleState, of module: Module) {
+    module.withLinks { links in
+      links.state = state
+      links.since = .now
+    }
+    eventSource.send(ModuleEvent(module: module.name, state: state))
+  }
+}
+
+/// The answer that a blocked thread waits for.
+private final class Answer<Success: Sendable>: Sendable {
+  private let parker = Parker()
+  private let result = Mutex<Result<Success, ModuleError>?>(nil)
+
+  func set(_ value: Result<Success, ModuleError>) {
+    result.withLock { $0 = value }
+    parker.open()
+  }
+
+  func wait() -> Result<Success, ModuleError> {
+    parker.wait()
+    // Set before the parker was opened.
+    return result.withLock { $0! }
+  }
+}

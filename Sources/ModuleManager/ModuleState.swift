@@ -1,0 +1,29 @@
+/// Where a module is in its life.
+///
+/// `unformed → coming → live → going → gone`; back to `live` when an unload found it busy; to
+/// `cleanup` when its `exit` refused after its interfaces were taken down, from where only another unload leads on.
+///
+/// Source: Linux kernel/module/main.c; seed 003 (Roman Zippel) for `cleanup`.
+public struct ModuleState: RawRepresentable, Hashable, Sendable, Codable, CustomStringConvertible {
+  /// The state's name, as `list` and the wire show it.
+  public let rawValue: String
+
+  /// A state by its name.
+  public init(rawValue: String) { self.rawValue = rawValue }
+
+  /// Its image is being mapped and checked.
+  public static let unformed = ModuleState(rawValue: "unformed")
+  /// `init` runs.
+  public static let coming = ModuleState(rawValue: "coming")
+  /// In use.
+  public static let live = ModuleState(rawValue: "live")
+  /// Unloading, or waiting for its last user to let go.
+  public static let going = ModuleState(rawValue: "going")
+  /// `exit` refused; its interfaces are down.
+  public static let cleanup = ModuleState(rawValue: "cleanup")
+  /// Unloaded.
+  public static let gone = ModuleState(rawValue: "gone")
+
+  /// The state's name.
+  public var description: String { rawValue }
+}

@@ -1,0 +1,85 @@
+internal import Glibc
+internal import Bigref
+internal import Synchronization
+
+/// An object that a module publishes under a name.
+struct NamedObject: Sendable {
+  typealias Read =
+    @convention(c) (UnsafeMutableRawPointer?, UnsafeMutablePointer<CChar>?, Int, UInt64) -> Int
+
+  let name: String
+  let read: Read
+  nonisolated(unsafe) let context: UnsafeMutableRawPointer?
+}
+
+/// A named object that someone holds open: its module stays loaded until it is closed.
+///
+/// An unload that waits (``BusyPolicy/wait``) takes the name away at once; this keeps working until it is closed,
+/// as an unlinked file does.
+///
+/// Source: seed 003 (Roman Zippel: "unlinked but still open files").
+public final class OpenObject: Sendable {
+  /// The object's name.
+  public let name: String
+  /// The name of the module that it belongs to.
+  public let module: String
+
+  private let object: NamedObject
+  private let owner: Module
+  private let label: String
+  /// Closed, and how many reads are under way: the last one out gives the reference back.
+  private let state = Mutex((closed: false, reads: 0))
+
+  /// The caller took a reference on `owner` for this.
+  init(_ object: NamedObject, of owner: Module, label: String) {
+    name = object.name
+    module = owner.name
+    self.object = object
+    self.owner = owner
+    self.label = label
+  }
+
+  deinit { close() }
+
+  /// At most `capacity` bytes from `offset` on; empty at the end.
+  ///
+  /// - Threads: any, outside sections: the module may block.
+  /// - Throws: `EBADF` once it is closed; what the module answers.
+  public func read(from offset: UInt64, upTo capacity: Int) throws(ModuleError) -> [UInt8] {
+    let open = state.withLock { state in
+      if !state.closed { state.reads += 1 }
+      return !state.closed
+    }
+    if !open { throw ModuleError(name, EBADF, "the object is closed") }
+    defer { leave { $0.reads -= 1 } }
+
+    var result = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: max(0, capacity)) { buffer, count in
+      result = buffer.withMemoryRebound(to: CChar.self) {
+        object.read(object.context, $0.baseAddress, $0.count, offset)
+      }
+      count = min(max(0, result), buffer.count)
+    }
+    if result < 0 { throw ModuleError(name, Int32(clamping: -result), "cannot be read") }
+    return bytes
+  }
+
+  /// Lets go of the module. Further reads fail; the second call does nothing.
+  public func close() {
+    leave { $0.closed = true }
+  }
+
+  private func leave(_ change: (inout (closed: Bool, reads: Int)) -> Void) {
+    let isLast = state.withLock { state in
+      let wasHeld = !state.closed || state.reads > 0
+      change(&state)
+      return wasHeld && state.closed && state.reads == 0
+    }
+    if !isLast { return }
+    owner.withLinks { links in
+      let left = (links.labels[label] ?? 1) - 1
+      links.labels[label] = left == 0 ? nil : left
+    }
+    owner.references.bigref.release()
+  }
+}

@@ -1,0 +1,63 @@
+internal import Glibc
+
+/// The process's file mappings, as the kernel reports them now.
+///
+/// Source: proc(5), `/proc/self/maps`.
+struct ProcessMaps {
+  struct Mapping: Equatable {
+    let start: UInt
+    let end: UInt
+    /// Device and inode as this file spells them: some file systems report other numbers to stat(2).
+    let file: Substring
+  }
+
+  let mappings: [Mapping]
+
+  /// Reads the file anew. Throws the error number.
+  init() throws(FileError) {
+    let descriptor = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)
+    if descriptor < 0 { throw FileError(errno: errno) }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = Glibc.read(descriptor, &buffer, buffer.count)
+      if count < 0 && errno == EINTR { continue }
+      if count < 0 { throw FileError(errno: errno) }
+      if count == 0 { break }
+      bytes += buffer[..<count]
+    }
+    self.init(text: String(decoding: bytes, as: UTF8.self))
+  }
+
+  /// Lines of `start-end permissions offset device inode path`; anonymous mappings are left out.
+  init(text: String) {
+    mappings = text.utf8.split(separator: UInt8(ascii: "\n")).compactMap { line in
+      let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
+      guard fields.count >= 5, !fields[4].elementsEqual("0".utf8) else { return nil }
+      let range = fields[0].split(separator: UInt8(ascii: "-"))
+      guard range.count == 2, let start = UInt(Substring(range[0]), radix: 16),
+        let end = UInt(Substring(range[1]), radix: 16)
+      else { return nil }
+      let file = Substring(line[fields[3].startIndex..<fields[4].endIndex])
+      return Mapping(start: start, end: end, file: file)
+    }
+  }
+
+  /// The file that is mapped at `address`, and the bounds of all its mappings.
+  func image(at address: UnsafeRawPointer) -> (file: Substring, bounds: Range<UInt>)? {
+    let address = UInt(bitPattern: address)
+    guard let file = mappings.first(where: { $0.start <= address && address < $0.end })?.file else {
+      return nil
+    }
+    let parts = mappings.filter { $0.file == file }
+    // At least the part that holds the address.
+    let bounds = parts.map(\.start).min()!..<parts.map(\.end).max()!
+    return (file, bounds)
+  }
+
+  /// Whether any part of `bounds` is still a mapping of `file`.
+  func contains(_ file: Substring, in bounds: Range<UInt>) -> Bool {
+    mappings.contains { $0.file == file && $0.start < bounds.upperBound && bounds.lowerBound < $0.end }
+  }
+}

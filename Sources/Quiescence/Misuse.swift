@@ -1,0 +1,30 @@
+/// The traps: one line each, which names the rule. Out of line, so that a check costs its caller a
+/// compare and a branch.
+@usableFromInline
+package enum Misuse {
+  @inline(never) @usableFromInline
+  package static func qsbrReadOffline() -> Never {
+    fatalError("QSBR read on a thread that is not online: read inside QSBR.withOnlineReader")
+  }
+
+  @inline(never) @usableFromInline
+  package static func qsbrOnlineTwice() -> Never {
+    fatalError("QSBR.withOnlineReader on a thread that is online already: use the outer reader")
+  }
+
+  @inline(never) @usableFromInline
+  package static func quiescentStateInSection() -> Never {
+    fatalError("quiescent state inside QSBR.read: what the section borrowed would be freed")
+  }
+
+  @inline(never) @usableFromInline
+  package static func waitInSection(_ what: String, _ flavor: String) -> Never {
+    fatalError(
+      "\(flavor).\(what) inside a \(flavor) read-side critical section: it would wait for itself")
+  }
+
+  @inline(never) @usableFromInline
+  package static func waitInCallback(_ what: String, _ flavor: String) -> Never {
+    fatalError("\(flavor).\(what) inside a retired callback: it would wait for itself")
+  }
+}

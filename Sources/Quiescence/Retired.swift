@@ -1,0 +1,36 @@
+/// A value that was replaced: its readers may not have left yet.
+///
+/// Dropping it destroys the value after a grace period. Taking it waits for one.
+public struct Retired<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {
+  // Unchecked for the pointer only: this is its one owner, and the value behind it is Sendable.
+  private let pointer: UnsafeMutablePointer<Value>
+
+  init(_ pointer: UnsafeMutablePointer<Value>) {
+    self.pointer = pointer
+  }
+
+  deinit {
+    F.reclaimer.enqueue(Callback(destroying: pointer))
+  }
+
+  /// Waits for a grace period and gives the value back. Blocks; traps inside a section.
+  @available(*, noasync, message: "await take() instead")
+  public consuming func take() -> Value {
+    F.synchronize()
+    let pointer = pointer
+    discard self
+    let value = pointer.move()
+    pointer.deallocate()
+    return value
+  }
+
+  /// Waits for a grace period and gives the value back.
+  public consuming func take() async -> Value {
+    await F.synchronize()
+    let pointer = pointer
+    discard self
+    let value = pointer.move()
+    pointer.deallocate()
+    return value
+  }
+}

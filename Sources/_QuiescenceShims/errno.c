@@ -1,0 +1,11 @@
+#define _GNU_SOURCE
+#include "qs_errno.h"
+
+#include <stddef.h>
+
+// In glibc since 2.32; weak, so that an older library only costs the names.
+extern const char *strerrorname_np(int error) __attribute__((weak));
+
+const char *qs_errno_name(int error) {
+  return strerrorname_np != NULL ? strerrorname_np(error) : NULL;
+}

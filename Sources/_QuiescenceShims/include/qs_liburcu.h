@@ -1,0 +1,12 @@
+// How the shims see liburcu: with its read side inline, unless told otherwise.
+//
+// _LGPL_SOURCE makes liburcu's read side `static inline`. QUIESCENCE_OUT_OF_LINE
+// (swift build -Xcc -DQUIESCENCE_OUT_OF_LINE) calls into the shared library instead: see NOTICE.
+#pragma once
+
+#if !defined(QUIESCENCE_OUT_OF_LINE) && !defined(_LGPL_SOURCE)
+#define _LGPL_SOURCE
+#endif
+
+#include <urcu/urcu-memb.h>
+#include <urcu/urcu-qsbr.h>

@@ -1,0 +1,39 @@
+// What the library remembers of each thread, and the threads that it starts itself.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#if defined(__cplusplus)
+#error "the shims are C"
+#endif
+
+/// One per thread. Initial-exec: a plain segment-relative access, never a call to find the address.
+struct qs_thread {
+  /// This thread registered itself with liburcu-memb through us, and leaves when it ends.
+  bool memb_registered;
+  /// The same for liburcu-qsbr.
+  bool qsbr_registered;
+  /// The thread runs a reclaimer's callbacks: waiting for that reclaimer would wait for itself.
+  bool reclaims;
+  /// Depth of nested QSBR sections that forbid a quiescent state.
+  uint32_t qsbr_depth;
+};
+
+extern __thread struct qs_thread qs_thread __attribute__((tls_model("initial-exec")));
+
+/// Registers the calling thread with the flavour, and sees to it that it leaves when it ends.
+/// Cold: once a thread.
+void qs_memb_register_cold(void) __attribute__((cold, noinline));
+void qs_qsbr_register_cold(void) __attribute__((cold, noinline));
+
+static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }
+static inline void qs_thread_set_reclaims(bool value) { qs_thread.reclaims = value; }
+
+/// Starts a detached thread with every signal blocked. `name` is cut to the kernel's 15 bytes.
+/// Returns 0 or an errno.
+int qs_thread_start(const char *name, void (*body)(void *), void *argument);
+
+/// The kernel's id of the calling thread.
+pid_t qs_thread_id(void);
