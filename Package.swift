@@ -22,10 +22,12 @@ let package = Package(
     .target(name: "CModuleABI"),
     .target(
       name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"], swiftSettings: lifetimes),
-    .testTarget(name: "QuiescenceTests", dependencies: ["Quiescence"], swiftSettings: lifetimes),
-    .testTarget(name: "BigrefTests", dependencies: ["Bigref"], swiftSettings: lifetimes),
+    .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),
     .testTarget(
-      name: "ModuleManagerTests", dependencies: ["ModuleManager"], swiftSettings: lifetimes),
+      name: "QuiescenceTests", dependencies: ["Quiescence", "TestSupport"], swiftSettings: lifetimes),
+    .testTarget(name: "BigrefTests", dependencies: ["Bigref", "TestSupport"], swiftSettings: lifetimes),
+    .testTarget(
+      name: "ModuleManagerTests", dependencies: ["ModuleManager", "TestSupport"], swiftSettings: lifetimes),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -41,9 +41,9 @@ extension Flavor {
   /// - Threads: any; `QSBR` only online, see ``QSBR/withOnlineReader(_:)``.
   @inlinable @inline(__always)
   public static func read<Result: ~Copyable, Failure: Error>(
-    _ body: (borrowing ReadSection<Self>) throws(Failure) -> Result
+    _ body: (inout ReadSection<Self>) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    let section = ReadSection<Self>(entering: ())
-    return try body(section)
+    var section = ReadSection<Self>(entering: ())
+    return try body(&section)
   }
 }

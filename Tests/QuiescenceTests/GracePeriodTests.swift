@@ -1,0 +1,135 @@
+import Glibc
+import Quiescence
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite struct GracePeriodTests {
+  @Test func synchronizeWaitsForAnOpenSection() async {
+    let entered = Parker()
+    let left = Counter()
+    await onThreads(2) { index in
+      if index == 0 {
+        Memb.read { _ in
+          entered.open()
+          // Long enough for the other thread to be inside synchronize; what is asserted does not depend on it.
+          for _ in 0..<1000 { Processor.yield() }
+          left.add(1)
+        }
+      } else {
+        entered.wait()
+        Memb.synchronize()
+        #expect(left.value == 1)
+      }
+    }
+  }
+
+  @Test func synchronizeDoesNotWaitForLaterSections() async {
+    // Two readers hand over to each other, so that one of them is always inside.
+    let stop = Counter()
+    let rounds = Counter()
+    await onThreads(3) { index in
+      if index == 2 {
+        for _ in 0..<100 {
+          Memb.synchronize()
+          rounds.add(1)
+        }
+        stop.add(1)
+      } else {
+        while stop.value == 0 { Memb.read { _ in for _ in 0..<50 { Processor.yield() } } }
+      }
+    }
+    #expect(rounds.value == 100)
+  }
+
+  @Test func nestedSectionsAreOne() async {
+    let entered = Parker()
+    let left = Counter()
+    await onThreads(2) { index in
+      if index == 0 {
+        Memb.read { _ in
+          for _ in 0..<5 { Memb.read { _ in Memb.read { _ in } } }
+          entered.open()
+          for _ in 0..<1000 { Processor.yield() }
+          left.add(1)
+        }
+      } else {
+        entered.wait()
+        Memb.synchronize()
+        #expect(left.value == 1)
+      }
+    }
+  }
+
+  @Test func asyncSynchronizeEndsForManyTasks() async {
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<100 { group.addTask { await Memb.synchronize() } }
+      for _ in 0..<100 { group.addTask { await QSBR.synchronize() } }
+    }
+  }
+
+  @Test func retiredThingsGoAfterTheBarrier() async {
+    let alive = Counter()
+    let ran = Counter()
+    for index in 0..<1000 {
+      Memb.retire(Tracked(index, alive: alive))
+      Memb.retire { ran.add(1) }
+      QSBR.retire { ran.add(1) }
+    }
+    let pointer = UnsafeMutableRawPointer(Unmanaged.passRetained(ran).toOpaque())
+    Memb.unsafeRetire(pointer) { Unmanaged<Counter>.fromOpaque($0!).takeRetainedValue().add(1) }
+    await Memb.barrier()
+    await QSBR.barrier()
+    #expect(alive.value == 0)
+    #expect(ran.value == 2001)
+  }
+
+  @Test func barrierWaitsForWhatCallbacksRetire() async {
+    let ran = Counter()
+    Memb.retire {
+      Memb.retire {
+        Memb.retire { ran.add(1) }
+      }
+    }
+    await onThreads { _ in Memb.barrier() }
+    #expect(ran.value == 1)
+  }
+
+  @Test func emptyBarrierHoldsAGracePeriod() async {
+    let entered = Parker()
+    let left = Counter()
+    await onThreads(2) { index in
+      if index == 0 {
+        Memb.read { _ in
+          entered.open()
+          for _ in 0..<1000 { Processor.yield() }
+          left.add(1)
+        }
+      } else {
+        entered.wait()
+        Memb.barrier()
+        #expect(left.value == 1)
+      }
+    }
+  }
+
+  @Test func threadsComeAndGo() async {
+    let box = Shared(RCUBox(1))
+    let sum = Counter()
+    await onThreads(2) { _ in for _ in 0..<500 { Memb.synchronize() } }
+    for _ in 0..<50 {
+      await onThreads(8) { index in
+        sum.add(box.value.snapshot())
+        if index % 2 == 0 { QSBR.withOnlineReader { reader in reader.quiescentState() } }
+      }
+    }
+    await Memb.synchronize()
+    await QSBR.synchronize()
+    #expect(sum.value == 400)
+  }
+}
+
+extension Processor {
+  /// A point at which another thread may run.
+  static func yield() { _ = sched_yield() }
+}

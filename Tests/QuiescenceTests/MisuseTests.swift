@@ -1,0 +1,71 @@
+import Quiescence
+import TestSupport
+import Testing
+
+/// Misuse that the compiler cannot see ends the process with one line, which names the rule.
+@Suite struct MisuseTests {
+  private func line(_ result: ExitTest.Result?) -> String {
+    String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+  }
+
+  @Test func synchronizeInsideASection() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in Memb.read { _ in Memb.synchronize() } }
+    }
+    #expect(line(result).contains("Memb.synchronize() inside a Memb read-side critical section"))
+  }
+
+  @Test func barrierInsideASection() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in Memb.read { _ in Memb.barrier() } }
+    }
+    #expect(line(result).contains("Memb.barrier() inside a Memb read-side critical section"))
+  }
+
+  @Test func barrierInsideACallback() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      Memb.retire { Memb.barrier() }
+      await Memb.barrier()
+    }
+    #expect(line(result).contains("Memb.barrier() inside a retired callback"))
+  }
+
+  @Test func synchronizeWhileOnline() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in QSBR.withOnlineReader { _ in QSBR.synchronize() } }
+    }
+    #expect(line(result).contains("QSBR.synchronize() inside a QSBR read-side critical section"))
+  }
+
+  @Test func readOffline() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in _ = RCUBox(1, flavor: QSBR.self).snapshot() }
+    }
+    #expect(line(result).contains("read inside QSBR.withOnlineReader"))
+  }
+
+  @Test func readInsideOffline() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in
+        let box = RCUBox(1, flavor: QSBR.self)
+        QSBR.withOnlineReader { reader in reader.offline { _ = box.snapshot() } }
+      }
+    }
+    #expect(line(result).contains("read inside QSBR.withOnlineReader"))
+  }
+
+  @Test func onlineTwice() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in QSBR.withOnlineReader { _ in QSBR.withOnlineReader { _ in } } }
+    }
+    #expect(line(result).contains("online already: use the outer reader"))
+  }
+
+  @Test func threadEndsInsideASection() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in Memb.unsafeEnter() }
+      while true { await Task.yield() }
+    }
+    #expect(line(result).contains("a thread ended inside a Memb read-side critical section"))
+  }
+}

@@ -1,0 +1,111 @@
+import Quiescence
+import TestSupport
+import Testing
+
+@Suite struct RCUBoxTests {
+  struct Pair: Sendable, Equatable {
+    var left: Int
+    var right: Int
+  }
+
+  @Test func readsWhatWasPublished() {
+    let box = RCUBox(Pair(left: 1, right: 2))
+    #expect(box.read { $0.left + $0.right } == 3)
+    #expect(box.snapshot() == Pair(left: 1, right: 2))
+    #expect(Memb.read { section in box.load(section).value.right } == 2)
+  }
+
+  @Test func twoLoadsInOneSectionBothStayValid() {
+    let box = RCUBox(Pair(left: 1, right: 1))
+    Memb.read { section in
+      let before = box.load(section)
+      box.update { $0.left = 2 }
+      let after = box.load(section)
+      #expect(before.value.left == 1)
+      #expect(after.value.left == 2)
+    }
+  }
+
+  @Test func updateReturnsAndPublishes() {
+    let box = RCUBox([1])
+    #expect(
+      box.update {
+        $0.append(2); return $0.count
+      } == 2)
+    #expect(box.snapshot() == [1, 2])
+  }
+
+  @Test func updateThatThrowsPublishesNothing() {
+    struct Refused: Error {}
+    let box = RCUBox([1])
+    #expect(throws: Refused.self) {
+      try box.update { value throws(Refused) in
+        value.append(2)
+        throw Refused()
+      }
+    }
+    #expect(box.snapshot() == [1])
+    #expect(box.update { $0.count } == 1, "the lock was let go")
+  }
+
+  @Test func readPassesErrorsOnAndLeavesTheSection() {
+    struct Refused: Error {}
+    let box = RCUBox(1)
+    #expect(throws: Refused.self) { try box.read { _ throws(Refused) in throw Refused() } }
+    #expect(!Memb.isInside)
+  }
+
+  @Test func exchangeGivesTheOldValueBack() async {
+    let box = RCUBox(Pair(left: 1, right: 1))
+    let old = await box.exchange(Pair(left: 2, right: 2)).take()
+    #expect(old == Pair(left: 1, right: 1))
+    let second = await onThread { RCUBox([1]).exchange([2]).take() }
+    #expect(second == [1])
+  }
+
+  @Test func everyVersionIsDestroyedOnce() async {
+    let alive = Counter()
+    do {
+      let box = RCUBox(Tracked(0, alive: alive))
+      for index in 1...100 { box.exchange(Tracked(index, alive: alive)) }
+      #expect(box.read { $0.value } == 100)
+    }
+    await Memb.barrier()
+    #expect(alive.value == 0)
+  }
+
+  @Test func noncopyableValues() async {
+    struct Key: ~Copyable, Sendable {
+      let bits: Int
+    }
+    let box = RCUBox(Key(bits: 1))
+    let old = await box.exchange(Key(bits: 2)).take()
+    #expect(old.bits == 1)
+    #expect(box.read { $0.bits } == 2)
+  }
+
+  @Test func updatesFromManyThreadsAreAllThere() async {
+    let box = Shared(RCUBox(0))
+    await onThreads(4) { _ in
+      for _ in 0..<1000 { box.value.update { $0 += 1 } }
+    }
+    #expect(box.value.snapshot() == 4000)
+  }
+
+  @Test func readersSeeWholeVersions() async {
+    let box = Shared(RCUBox(Pair(left: 0, right: 0)))
+    let torn = Counter()
+    let reads = Counter()
+    await onThreads(3) { index in
+      if index == 0 {
+        while reads.value < 200_000 { box.value.update { $0 = Pair(left: $0.left + 1, right: $0.right + 1) } }
+      } else {
+        while reads.value < 200_000 {
+          for _ in 0..<100 where !box.value.read({ $0.left == $0.right }) { torn.add(1) }
+          reads.add(100)
+        }
+      }
+    }
+    #expect(torn.value == 0)
+  }
+}

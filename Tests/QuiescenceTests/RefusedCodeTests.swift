@@ -1,0 +1,129 @@
+import TestSupport
+import Testing
+
+/// Code that would be a use after free, and that the compiler must not let through.
+@Suite struct RefusedCodeTests {
+  struct Refusal: Sendable, CustomTestStringConvertible {
+    let rule: String
+    let code: String
+    let message: String
+    var testDescription: String { rule }
+  }
+
+  @Test(arguments: [
+    Refusal(
+      rule: "a reference is not returned from its section",
+      code: "func f() { let x = Memb.read { s in return box.load(s) }; print(x.value) }",
+      message: "requires that 'Borrowed<[Int]>' conform to 'Escapable'"),
+    Refusal(
+      rule: "a reference is not stored outside its section",
+      code: """
+        func f() {
+          var out: Borrowed<[Int]>? = nil
+          Memb.read { s in out = box.load(s) }
+          print(out != nil)
+        }
+        """,
+      message: "lifetime-dependent variable 'out' escapes its scope"),
+    Refusal(
+      rule: "a reference is not captured by a closure that stays",
+      code: "func f() -> () -> Int { Memb.read { s in let b = box.load(s); return { b.value.count } } }",
+      message: "lifetime-dependent variable 'b' escapes its scope"),
+    Refusal(
+      rule: "a section is not handed to a task",
+      code: "func f() -> Task<Int, Never> { Memb.read { s in Task { box.load(s).value.count } } }",
+      message: "escaping closure captures 'inout' parameter 's'"),
+    Refusal(
+      rule: "a noncopyable value is not taken out of its box",
+      code: "func f() -> Key { key.read { k in k } }",
+      message: "'k' is borrowed and cannot be consumed"),
+    Refusal(
+      rule: "a section does not suspend",
+      code:
+        "func f() async -> Int { await Memb.read { s in let b = box.load(s); return await g() + b.value.count } }",
+      message:
+        "cannot pass function of type '(inout ReadSection<Memb>) async -> Int' to parameter expecting synchronous"
+    ),
+    Refusal(
+      rule: "a read of one box does not suspend",
+      code: "func f() async -> Int { await box.read { v in await g() + v.count } }",
+      message: "async -> Int' to parameter expecting synchronous function type"),
+    Refusal(
+      rule: "a quiescent state is not said while something is borrowed",
+      code: """
+        func f() -> Int {
+          QSBR.withOnlineReader { r in let b = fast.load(r); r.quiescentState(); return b.value }
+        }
+        """,
+      message: "overlapping accesses to 'r', but modification requires exclusive access"),
+    Refusal(
+      rule: "a reader does not go offline while something is borrowed",
+      code: """
+        func f() -> Int {
+          QSBR.withOnlineReader { r in let b = fast.load(r); r.offline {}; return b.value }
+        }
+        """,
+      message: "overlapping accesses to 'r', but modification requires exclusive access"),
+    Refusal(
+      rule: "an online reader does not synchronize while something is borrowed",
+      code: """
+        func f() -> Int {
+          QSBR.withOnlineReader { r in let b = fast.load(r); r.synchronize(); return b.value }
+        }
+        """,
+      message: "overlapping accesses to 'r', but modification requires exclusive access"),
+    Refusal(
+      rule: "a section of one flavour does not protect a box of another",
+      code: "func f() -> Int { Memb.read { s in fast.load(s).value } }",
+      message:
+        "cannot convert value of type 'ReadSection<Memb>' to expected argument type 'ReadSection<QSBR>'"),
+    Refusal(
+      rule: "asynchronous code does not block in a grace period",
+      code: "func f() async { Memb.synchronize() }",
+      message: "expression is 'async' but is not marked with 'await'"),
+    Refusal(
+      rule: "a section is not made by hand",
+      code: "func f() { let s = ReadSection<Memb>(entering: ()); print(box.load(s).value) }",
+      message: "initializer is inaccessible due to 'internal' protection level"),
+  ])
+  func refused(_ refusal: Refusal) async {
+    let result = await Compiler.swift(Self.preamble + refusal.code)
+    #expect(result.status != 0)
+    #expect(result.output.contains(refusal.message), "\(result.output)")
+  }
+
+  /// Without this, a refusal above could come from a compiler that finds nothing to compile against.
+  @Test func theSamePreambleCompiles() async {
+    let result = await Compiler.swift(
+      Self.preamble + """
+        func help(_ s: borrowing ReadSection<Memb>) -> Int { box.load(s).value.count }
+        func f() -> Int {
+          Memb.read { s in
+            let first = box.load(s), second = box.load(s)
+            return first.value.count + second.value.count + help(s)
+          }
+        }
+        func h() -> Int {
+          QSBR.withOnlineReader { r in
+            var sum = 0
+            do { let b = fast.load(r); sum += b.value }
+            r.quiescentState()
+            r.offline { sum += 1 }
+            return sum + fast.load(r).value
+          }
+        }
+        func k() async -> [Int] { let copy = box.snapshot(); _ = await g(); return copy }
+        """)
+    #expect(result.status == 0, "\(result.output)")
+  }
+
+  static let preamble = """
+    import Quiescence
+    struct Key: ~Copyable, Sendable { let bits = 7 }
+    let box = RCUBox([1, 2])
+    let key = RCUBox(Key())
+    let fast = RCUBox(1, flavor: QSBR.self)
+    func g() async -> Int { 1 }
+
+    """
+}

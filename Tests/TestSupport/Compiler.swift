@@ -1,0 +1,75 @@
+import Foundation
+import Quiescence
+
+/// Runs the compilers that built the tests, on code that a test brings along.
+package enum Compiler {
+  /// What a program printed, and how it ended.
+  package struct Run: Sendable {
+    package let status: Int32
+    package let output: String
+  }
+
+  /// The root of the package.
+  package static let root = URL(filePath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  /// Compiles Swift code against the modules of this build, up to the checks of lifetimes and ownership.
+  package static func swift(_ code: String) async -> Run {
+    await onThread {
+      // The test bundle lies in the build folder, and the modules in one folder of it.
+      let executable = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+      let bundle = ProcessInfo.processInfo.arguments.first { $0.hasSuffix(".xctest") }
+      let products = (bundle.map { URL(filePath: $0) } ?? executable).deletingLastPathComponent()
+      let file = temporaryFile("swift", code)
+      defer { try? FileManager.default.removeItem(at: file) }
+      return run([
+        "swiftc", "-emit-sil", "-o", "/dev/null", "-swift-version", "6",
+        "-module-cache-path", products.appending(path: "ModuleCache").path,
+        "-I", products.appending(path: "Modules").path, "-I", products.path,
+        "-Xcc", "-I\(root.appending(path: "Sources/_QuiescenceShims/include").path)",
+        "-Xcc", "-I\(root.appending(path: "Sources/CModuleABI/include").path)", file.path,
+      ])
+    }
+  }
+
+  /// Compiles C code to a shared object; returns its path. Fails the process when the code is wrong.
+  package static func module(_ code: String, in folder: URL, named name: String) -> String {
+    let file = temporaryFile("c", code)
+    defer { try? FileManager.default.removeItem(at: file) }
+    let object = folder.appending(path: "\(name).so")
+    let result = run([
+      "clang", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-fvisibility=hidden",
+      "-I\(root.appending(path: "Sources/CModuleABI/include").path)", "-o", object.path, file.path,
+    ])
+    precondition(result.status == 0, "clang: \(result.output)")
+    return object.path
+  }
+
+  /// A new folder that nobody else uses.
+  package static func temporaryFolder() -> URL {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "quiescence-\(UUID().uuidString)")
+    // A temporary directory that cannot be written is no place to run tests in.
+    try! FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    return folder
+  }
+
+  private static func temporaryFile(_ ending: String, _ text: String) -> URL {
+    let file = FileManager.default.temporaryDirectory.appending(path: "\(UUID().uuidString).\(ending)")
+    try! text.write(to: file, atomically: true, encoding: .utf8)
+    return file
+  }
+
+  /// Runs a program found by the PATH. Blocks: call it on a thread of one's own.
+  package static func run(_ command: [String]) -> Run {
+    let process = Process()
+    process.executableURL = URL(filePath: "/usr/bin/env")
+    process.arguments = command
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    process.standardError = pipe
+    do { try process.run() } catch { return Run(status: -1, output: "\(error)") }
+    let data = pipe.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return Run(status: process.terminationStatus, output: String(decoding: data, as: UTF8.self))
+  }
+}

@@ -1,0 +1,73 @@
+import Quiescence
+import Synchronization
+
+/// Runs `body` on `count` threads of their own and waits for all of them, without blocking the task's thread.
+///
+/// Started together: each waits until all are there.
+package func onThreads(_ count: Int = 1, _ body: @escaping @Sendable (Int) -> Void) async {
+  let start = Parker()
+  let ready = Counter(0)
+  await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+    let left = Counter(count)
+    for index in 0..<count {
+      let error = ServiceThread.start(named: "test-\(index)") {
+        if ready.add(1) == count { start.open() }
+        start.wait()
+        body(index)
+        if left.add(-1) == 0 { continuation.resume() }
+      }
+      precondition(error == 0, "no thread for a test: errno \(error)")
+    }
+  }
+}
+
+/// Runs `body` on one thread of its own and returns what it returns.
+package func onThread<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
+  let result = Mutex<Result?>(nil)
+  let box = Shared(result)
+  await onThreads { _ in
+    let value = body()
+    box.value.withLock { $0 = value }
+  }
+  // Set by the thread before it ended.
+  return box.value.withLock { $0! }
+}
+
+/// Lends a noncopyable value to closures.
+package final class Shared<Value: ~Copyable & Sendable>: Sendable {
+  package let value: Value
+
+  package init(_ value: consuming Value) {
+    self.value = value
+  }
+}
+
+/// A number that threads count on.
+package final class Counter: Sendable {
+  private let count: Atomic<Int>
+
+  package init(_ initial: Int = 0) {
+    count = Atomic(initial)
+  }
+
+  package var value: Int { count.load(ordering: .sequentiallyConsistent) }
+
+  @discardableResult
+  package func add(_ difference: Int) -> Int {
+    count.add(difference, ordering: .sequentiallyConsistent).newValue
+  }
+}
+
+/// Counts how many of it are alive.
+package final class Tracked: Sendable {
+  private let alive: Counter
+  package let value: Int
+
+  package init(_ value: Int, alive: Counter) {
+    self.value = value
+    self.alive = alive
+    alive.add(1)
+  }
+
+  deinit { alive.add(-1) }
+}
