@@ -1,1 +1,142 @@
+import Bigref
+import Quiescence
+import TestSupport
 import Testing
+
+@Suite struct BigrefTests {
+  @Test func startsWithTheOwnerOnly() {
+    let count = Bigref()
+    #expect(count.approximateCount == 0)
+    #expect(count.isZero == false)
+    #expect(count.tryAcquire() == true)
+    #expect(count.approximateCount == 1)
+    count.release()
+    #expect(count.approximateCount == 0)
+    #expect(count.isZero == false, "the owner holds it")
+  }
+
+  @Test func killOfAnUnusedCounterIsZeroAtOnce() async {
+    let count = Bigref()
+    await count.kill()
+    #expect(count.isZero == true)
+    #expect(count.tryAcquire() == false)
+    await count.zero()
+    let isZero = await onThread { [count = Shared(count)] in count.value.waitForZero() }
+    #expect(isZero)
+  }
+
+  @Test func zeroComesWithTheLastRelease() async {
+    let count = Bigref()
+    for _ in 0..<3 { count.acquire() }
+    await count.kill()
+    #expect(count.isZero == false)
+    #expect(count.approximateCount == 3)
+    count.release()
+    count.release()
+    #expect(count.approximateCount == 1)
+    #expect(count.isZero == false)
+    count.acquire()
+    count.release()
+    count.release()
+    #expect(count.isZero == true)
+  }
+
+  @Test func referencesThatMoveBetweenProcessorsAddUp() async {
+    let count = Shared(Bigref())
+    // Acquired on some threads, released on others: single slots go below zero.
+    await onThreads(4) { _ in for _ in 0..<10_000 { count.value.acquire() } }
+    #expect(count.value.approximateCount == 40_000)
+    await onThreads(3) { _ in for _ in 0..<10_000 { count.value.release() } }
+    await count.value.kill()
+    #expect(count.value.approximateCount == 10_000)
+    await onThreads(1) { _ in for _ in 0..<10_000 { count.value.release() } }
+    #expect(count.value.isZero == true)
+  }
+
+  @Test func aTaskIsWokenAtZero() async {
+    let count = Shared(Bigref())
+    count.value.acquire()
+    await count.value.kill()
+    let woken = Counter()
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<3 {
+        group.addTask {
+          await count.value.zero()
+          #expect(count.value.isZero == true)
+          woken.add(1)
+        }
+      }
+      group.addTask { await onThreads { _ in count.value.release() } }
+    }
+    #expect(woken.value == 3)
+  }
+
+  @Test func aThreadIsWokenAtZero() async {
+    let count = Shared(Bigref())
+    let isWaiting = Parker()
+    count.value.acquire()
+    await onThreads(2) { index in
+      if index == 0 {
+        count.value.kill()
+        #expect(count.value.waitForZero(atMost: .zero) == false)
+        isWaiting.open()
+        #expect(count.value.waitForZero() == true)
+      } else {
+        isWaiting.wait()
+        count.value.release()
+      }
+    }
+  }
+
+  @Test func resurrectedItCountsAgain() async {
+    let count = Bigref()
+    count.acquire()
+    await count.kill()
+    #expect(count.tryAcquire() == false)
+    count.resurrect()
+    #expect(count.approximateCount == 1)
+    #expect(count.tryAcquire() == true)
+    count.release()
+    count.release()
+    #expect(count.isZero == false)
+    await count.kill()
+    #expect(count.isZero == true)
+  }
+
+  @Test func misuseTraps() async {
+    let below = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      let count = Bigref()
+      await count.kill()
+      count.release()
+    }
+    #expect(line(below).contains("the count fell below zero"))
+
+    let after = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      let count = Bigref()
+      await count.kill()
+      count.acquire()
+    }
+    #expect(line(after).contains("acquire after the count reached zero"))
+
+    let twice = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      let count = Bigref()
+      await count.kill()
+      await count.kill()
+    }
+    #expect(line(twice).contains("kill on a counter that was killed before"))
+
+    let live = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      Bigref().resurrect()
+    }
+    #expect(line(live).contains("resurrect on a counter that is live"))
+
+    let inside = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in Memb.read { _ in Bigref().kill() } }
+    }
+    #expect(line(inside).contains("inside a Memb read-side critical section"))
+  }
+
+  private func line(_ result: ExitTest.Result?) -> String {
+    String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+  }
+}

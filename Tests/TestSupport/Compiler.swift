@@ -48,14 +48,17 @@ package enum Compiler {
   /// A new folder that nobody else uses.
   package static func temporaryFolder() -> URL {
     let folder = FileManager.default.temporaryDirectory.appending(path: "quiescence-\(UUID().uuidString)")
-    // A temporary directory that cannot be written is no place to run tests in.
-    try! FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    do {
+      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    } catch { fatalError("no temporary folder for a test: \(error)") }
     return folder
   }
 
   private static func temporaryFile(_ ending: String, _ text: String) -> URL {
     let file = FileManager.default.temporaryDirectory.appending(path: "\(UUID().uuidString).\(ending)")
-    try! text.write(to: file, atomically: true, encoding: .utf8)
+    do { try text.write(to: file, atomically: true, encoding: .utf8) } catch {
+      fatalError("no temporary file for a test: \(error)")
+    }
     return file
   }
 

@@ -1,0 +1,66 @@
+import Quiescence
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Bigref
+
+/// Kill races with references that come and go; whatever the interleaving, zero happens once, and never early.
+@Suite(.serialized) struct ZeroRaceTests {
+  @Test func zeroIsNeverEarly() async {
+    let early = await Self.race(rounds: 2000) { count in
+      count.beginKill()
+      Memb.unsafeSynchronize()
+      count.confirmKill()
+      count.releaseOwner()
+    }
+    #expect(early == 0)
+  }
+
+  /// The mutant of scenario R31. Without the grace period, whoever saw the live mode adds to a slot that has been
+  /// summed up already: the reference is lost. Zero is early, giving it back takes the count below zero, or
+  /// another one is taken after zero.
+  @Test func withoutAGracePeriodReferencesAreLost() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      let early = await Self.race(rounds: 1_000_000) { count in
+        count.beginKill()
+        count.confirmKill()
+        count.releaseOwner()
+      }
+      fatalError("zero was early in \(early) rounds")
+    }
+    let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    let signs = ["the count fell below zero", "acquire after the count reached zero", "early in 1 rounds"]
+    #expect(signs.contains { line.contains($0) }, "\(line)")
+  }
+
+  /// Two threads take and give references all the time, while the owner kills, waits for zero and resurrects.
+  /// Counts the rounds in which somebody held a reference at zero.
+  private static func race(
+    rounds: Int, killing kill: @escaping @Sendable (borrowing Bigref) -> Void
+  ) async -> Int {
+    let count = Shared(Bigref())
+    let held = Counter()
+    let early = Counter()
+    let done = Counter()
+    await onThreads(3) { index in
+      if index == 0 {
+        for _ in 0..<rounds where early.value == 0 {
+          kill(count.value)
+          count.value.waitForZero()
+          if held.value != 0 { early.add(1) }
+          count.value.resurrect()
+        }
+        done.add(1)
+      } else {
+        while done.value == 0 {
+          guard count.value.tryAcquire() else { continue }
+          held.add(1)
+          held.add(-1)
+          count.value.release()
+        }
+      }
+    }
+    return early.value
+  }
+}
