@@ -12,7 +12,7 @@ package import Quiescence
 /// let packets = Bigref()
 /// packets.acquire()          // on every processor at once
 /// packets.release()          // on any other
-/// packets.kill()             // no one new from here on
+/// await packets.kill()       // no one new from here on
 /// await packets.zero()
 /// ```
 ///

@@ -14,8 +14,9 @@ public import Synchronization
 /// Source: Documentation/RCU/whatisRCU.rst; liburcu, `urcu/pointer.h`.
 public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {
   // Unchecked for the pointer only: the value behind it is Sendable and changes by publication alone.
+  /// Never nil; the optional spares the read path a check for that.
   @usableFromInline
-  let current: Atomic<UnsafeMutablePointer<Value>>
+  let current: Atomic<UnsafeMutablePointer<Value>?>
 
   private let writers = Mutex<Void>(())
 
@@ -28,7 +29,7 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
 
   deinit {
     // Nobody can read through the box any more, but a section that borrowed may be open.
-    Self.retire(current.load(ordering: .acquiring))
+    Self.retire(current.load(ordering: .acquiring).unsafelyUnwrapped)
   }
 
   /// Lends the current version to `body`, inside one read-side critical section.
@@ -43,7 +44,7 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
     defer { F.unsafeLeave() }
     // Acquire: the version's contents were written before it was published. The pointer stays
     // valid to the end of the section, since a writer frees it only after a grace period.
-    return try body(current.load(ordering: .acquiring).pointee)
+    return try body(current.load(ordering: .acquiring).unsafelyUnwrapped.pointee)
   }
 
   /// The current version, for as long as `section` is open.
@@ -54,7 +55,8 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
   @inlinable @inline(__always)
   @_lifetime(borrow section)
   public borrowing func load(_ section: borrowing ReadSection<F>) -> Borrowed<Value> {
-    let borrowed = Borrowed(unsafe: UnsafePointer(current.load(ordering: .acquiring)))
+    let borrowed = Borrowed(
+      unsafe: UnsafePointer(current.load(ordering: .acquiring).unsafelyUnwrapped))
     return _overrideLifetime(borrowed, borrowing: section)
   }
 
@@ -76,7 +78,7 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
     writers._unsafeLock()
     defer { writers._unsafeUnlock() }
     // Release publishes the contents; acquire, to read the old value afterwards.
-    return current.exchange(new, ordering: .acquiringAndReleasing)
+    return current.exchange(new, ordering: .acquiringAndReleasing).unsafelyUnwrapped
   }
 
   static func allocate(_ value: consuming Value) -> UnsafeMutablePointer<Value> {
@@ -104,7 +106,8 @@ extension RCUBox where F == QSBR, Value: ~Copyable {
   @inlinable @inline(__always)
   @_lifetime(borrow reader)
   public borrowing func load(_ reader: borrowing OnlineReader) -> Borrowed<Value> {
-    let borrowed = Borrowed(unsafe: UnsafePointer(current.load(ordering: .acquiring)))
+    let borrowed = Borrowed(
+      unsafe: UnsafePointer(current.load(ordering: .acquiring).unsafelyUnwrapped))
     return _overrideLifetime(borrowed, borrowing: reader)
   }
 }
@@ -130,7 +133,7 @@ extension RCUBox {
     writers._unsafeLock()
     defer { writers._unsafeUnlock() }
     // Only writers change the pointer, and this one holds their lock: no section needed.
-    let old = current.load(ordering: .acquiring)
+    let old = current.load(ordering: .acquiring).unsafelyUnwrapped
     var new = old.pointee
     let result = try change(&new)
     // Release: a reader that sees the pointer sees what it points to.

@@ -1,0 +1,20 @@
+# A table of contents. What a target does is in Scripts/.
+.PHONY: help setup demo test format lint
+
+help:    ## this list
+	@sed -n 's/^\([a-z]*:.*\)##/\1/p' Makefile
+
+setup:   ## installs what is missing; asks for nothing when all is there
+	@Scripts/setup
+
+demo:    ## modules come and go under live traffic; ARGS="--seconds 5 --format json"
+	@Scripts/setup && Scripts/demo $(ARGS)
+
+test:    ## every test, and the check of the read path's machine code
+	@Scripts/setup && Scripts/test
+
+format:  ## formats every Swift file
+	@Scripts/swift-files | xargs -0 swift format -i
+
+lint:    ## formatting, documentation and the direction of imports
+	@Scripts/lint
