@@ -50,7 +50,7 @@ extension Flavor {
 
   /// Calls `function` with `argument` after a grace period.
   ///
-  /// Unsafe: `argument` must stay valid until then, and so must the code of `function`: see ``barrier()-5c9yr``.
+  /// Unsafe: `argument` must stay valid until then, and so must the code of `function`: see `barrier()`.
   ///
   /// - Complexity: a lock and an append, amortized; no wait.
   /// - Threads: any, also inside a section. `function` runs on the reclaimer's thread.

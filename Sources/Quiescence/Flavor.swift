@@ -23,7 +23,7 @@ public protocol Flavor: SendableMetatype {
 
   /// Waits for a grace period without a check that the caller is outside every section.
   ///
-  /// Use ``synchronize()-7o1d``. Unsafe: inside a section it never returns (``Memb``), or ends
+  /// Use `synchronize()`. Unsafe: inside a section it never returns (``Memb``), or ends
   /// the section silently (``QSBR``).
   static func unsafeSynchronize()
 

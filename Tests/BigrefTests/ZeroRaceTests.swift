@@ -6,7 +6,7 @@ import Testing
 @testable import Bigref
 
 /// Kill races with references that come and go; whatever the interleaving, zero happens once, and never early.
-@Suite(.serialized) struct ZeroRaceTests {
+@Suite(.exclusive) struct ZeroRaceTests {
   @Test func zeroIsNeverEarly() async {
     let early = await Self.race(rounds: 2000) { count in
       count.beginKill()

@@ -88,7 +88,7 @@ import Testing
     #expect(result == 32)
   }
 
-  @Test func registrationRacesWithDispatch() async {
+  @Test(.exclusive) func registrationRacesWithDispatch() async {
     let point = point()
     let calls = Counter()
     let wrong = Counter()

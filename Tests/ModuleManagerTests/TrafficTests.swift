@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Modules come and go while threads call them without counting anything.
-@Suite(.serialized) struct TrafficTests {
+@Suite(.exclusive) struct TrafficTests {
   typealias Argument = SampleModules.Argument
 
   @Test func unloadUnderTraffic() async throws {

@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite struct GracePeriodTests {
+@Suite(.exclusive) struct GracePeriodTests {
   @Test func synchronizeWaitsForAnOpenSection() async {
     let entered = Parker()
     let left = Counter()

@@ -92,7 +92,7 @@ import Testing
     #expect(box.value.snapshot() == 4000)
   }
 
-  @Test func readersSeeWholeVersions() async {
+  @Test(.exclusive) func readersSeeWholeVersions() async {
     let box = Shared(RCUBox(Pair(left: 0, right: 0)))
     let torn = Counter()
     let reads = Counter()

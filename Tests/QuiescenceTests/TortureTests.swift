@@ -6,7 +6,7 @@ import Testing
 /// Pipe ageing, after the kernel's rcutorture: a writer replaces an element, and every grace period makes the
 /// replaced ones a step older. A reader that sees an element turn two steps old inside one section has been
 /// overtaken by a grace period that should have waited for it.
-@Suite(.serialized) struct TortureTests {
+@Suite(.exclusive) struct TortureTests {
   @Test func membGracePeriodsWaitForReaders() async {
     let result = await torture(Memb.self) { body in Memb.read { _ in body() } }
     #expect(result.overtaken == 0)
