@@ -24,7 +24,7 @@ final class Module: Sendable {
 
   /// What is linked, and since when the module is in its state.
   struct Links {
-    var state = ModuleState.coming
+    var state = ModuleState.unformed
     var since = ContinuousClock.now
     var hooks: [Hook] = []
     var objects: [NamedObject] = []

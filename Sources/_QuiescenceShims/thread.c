@@ -68,6 +68,13 @@ void qs_memb_register_cold(void) {
 }
 
 void qs_qsbr_register_cold(void) {
+#if !defined(QUIESCENCE_OUT_OF_LINE)
+  // Registered by other code; see above.
+  if (urcu_qsbr_reader.registered) {
+    urcu_qsbr_thread_online();
+    return;
+  }
+#endif
   leave_at_end();
   urcu_qsbr_register_thread();
   qs_thread.qsbr_registered = true;

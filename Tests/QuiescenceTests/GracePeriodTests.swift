@@ -3,6 +3,7 @@ import Quiescence
 import Synchronization
 import TestSupport
 import Testing
+import _QuiescenceShims
 
 @Suite(.exclusive) struct GracePeriodTests {
   @Test func synchronizeWaitsForAnOpenSection() async {
@@ -111,6 +112,26 @@ import Testing
         #expect(left.value == 1)
       }
     }
+  }
+
+  /// Other code of the process may use liburcu directly, on the same threads.
+  @Test func threadsThatOthersRegistered() async {
+    let box = Shared(RCUBox(1))
+    let fast = Shared(RCUBox(1, flavor: QSBR.self))
+    let sum = await onThread {
+      urcu_memb_register_thread()
+      urcu_qsbr_register_thread()
+      qs_qsbr_go_offline()
+      var sum = box.value.snapshot() + QSBR.withOnlineReader { reader in fast.value.load(reader).value }
+      urcu_memb_unregister_thread()
+      urcu_qsbr_unregister_thread()
+      // Nobody's now: it registers itself, and leaves when the thread ends.
+      sum += box.value.snapshot() + QSBR.withOnlineReader { reader in fast.value.load(reader).value }
+      return sum
+    }
+    #expect(sum == 4)
+    await Memb.synchronize()
+    await QSBR.synchronize()
   }
 
   @Test func threadsComeAndGo() async {

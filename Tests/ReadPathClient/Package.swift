@@ -8,7 +8,10 @@ let package = Package(
   targets: [
     .executableTarget(
       name: "ReadPathClient",
-      dependencies: [.product(name: "Quiescence", package: "swift-quiescence")])
+      dependencies: [
+        .product(name: "Quiescence", package: "swift-quiescence"),
+        .product(name: "ModuleManager", package: "swift-quiescence"),
+      ])
   ],
   swiftLanguageModes: [.v6]
 )

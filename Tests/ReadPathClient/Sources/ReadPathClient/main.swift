@@ -1,3 +1,4 @@
+import ModuleManager
 import Quiescence
 
 struct Table: Sendable {
@@ -34,6 +35,18 @@ func readOnline(_ router: Router, _ reader: borrowing OnlineReader) -> Int {
   router.flows.load(reader).value.next
 }
 
+@inline(never)
+func dispatchThroughMemb(_ point: HookPoint<Int, Memb>, _ argument: inout Int) -> Int {
+  point.dispatch(&argument).called
+}
+
+@inline(never)
+func dispatchOnline(
+  _ point: HookPoint<Int, QSBR>, _ argument: inout Int, _ reader: borrowing OnlineReader
+) -> Int {
+  point.dispatch(&argument, in: reader).called
+}
+
 /// Takes an object out of the section: a retain, which `check` must find.
 @inline(never)
 func retainOnPurpose(_ router: Router) -> Owner {
@@ -41,5 +54,11 @@ func retainOnPurpose(_ router: Router) -> Owner {
 }
 
 let router = Router()
-let online = QSBR.withOnlineReader { reader in readOnline(router, reader) }
+let hooks = HookPoint<Int, Memb>("memb", argumentType: "int.1", flavor: Memb.self)
+let fastHooks = HookPoint<Int, QSBR>("qsbr", argumentType: "int.1", flavor: QSBR.self)
+var argument = 0
+let online = QSBR.withOnlineReader { reader in
+  readOnline(router, reader) + dispatchOnline(fastHooks, &argument, reader)
+}
+print(dispatchThroughMemb(hooks, &argument))
 print(readThroughMemb(router), readTwoInOneSection(router), online, retainOnPurpose(router) === Owner())
