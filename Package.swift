@@ -24,7 +24,8 @@ let package = Package(
       name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"], swiftSettings: lifetimes),
     .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),
     .testTarget(
-      name: "QuiescenceTests", dependencies: ["Quiescence", "TestSupport", "_QuiescenceShims"], swiftSettings: lifetimes),
+      name: "QuiescenceTests", dependencies: ["Quiescence", "TestSupport", "_QuiescenceShims"],
+      swiftSettings: lifetimes),
     .testTarget(name: "BigrefTests", dependencies: ["Bigref", "TestSupport"], swiftSettings: lifetimes),
     .testTarget(
       name: "ModuleManagerTests", dependencies: ["ModuleManager", "TestSupport"], swiftSettings: lifetimes),

@@ -21,6 +21,29 @@ enum ImageFile {
       throw ModuleError(path, ENOEXEC, "built for another kind of processor")
     }
     if header.e_type != 3 { throw ModuleError(path, ENOEXEC, "not a shared object") }
+    if !holdsItsSegments(descriptor, header) {
+      throw ModuleError(path, ENOEXEC, "the ELF file is cut short")
+    }
+  }
+
+  /// The loader maps what the program headers promise without a look at the file's length, and touching a page
+  /// behind the end of the file is SIGBUS.
+  private static func holdsItsSegments(_ descriptor: Int32, _ header: Elf64_Ehdr) -> Bool {
+    var status = stat()
+    if fstat(descriptor, &status) != 0 { return false }
+    let length = UInt64(clamping: status.st_size)
+    let size = MemoryLayout<Elf64_Phdr>.size
+    if Int(header.e_phentsize) != size || header.e_phoff > length { return false }
+    for index in 0..<UInt64(header.e_phnum) {
+      var segment = Elf64_Phdr()
+      if pread(descriptor, &segment, size, off_t(header.e_phoff + index * UInt64(size))) != size {
+        return false
+      }
+      if segment.p_type != PT_LOAD { continue }
+      let (end, overflow) = segment.p_offset.addingReportingOverflow(segment.p_filesz)
+      if overflow || end > length { return false }
+    }
+    return true
   }
 
   /// `e_machine` of this process.
