@@ -12,7 +12,7 @@ public final class Reclaimer: Sendable {
   private let synchronizeRaw: @Sendable () -> Void
   private let state = Mutex(State())
 
-  init<F: Flavor>(named name: String, flavor: F.Type) {
+  package init<F: Flavor>(named name: String, flavor: F.Type) {
     self.name = name
     synchronizeRaw = { F.unsafeSynchronize() }
   }

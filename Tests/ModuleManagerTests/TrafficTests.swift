@@ -1,7 +1,6 @@
 import Foundation
 import ModuleManager
 import Quiescence
-import Synchronization
 import TestSupport
 import Testing
 
@@ -14,13 +13,7 @@ import Testing
     let memb = HookPoint<Argument, Memb>(
       "point", argumentType: SampleModules.argumentType, flavor: Memb.self)
     manager.provide(memb)
-    let wrong = await Self.run(manager) { done, wrong in
-      while done.value == 0 {
-        var argument = Argument()
-        let result = memb.dispatch(&argument)
-        if argument.calls != result.called || (argument.calls > 0 && argument.cookie != 4711) { wrong.add(1) }
-      }
-    }
+    let wrong = await Self.run(manager) { done, wrong in Self.call(memb, done, wrong) }
     #expect(wrong == 0)
   }
 
@@ -35,9 +28,7 @@ import Testing
           for _ in 0..<64 {
             var argument = Argument()
             let result = fast.dispatch(&argument, in: reader)
-            if argument.calls != result.called || (argument.calls > 0 && argument.cookie != 4711) {
-              wrong.add(1)
-            }
+            if !Self.isRight(argument, result) { wrong.add(1) }
           }
           reader.quiescentState()
         }
@@ -46,31 +37,41 @@ import Testing
     #expect(wrong == 0)
   }
 
-  /// The mutant: the same traffic, and an unload that does not wait for it (scenario R2).
+  /// The mutant: the same unload, on a flavour whose sections protect nothing and whose grace periods wait for nobody
+  /// (scenario R2).
   @Test func withoutAGracePeriodTheProcessDies() async {
     await #expect(processExitsWith: .failure) {
-      let path = SampleModules.counting("mutant")
-      let calls = Counter()
-      await onThreads(3) { index in
-        if index == 0 {
-          for _ in 0..<200_000 {
-            guard let handle = dlopen(path, RTLD_NOW) else { fatalError("not loaded") }
-            UnguardedPoint.code.store(
-              UInt(bitPattern: dlsym(handle, "quiescent_module")), ordering: .releasing)
-            for _ in 0..<50 { sched_yield() }
-            UnguardedPoint.code.store(0, ordering: .releasing)
-            dlclose(handle)
-          }
-          exit(0)
-        }
-        while true {
-          // A lookup and a use, as a dispatch does them, with nothing that the other thread waits for.
-          if let image = UnsafeRawPointer(bitPattern: UnguardedPoint.code.load(ordering: .acquiring)) {
-            for _ in 0..<100 { calls.add(Int(image.load(as: UInt32.self))) }
-          }
-        }
+      let manager = ModuleManager()
+      let point = HookPoint<Argument, Unprotected>(
+        "point", argumentType: SampleModules.argumentType, flavor: Unprotected.self)
+      manager.provide(point)
+      for _ in 0..<100 {
+        let wrong = await Self.run(manager) { done, wrong in Self.call(point, done, wrong) }
+        if wrong != 0 { fatalError("the hooks of a module were torn") }
       }
+      exit(0)
     }
+  }
+
+  private enum Unprotected: Flavor {
+    static func unsafeEnter() {}
+    static func unsafeLeave() {}
+    static var isInside: Bool { false }
+    static func unsafeSynchronize() {}
+    static let reclaimer = Reclaimer(named: "unprotected", flavor: Unprotected.self)
+  }
+
+  /// Calls the hooks of a point until `done`, and checks what they did.
+  private static func call<F: Flavor>(_ point: HookPoint<Argument, F>, _ done: Counter, _ wrong: Counter) {
+    while done.value == 0 {
+      var argument = Argument()
+      let result = point.dispatch(&argument)
+      if !isRight(argument, result) { wrong.add(1) }
+    }
+  }
+
+  private static func isRight(_ argument: Argument, _ result: HookResult) -> Bool {
+    argument.calls == result.called && (argument.calls == 0 || argument.cookie == 4711)
   }
 
   /// Three modules come and go 100 times each while three threads call; returns how often something was wrong.
@@ -98,9 +99,4 @@ import Testing
     for path in paths where isMapped(path) { wrong.add(1) }
     return wrong.value
   }
-}
-
-/// Where the mutant publishes code without protecting it.
-private enum UnguardedPoint {
-  static let code = Atomic<UInt>(0)
 }

@@ -99,7 +99,7 @@ import Testing
 
   @Test func anExitThatRefusesIsTriedAgain() async throws {
     let path = SampleModules.custom(
-      "stubborn",
+      "unwilling",
       """
       static int refusals = 2;
       static int hook(void *argument, void *context) { return QUIESCENT_DROP; }
@@ -110,12 +110,12 @@ import Testing
       """, ".init = init, .exit = leave")
     try await manager.load(path: path)
     for _ in 0..<2 {
-      #expect(await unloadError("stubborn")?.errnoName == "EBUSY")
+      #expect(await unloadError("unwilling")?.errnoName == "EBUSY")
       #expect(manager.list().first?.state == .cleanup)
       var argument = Argument()
       #expect(point.dispatch(&argument).called == 0, "its interfaces are down")
     }
-    #expect(await unloadError("stubborn") == nil)
+    #expect(await unloadError("unwilling") == nil)
     #expect(!isMapped(path))
   }
 

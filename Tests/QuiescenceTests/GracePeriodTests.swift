@@ -7,19 +7,36 @@ import _QuiescenceShims
 
 @Suite(.exclusive) struct GracePeriodTests {
   @Test func synchronizeWaitsForAnOpenSection() async {
+    await expectToWaitForASection { Memb.synchronize() }
+  }
+
+  @Test func nestedSectionsAreOne() async {
+    await expectToWaitForASection(
+      after: { for _ in 0..<5 { Memb.read { _ in Memb.read { _ in } } } }, { Memb.synchronize() })
+  }
+
+  @Test func emptyBarrierHoldsAGracePeriod() async {
+    await expectToWaitForASection { Memb.barrier() }
+  }
+
+  /// Opens a section on one thread, does `inside` in it, and expects `wait` on another to end after the section.
+  private func expectToWaitForASection(
+    after inside: @escaping @Sendable () -> Void = {}, _ wait: @escaping @Sendable () -> Void
+  ) async {
     let entered = Parker()
     let left = Counter()
     await onThreads(2) { index in
       if index == 0 {
         Memb.read { _ in
+          inside()
           entered.open()
-          // Long enough for the other thread to be inside synchronize; what is asserted does not depend on it.
+          // Long enough for the other thread to be waiting; what is expected does not depend on it.
           for _ in 0..<1000 { Processor.yield() }
           left.add(1)
         }
       } else {
         entered.wait()
-        Memb.synchronize()
+        wait()
         #expect(left.value == 1)
       }
     }
@@ -43,24 +60,6 @@ import _QuiescenceShims
     #expect(rounds.value == 100)
   }
 
-  @Test func nestedSectionsAreOne() async {
-    let entered = Parker()
-    let left = Counter()
-    await onThreads(2) { index in
-      if index == 0 {
-        Memb.read { _ in
-          for _ in 0..<5 { Memb.read { _ in Memb.read { _ in } } }
-          entered.open()
-          for _ in 0..<1000 { Processor.yield() }
-          left.add(1)
-        }
-      } else {
-        entered.wait()
-        Memb.synchronize()
-        #expect(left.value == 1)
-      }
-    }
-  }
 
   @Test func asyncSynchronizeEndsForManyTasks() async {
     await withTaskGroup(of: Void.self) { group in
@@ -96,23 +95,6 @@ import _QuiescenceShims
     #expect(ran.value == 1)
   }
 
-  @Test func emptyBarrierHoldsAGracePeriod() async {
-    let entered = Parker()
-    let left = Counter()
-    await onThreads(2) { index in
-      if index == 0 {
-        Memb.read { _ in
-          entered.open()
-          for _ in 0..<1000 { Processor.yield() }
-          left.add(1)
-        }
-      } else {
-        entered.wait()
-        Memb.barrier()
-        #expect(left.value == 1)
-      }
-    }
-  }
 
   /// Other code of the process may use liburcu directly, on the same threads.
   @Test func threadsThatOthersRegistered() async {
