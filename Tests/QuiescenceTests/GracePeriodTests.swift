@@ -60,7 +60,6 @@ import _QuiescenceShims
     #expect(rounds.value == 100)
   }
 
-
   @Test func asyncSynchronizeEndsForManyTasks() async {
     await withTaskGroup(of: Void.self) { group in
       for _ in 0..<100 { group.addTask { await Memb.synchronize() } }
@@ -94,7 +93,6 @@ import _QuiescenceShims
     await onThreads { _ in Memb.barrier() }
     #expect(ran.value == 1)
   }
-
 
   /// Other code of the process may use liburcu directly, on the same threads.
   @Test func threadsThatOthersRegistered() async {
