@@ -1,0 +1,58 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Reads of RCU-protected values are tied to their section.
+let lifetimes: [SwiftSetting] = [.enableExperimentalFeature("Lifetimes")]
+
+let package = Package(
+  name: "quiesce-tools",
+  products: [.executable(name: "quiesce", targets: ["quiesce"])],
+  dependencies: [
+    .package(name: "swift-quiescence", path: ".."),
+    .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.5.0"),
+  ],
+  targets: [
+    .target(
+      name: "CRelay", dependencies: [.product(name: "CModuleABI", package: "swift-quiescence")]),
+    .target(
+      name: "Relay",
+      dependencies: [
+        "CRelay",
+        .product(name: "Quiescence", package: "swift-quiescence"),
+        .product(name: "ModuleManager", package: "swift-quiescence"),
+      ],
+      swiftSettings: lifetimes),
+    .target(name: "Traffic", dependencies: ["CRelay", "Relay"], swiftSettings: lifetimes),
+    .target(name: "CControl"),
+    .target(
+      name: "Control",
+      dependencies: [
+        "CControl", "Relay",
+        .product(name: "ModuleManager", package: "swift-quiescence"),
+      ],
+      swiftSettings: lifetimes),
+    .executableTarget(
+      name: "quiesce",
+      dependencies: [
+        "CControl", "Control", "Relay", "Traffic",
+        .product(name: "ModuleManager", package: "swift-quiescence"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: lifetimes),
+    .testTarget(
+      name: "RelayTests",
+      dependencies: [
+        "CRelay", "Relay", "Traffic",
+        .product(name: "ModuleManager", package: "swift-quiescence"),
+      ],
+      swiftSettings: lifetimes),
+    .testTarget(
+      name: "ControlTests",
+      dependencies: [
+        "CControl", "Control", "Relay", "Traffic", "quiesce",
+        .product(name: "ModuleManager", package: "swift-quiescence"),
+      ],
+      swiftSettings: lifetimes),
+  ],
+  swiftLanguageModes: [.v6]
+)

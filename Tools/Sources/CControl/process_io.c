@@ -1,0 +1,17 @@
+#define _GNU_SOURCE
+#include "process_io.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int process_open_parent(void) {
+  pid_t parent = getppid();
+  int descriptor = (int)syscall(SYS_pidfd_open, parent, 0);
+  if (descriptor < 0) return -errno;
+  // It is the parent's, and not that of a process which took over its number, only if it is still
+  // the parent now.
+  if (getppid() == parent) return descriptor;
+  close(descriptor);
+  return -ESRCH;
+}

@@ -1,0 +1,128 @@
+import CControl
+import Foundation
+
+/// A connection to a running host. Many requests, one after the other.
+///
+/// Calls block the calling thread until the host has answered; what the host refuses is thrown with the
+/// host's words. One thread at a time.
+public final class ControlClient {
+  private let channel: LineChannel
+  private let decoder = JSONDecoder()
+  private let encoder = JSONEncoder()
+
+  /// Replies may be longer than requests: a table of modules is one line.
+  private static let replyLimit = 64 << 20
+
+  /// Connects to the host at `path`: `ENOENT` or `ECONNREFUSED` when there is none, `EPERM` when it
+  /// belongs to another user.
+  public init(path: String) throws(ControlError) {
+    if path.utf8.contains(0) { throw ControlError(EINVAL, "\(path): not a path") }
+    let socket = control_socket()
+    if socket < 0 { throw ControlError(-socket, "no descriptor for a connection") }
+    channel = LineChannel(descriptor: socket, limit: Self.replyLimit)
+    encoder.outputFormatting = .withoutEscapingSlashes
+    let result = control_connect(socket, path, 1)
+    if result < 0 { throw Self.error(-result, path) }
+    // Somebody else may have put a socket of theirs where this user's host would be.
+    let user = try Peer(of: socket).user
+    if user != geteuid() {
+      throw ControlError(EPERM, "the host at \(path) belongs to user \(user)")
+    }
+  }
+
+  private static func error(_ code: Int32, _ path: String) -> ControlError {
+    switch code {
+    case ENOENT, ECONNREFUSED: ControlError(code, "no host at \(path)")
+    case ENAMETOOLONG:
+      ControlError(code, "\(path): longer than the \(SocketFile.longest) bytes of a socket's address")
+    default: ControlError(code, "cannot connect to \(path)")
+    }
+  }
+
+  /// Loads a module: by name from the host's module directory, or by path when there is a `/` in it.
+  public func insmod(_ nameOrPath: String) throws(ControlError) -> InsmodReply {
+    try call(Request(verb: "insmod", module: Self.absolute(nameOrPath)))
+  }
+
+  /// Unloads a module. Busy: `EBUSY`, or with `wait` an answer once the last user has let go.
+  public func rmmod(_ name: String, wait: Bool = false) throws(ControlError) -> RmmodReply {
+    try call(Request(verb: "rmmod", module: name, wait: wait))
+  }
+
+  /// The modules of the host.
+  public func lsmod() throws(ControlError) -> [ModuleRow] {
+    let reply: ModulesReply = try call(Request(verb: "lsmod"))
+    return reply.modules
+  }
+
+  /// The relay's counters.
+  public func stat() throws(ControlError) -> HostStatistics {
+    let reply: StatisticsReply = try call(Request(verb: "stat"))
+    return reply.statistics
+  }
+
+  /// The names that can be opened.
+  public func objects() throws(ControlError) -> [String] {
+    let reply: ObjectsReply = try call(Request(verb: "objects"))
+    return reply.objects
+  }
+
+  /// Opens an object, and so keeps its module loaded until ``close(_:)`` or the end of the connection.
+  public func open(_ object: String) throws(ControlError) -> OpenReply {
+    try call(Request(verb: "open", object: object))
+  }
+
+  /// Some bytes from `offset` on; none at the end.
+  public func read(_ object: OpenReply, from offset: UInt64) throws(ControlError) -> Data {
+    let reply: ReadReply = try call(Request(verb: "read", handle: object.handle, offset: offset))
+    return reply.data
+  }
+
+  /// Closes an object.
+  public func close(_ object: OpenReply) throws(ControlError) {
+    let _: EmptyReply = try call(Request(verb: "close", handle: object.handle))
+  }
+
+  /// Blocks until `input` is readable or at its end (true), or the host has hung up (false).
+  public func wait(for input: Int32) -> Bool {
+    control_wait(input, channel.descriptor, -1) & 2 == 0
+  }
+}
+
+extension ControlClient {
+  private func call<Body: Decodable>(_ request: Request) throws(ControlError) -> Body {
+    guard let line = try? encoder.encode(request) else {
+      throw ControlError(EINVAL, "the request cannot be encoded")
+    }
+    if line.count > Request.limit {
+      throw ControlError(EMSGSIZE, "the request is longer than \(Request.limit) bytes")
+    }
+    try send(line)
+    guard let answer = try channel.readLine() else {
+      throw ControlError(ECONNRESET, "the host closed the connection")
+    }
+    guard let reply = try? decoder.decode(Reply<Body>.self, from: answer) else {
+      throw ControlError(EBADMSG, "the host's reply is not understood")
+    }
+    switch reply {
+    case .success(let body): return body
+    case .refusal(let error): throw error
+    }
+  }
+
+  private func send(_ line: Data) throws(ControlError) {
+    do throws(ControlError) {
+      try channel.writeLine(line)
+    } catch {
+      // A host that refused the connection has said why before it hung up: the reply is still there.
+      if error.errno != EPIPE { throw error }
+    }
+  }
+
+  /// The host's working directory is not the client's.
+  private static func absolute(_ nameOrPath: String) -> String {
+    if !nameOrPath.contains("/") || nameOrPath.hasPrefix("/") { return nameOrPath }
+    let relative = nameOrPath.hasPrefix("./") ? nameOrPath.dropFirst(2) : nameOrPath[...]
+    return "\(FileManager.default.currentDirectoryPath)/\(relative)"
+  }
+}

@@ -1,0 +1,132 @@
+import Foundation
+import ModuleManager
+import Relay
+
+/// A host's modules, objects and counters, for its control connections.
+public final class HostService: ControlService {
+  private let manager: ModuleManager
+  private let directory: String
+  private let statistics: @Sendable () -> RelayStatistics
+
+  /// - Parameters:
+  ///   - directory: where `NAME` is looked up as `NAME.so`.
+  ///   - statistics: the relay's counters; called once a request, on any thread.
+  public init(
+    manager: ModuleManager, moduleDirectory directory: String,
+    statistics: @escaping @Sendable () -> RelayStatistics
+  ) {
+    self.manager = manager
+    self.directory = directory
+    self.statistics = statistics
+  }
+
+  /// Loads through the manager. `EINVAL` for a name with anything but letters, digits, `_`, `-` and `.` in it.
+  public func insmod(_ module: String) throws(ControlError) -> InsmodReply {
+    let path = try path(of: module)
+    do throws(ModuleError) {
+      let status = try manager.load(path: path)
+      return InsmodReply(module: status.name, moduleCalls: statistics().moduleCalls)
+    } catch {
+      throw ControlError(error)
+    }
+  }
+
+  /// Unloads through the manager, or says who holds the module.
+  public func rmmod(_ module: String) throws(ControlError) -> RmmodReply {
+    do throws(ModuleError) {
+      return reply(try manager.unload(module, ifBusy: .fail), for: module)
+    } catch {
+      throw ControlError(error)
+    }
+  }
+
+  /// Unloads through the manager when the last user has let go.
+  public func rmmodWaiting(_ module: String) async throws(ControlError) -> RmmodReply {
+    do throws(ModuleError) {
+      return reply(try await manager.unload(module, ifBusy: .wait), for: module)
+    } catch {
+      throw ControlError(error)
+    }
+  }
+
+  /// The manager's modules.
+  public func lsmod() -> [ModuleRow] { manager.list().map { ModuleRow($0) } }
+
+  /// The relay's counters.
+  public func stat() -> RelayStatistics { statistics() }
+
+  /// The manager's objects.
+  public func objects() -> [String] { manager.objects() }
+
+  /// Opens through the manager.
+  public func open(
+    _ object: String, holder: String
+  ) throws(ControlError) -> any ControlObject {
+    do throws(ModuleError) {
+      return HeldObject(object: try manager.open(object, holder: holder))
+    } catch {
+      throw ControlError(error)
+    }
+  }
+
+  private func reply(_ outcome: UnloadOutcome, for module: String) -> RmmodReply {
+    let calls = statistics().moduleCalls
+    switch outcome {
+    case .unloaded(let report):
+      return RmmodReply(
+        module: report.module, unmapped: report.unmapped,
+        unloadMicroseconds: Int(report.duration / .microseconds(1)), moduleCalls: calls)
+    case .resident(_, let reason):
+      return RmmodReply(
+        module: module, unmapped: false, unloadMicroseconds: 0, residentReason: reason,
+        moduleCalls: calls)
+    }
+  }
+}
+
+extension HostService {
+  /// Where the image is. A name cannot leave the directory: it has no slash.
+  private func path(of module: String) throws(ControlError) -> String {
+    if module.utf8.contains(0) {
+      throw ControlError(EINVAL, "\(module): a path has no zero bytes")
+    }
+    if module.hasPrefix("/") { return module }
+    if module.isEmpty || !module.utf8.allSatisfy(Self.isNameByte) {
+      throw ControlError(
+        EINVAL, "\(module): a module's name has letters, digits, `_`, `-` and `.` only")
+    }
+    let path = "\(directory)/\(module).so"
+    if access(path, F_OK) != 0 {
+      let code = errno
+      let reason = code == ENOENT ? "no such module in \(directory)" : "cannot look it up in \(directory)"
+      throw ControlError(code, "\(module): \(reason)")
+    }
+    return path
+  }
+
+  private static func isNameByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+      UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "."):
+      true
+    default: false
+    }
+  }
+}
+
+/// An open object of the manager, with the control connection's errors.
+private struct HeldObject: ControlObject {
+  let object: OpenObject
+
+  var module: String { object.module }
+
+  func read(from offset: UInt64, upTo capacity: Int) throws(ControlError) -> [UInt8] {
+    do throws(ModuleError) {
+      return try object.read(from: offset, upTo: capacity)
+    } catch {
+      throw ControlError(error)
+    }
+  }
+
+  func close() { object.close() }
+}

@@ -1,0 +1,112 @@
+import Foundation
+
+/// The answer to `insmod`.
+public struct InsmodReply: Codable, Sendable, Hashable {
+  /// The name that the module gave itself.
+  public let module: String
+
+  /// How many hooks of modules the relay had called when the module was live.
+  public let moduleCalls: Int
+
+  /// For services that stand in for a host.
+  public init(module: String, moduleCalls: Int) {
+    self.module = module
+    self.moduleCalls = moduleCalls
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case module
+    case moduleCalls = "module_calls"
+  }
+}
+
+/// The answer to `rmmod`.
+public struct RmmodReply: Codable, Sendable, Hashable {
+  /// The module that was unloaded.
+  public let module: String
+
+  /// Whether the module's code was checked to be gone from the host's mappings.
+  public let unmapped: Bool
+
+  /// How long the unload took in the host.
+  public let unloadMicroseconds: Int
+
+  /// Why the code stays mapped, when it does.
+  public let residentReason: String?
+
+  /// How many hooks of modules the relay had called when the module was gone.
+  public let moduleCalls: Int
+
+  /// For services that stand in for a host.
+  public init(
+    module: String, unmapped: Bool, unloadMicroseconds: Int, residentReason: String? = nil,
+    moduleCalls: Int
+  ) {
+    self.module = module
+    self.unmapped = unmapped
+    self.unloadMicroseconds = unloadMicroseconds
+    self.residentReason = residentReason
+    self.moduleCalls = moduleCalls
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case module, unmapped
+    case unloadMicroseconds = "unload_us"
+    case residentReason = "resident_reason"
+    case moduleCalls = "module_calls"
+  }
+}
+
+/// An object that this connection holds open.
+public struct OpenReply: Codable, Sendable, Hashable {
+  /// What `read` and `close` name it by.
+  public let handle: Int
+
+  /// The module that publishes it, and stays loaded meanwhile.
+  public let module: String
+}
+
+/// Replies whose one field is named like the verb's subject.
+struct ModulesReply: Codable { let modules: [ModuleRow] }
+struct ObjectsReply: Codable { let objects: [String] }
+struct StatisticsReply: Codable { let statistics: HostStatistics }
+struct ReadReply: Codable { let data: Data }
+struct EmptyReply: Codable {}
+
+/// A reply as it is on the wire: `{"ok":true,…}` or `{"ok":false,"errno":"EBUSY","message":"…"}`.
+enum Reply<Body> {
+  case success(Body)
+  case refusal(ControlError)
+
+  fileprivate enum Key: String, CodingKey {
+    case ok, errno, message
+  }
+}
+
+extension Reply: Encodable where Body: Encodable {
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Key.self)
+    switch self {
+    case .success(let body):
+      try container.encode(true, forKey: .ok)
+      try body.encode(to: encoder)
+    case .refusal(let error):
+      try container.encode(false, forKey: .ok)
+      try container.encode(error.errnoName, forKey: .errno)
+      try container.encode(error.message, forKey: .message)
+    }
+  }
+}
+
+extension Reply: Decodable where Body: Decodable {
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: Key.self)
+    if try container.decode(Bool.self, forKey: .ok) {
+      self = .success(try Body(from: decoder))
+    } else {
+      let name = try container.decode(String.self, forKey: .errno)
+      let message = try container.decode(String.self, forKey: .message)
+      self = .refusal(ControlError(named: name, message))
+    }
+  }
+}

@@ -1,0 +1,161 @@
+import CControl
+import Foundation
+import Synchronization
+
+/// One client's conversation: answers its requests and owns the objects that it opened.
+///
+/// One thread at a time; `deinit` and ``end()`` close what is still open.
+final class Session {
+  private let service: any ControlService
+  private let holder: String
+  private let socket: Int32
+  private var objects: [Int: any ControlObject] = [:]
+  private var lastHandle = 0
+  private let decoder = JSONDecoder()
+  private let encoder = JSONEncoder()
+
+  /// The most objects that one client holds open at a time.
+  static let objectLimit = 64
+
+  /// The most bytes that one `read` returns.
+  static let readLimit = 32_768
+
+  /// - Parameters:
+  ///   - holder: what a busy module is reported to be held by.
+  ///   - socket: hangs up when the client goes; -1 when there is none to watch.
+  init(service: any ControlService, holder: String, socket: Int32) {
+    self.service = service
+    self.holder = holder
+    self.socket = socket
+    // Sorted: the same reply is the same line.
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  }
+
+  deinit {
+    end()
+  }
+
+  /// Closes every object.
+  func end() {
+    for object in objects.values { object.close() }
+    objects.removeAll()
+  }
+
+  /// The reply to one line, whatever the line is; nil when the client went before there was one.
+  func answer(_ line: Data) -> Data? {
+    do throws(ControlError) {
+      return try perform(try Request(parsing: line, with: decoder))
+    } catch {
+      return refusal(error)
+    }
+  }
+
+  /// A reply that refuses.
+  func refusal(_ error: ControlError) -> Data {
+    encode(Reply<EmptyReply>.refusal(error))
+  }
+
+  private func perform(_ request: Request) throws(ControlError) -> Data? {
+    switch request.verb {
+    case "insmod":
+      return success(try service.insmod(try request.required(\.module, named: "module")))
+    case "rmmod":
+      return try rmmod(try request.required(\.module, named: "module"), wait: request.wait ?? false)
+    case "lsmod": return success(ModulesReply(modules: service.lsmod()))
+    case "stat": return success(StatisticsReply(statistics: service.stat()))
+    case "objects": return success(ObjectsReply(objects: service.objects()))
+    case "open": return success(try open(try request.required(\.object, named: "object")))
+    case "read":
+      let object = try object(try request.required(\.handle, named: "handle"))
+      let bytes = try object.read(from: request.offset ?? 0, upTo: Self.readLimit)
+      return success(ReadReply(data: Data(bytes)))
+    case "close":
+      let handle = try request.required(\.handle, named: "handle")
+      try object(handle).close()
+      objects[handle] = nil
+      return success(EmptyReply())
+    default:
+      throw ControlError(ENOSYS, "\(request.verb.prefix(40)): no such request")
+    }
+  }
+
+  private func success<Body: Encodable>(_ body: Body) -> Data {
+    encode(Reply.success(body))
+  }
+
+  private func encode<Body: Encodable>(_ reply: Reply<Body>) -> Data {
+    // Replies hold strings and finite numbers; the fallback keeps the conversation in step all the same.
+    (try? encoder.encode(reply))
+      ?? Data(#"{"ok":false,"errno":"EIO","message":"the reply cannot be encoded"}"#.utf8)
+  }
+}
+
+// MARK: - Objects
+
+extension Session {
+  private func open(_ name: String) throws(ControlError) -> OpenReply {
+    if objects.count == Self.objectLimit {
+      throw ControlError(EMFILE, "\(name): this connection holds \(Self.objectLimit) objects")
+    }
+    let object = try service.open(name, holder: holder)
+    lastHandle += 1
+    objects[lastHandle] = object
+    return OpenReply(handle: lastHandle, module: object.module)
+  }
+
+  private func object(_ handle: Int) throws(ControlError) -> any ControlObject {
+    guard let object = objects[handle] else {
+      throw ControlError(EBADF, "\(handle): no such handle on this connection")
+    }
+    return object
+  }
+}
+
+// MARK: - Unloading
+
+extension Session {
+  private func rmmod(_ module: String, wait: Bool) throws(ControlError) -> Data? {
+    if !wait { return success(try service.rmmod(module)) }
+    if objects.values.contains(where: { $0.module == module }) {
+      throw ControlError(EDEADLK, "\(module): this connection holds an object of it open itself")
+    }
+    let unload = try PendingUnload()
+    unload.start(module, on: service)
+    // A client that went while it waited must not keep its objects: somebody else may wait for those.
+    if control_wait_or_hangup(unload.bell.descriptor, socket) == 2 { return nil }
+    return success(try unload.result())
+  }
+}
+
+/// An unload that waits for users, and goes on when nobody waits for its result any more.
+private final class PendingUnload: Sendable {
+  let bell: Bell
+  private let outcome = Mutex<Result<RmmodReply, ControlError>?>(nil)
+
+  init() throws(ControlError) {
+    bell = try Bell()
+  }
+
+  func start(_ module: String, on service: any ControlService) {
+    Task.detached { [self] in
+      do throws(ControlError) {
+        finish(.success(try await service.rmmodWaiting(module)))
+      } catch {
+        finish(.failure(error))
+      }
+    }
+  }
+
+  /// The result, after the bell rang.
+  func result() throws(ControlError) -> RmmodReply {
+    guard let result = outcome.withLock({ $0 }) else {
+      throw ControlError(EINTR, "the wait for the unload was interrupted")
+    }
+    return try result.get()
+  }
+
+  private func finish(_ result: Result<RmmodReply, ControlError>) {
+    outcome.withLock { $0 = result }
+    bell.ring()
+  }
+}

@@ -1,0 +1,39 @@
+import ArgumentParser
+import Control
+import Foundation
+
+/// Where the host is, for every command that talks to one.
+struct ControlOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "The host's control socket (default: $XDG_RUNTIME_DIR/quiesce.sock, or /tmp/quiesce-UID.sock).",
+      valueName: "path"))
+  var control: String?
+
+  var path: String { control ?? Self.defaultPath }
+
+  func connect() throws(ControlError) -> ControlClient {
+    try ControlClient(path: path)
+  }
+
+  static var defaultPath: String {
+    if let directory = ProcessInfo.processInfo.environment["XDG_RUNTIME_DIR"], !directory.isEmpty {
+      return "\(directory)/quiesce.sock"
+    }
+    return "/tmp/quiesce-\(geteuid()).sock"
+  }
+}
+
+extension ParsableCommand {
+  /// Runs `body`. What it throws becomes one line on standard error and the exit status 1.
+  func reporting(_ body: () throws -> Void) throws {
+    do {
+      try body()
+    } catch let code as ExitCode {
+      throw code
+    } catch {
+      StandardError.write("quiesce: \(Self.configuration.commandName ?? ""): \(error)")
+      throw ExitCode(1)
+    }
+  }
+}

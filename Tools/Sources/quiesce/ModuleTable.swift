@@ -1,0 +1,51 @@
+import Control
+
+/// The table that `lsmod` prints.
+struct ModuleTable {
+  /// The header, and a line for each module; columns as wide as their widest entry.
+  let lines: [String]
+
+  init(_ modules: [ModuleRow]) {
+    let rows = [["Module", "State", "Size", "Users", "Used by", "Age"]] + modules.map(Self.cells)
+    let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    lines = rows.map { row in
+      let cells = row.indices.map { column in
+        Self.isNumeric[column]
+          ? row[column].padded(to: widths[column], right: true)
+          : row[column].padded(to: widths[column], right: false)
+      }
+      return cells.joined(separator: "  ")
+    }
+  }
+
+  private static let isNumeric = [false, false, true, true, false, true]
+
+  private static func cells(of module: ModuleRow) -> [String] {
+    let holders = module.holders.map { $0.count == 1 ? $0.label : "\($0.label) × \($0.count)" }
+    return [
+      module.module, module.state, String(module.size), String(module.users),
+      holders.isEmpty ? "-" : holders.joined(separator: ", "), age(module.ageSeconds),
+    ].map(\.onOneLine)
+  }
+
+  /// At the most two units: `0.4s`, `59.9s`, `3m07s`, `2h05m`, `4d03h`.
+  static func age(_ seconds: Double) -> String {
+    let tenths = Int(min(max(seconds, 0), 1e15) * 10)
+    if tenths < 600 { return "\(tenths / 10).\(tenths % 10)s" }
+    let whole = tenths / 10
+    if whole < 3600 { return "\(whole / 60)m\(twoDigits(whole % 60))s" }
+    if whole < 86_400 { return "\(whole / 3600)h\(twoDigits(whole / 60 % 60))m" }
+    return "\(whole / 86_400)d\(twoDigits(whole / 3600 % 24))h"
+  }
+
+  private static func twoDigits(_ number: Int) -> String {
+    number < 10 ? "0\(number)" : String(number)
+  }
+}
+
+extension String {
+  fileprivate func padded(to width: Int, right: Bool) -> String {
+    let space = String(repeating: " ", count: max(0, width - count))
+    return right ? space + self : self + space
+  }
+}

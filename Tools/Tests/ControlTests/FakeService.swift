@@ -1,0 +1,113 @@
+import Foundation
+import Relay
+import Synchronization
+
+@testable import Control
+
+/// A host with the modules that were asked for, and no code in them.
+///
+/// A module `M` publishes the object `M`, whose content is its name. A module called `slow` takes until
+/// ``finishSlowLoad()`` to load.
+final class FakeService: ControlService {
+  private let state = Mutex(State())
+  private let slowLoad = DispatchSemaphore(value: 0)
+
+  private struct State {
+    var modules: [String] = []
+    var holders: [String: [String]] = [:]
+    var waiters: [String: [CheckedContinuation<Void, Never>]] = [:]
+  }
+
+  func insmod(_ module: String) throws(ControlError) -> InsmodReply {
+    if module == "slow" { slowLoad.wait() }
+    let isNew = state.withLock { state in
+      if state.modules.contains(module) { return false }
+      state.modules.append(module)
+      return true
+    }
+    if !isNew { throw ControlError(EEXIST, "\(module): is loaded already") }
+    return InsmodReply(module: module, moduleCalls: 1)
+  }
+
+  func finishSlowLoad() { slowLoad.signal() }
+
+  func rmmod(_ module: String) throws(ControlError) -> RmmodReply {
+    let holders: [String]? = state.withLock { state in
+      guard state.modules.contains(module) else { return nil }
+      let holders = state.holders[module] ?? []
+      if holders.isEmpty { state.modules.removeAll { $0 == module } }
+      return holders
+    }
+    guard let holders else { throw ControlError(ENOENT, "\(module): no such module is loaded") }
+    if let holder = holders.first { throw ControlError(EBUSY, "\(module): in use: \(holder)") }
+    return RmmodReply(module: module, unmapped: true, unloadMicroseconds: 1, moduleCalls: 2)
+  }
+
+  func rmmodWaiting(_ module: String) async throws(ControlError) -> RmmodReply {
+    await withCheckedContinuation { continuation in
+      let isFree = state.withLock { state in
+        if state.holders[module, default: []].isEmpty { return true }
+        state.waiters[module, default: []].append(continuation)
+        return false
+      }
+      if isFree { continuation.resume() }
+    }
+    return try rmmod(module)
+  }
+
+  func lsmod() -> [ModuleRow] {
+    state.withLock { state in
+      state.modules.map { module in
+        ModuleRow(
+          module: module, state: state.waiters[module] == nil ? "live" : "going", size: 4096,
+          users: state.holders[module, default: []].count, ageSeconds: 0, path: "/\(module).so")
+      }
+    }
+  }
+
+  func stat() -> RelayStatistics { RelayStatistics() }
+
+  func objects() -> [String] { state.withLock { $0.modules } }
+
+  func open(_ object: String, holder: String) throws(ControlError) -> any ControlObject {
+    let isThere = state.withLock { state in
+      if !state.modules.contains(object) { return false }
+      state.holders[object, default: []].append(holder)
+      return true
+    }
+    if !isThere { throw ControlError(ENOENT, "\(object): no such object") }
+    return FakeObject(module: object) { self.release(object, holder) }
+  }
+
+  private func release(_ module: String, _ holder: String) {
+    let waiters = state.withLock { state in
+      if let index = state.holders[module]?.firstIndex(of: holder) {
+        state.holders[module]?.remove(at: index)
+      }
+      if state.holders[module, default: []].isEmpty { return state.waiters.removeValue(forKey: module) ?? [] }
+      return []
+    }
+    for waiter in waiters { waiter.resume() }
+  }
+
+  func users(of module: String) -> Int { state.withLock { $0.holders[module, default: []].count } }
+}
+
+/// Closes once, however often it is told to.
+private final class FakeObject: ControlObject {
+  let module: String
+  private let release: Mutex<(@Sendable () -> Void)?>
+
+  init(module: String, release: @escaping @Sendable () -> Void) {
+    self.module = module
+    self.release = Mutex(release)
+  }
+
+  func read(from offset: UInt64, upTo capacity: Int) throws(ControlError) -> [UInt8] {
+    Array(module.utf8.dropFirst(Int(clamping: offset)).prefix(capacity))
+  }
+
+  func close() {
+    release.withLock { $0.take() }?()
+  }
+}

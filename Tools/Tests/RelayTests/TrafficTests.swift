@@ -1,0 +1,108 @@
+import CRelay
+import ModuleManager
+import Relay
+import Synchronization
+import Testing
+import Traffic
+
+/// The client is the judge of everything else, so it must see what goes wrong.
+@Suite struct TrafficTests {
+  private func report(
+    _ hook: @escaping @Sendable (inout quiesce_packet) -> Verdict
+  ) async throws -> TrafficReport {
+    try await onOwnThread {
+      let fixture = try RelayFixture()
+      _ = fixture.relay.forward.register(hook)
+      let client = try TrafficClient(
+        target: fixture.relay.boundAddress, flows: 2, window: 32, limit: 2000)
+      try client.start()
+      return client.waitUntilFinished()
+    }
+  }
+
+  @Test func seesThatAllIsWell() async throws {
+    let report = try await report { _ in .accept }
+    #expect(report.sent == 2000)
+    #expect(report.answered == 2000)
+    #expect(report.lost == 0 && report.corrupted == 0 && report.duplicates == 0)
+  }
+
+  @Test func seesALostRequestAndALostAnswer() async throws {
+    let passed = Atomic(0)
+    let report = try await report { _ in
+      let index = passed.wrappingAdd(1, ordering: .relaxed).oldValue
+      return index == 500 || index == 501 ? .drop : .accept
+    }
+    #expect(report.lost == 2)
+    #expect(report.answered == 1998)
+    #expect(report.corrupted == 0)
+  }
+
+  @Test(arguments: [0, 8, 12, 15, 16, 63])
+  func seesAChangedByte(_ offset: Int) async throws {
+    let changed = Atomic(0)
+    let report = try await report { packet in
+      if packet.direction == QUIESCE_TO_CLIENT.rawValue && packet.length > 64,
+        changed.wrappingAdd(1, ordering: .relaxed).oldValue == 100
+      {
+        packet.data[offset] ^= 0x10
+      }
+      return .accept
+    }
+    #expect(report.corrupted == 1)
+    #expect(report.lost == 1)
+  }
+
+  @Test func seesAMissingAndAnExtraByte() async throws {
+    let passed = Atomic(0)
+    let report = try await report { packet in
+      switch passed.wrappingAdd(1, ordering: .relaxed).oldValue {
+      case 700: packet.length -= 1
+      case 900: packet.length += 1
+      default: break
+      }
+      return .accept
+    }
+    #expect(report.corrupted == 2)
+    #expect(report.lost == 2)
+  }
+
+  @Test func seesARightAnswerToAnEarlierQuestion() async throws {
+    // Answers are replaced by a copy of an old one: right in itself, but not what was asked now.
+    let copy = Mutex<[UInt8]>([])
+    let passed = Atomic(0)
+    let report = try await report { packet in
+      if packet.direction != QUIESCE_TO_CLIENT.rawValue { return .accept }
+      let index = passed.wrappingAdd(1, ordering: .relaxed).oldValue
+      copy.withLock { copy in
+        if index == 100 {
+          copy = Array(UnsafeBufferPointer(start: packet.data, count: Int(packet.length)))
+        } else if index == 1000 {
+          packet.data.update(from: copy, count: copy.count)
+          packet.length = UInt32(copy.count)
+        }
+      }
+      return .accept
+    }
+    // The old one's flow may be the other one: then it is an answer to nothing that was asked there.
+    #expect(report.duplicates + report.corrupted == 1)
+    #expect(report.lost == 1)
+  }
+
+  @Test func waitsForAnswers() async throws {
+    try await onOwnThread {
+      let fixture = try RelayFixture()
+      let client = try TrafficClient(target: fixture.relay.boundAddress, flows: 2, window: 32)
+      try client.start()
+      var before = 0
+      for _ in 0..<200 {
+        #expect(client.waitForAnswers(client.window + 1))
+        let now = client.report.answered
+        #expect(now - before > client.window)
+        before = now
+      }
+      #expect(client.finish().lost == 0)
+      #expect(!client.waitForAnswers(1))
+    }
+  }
+}
