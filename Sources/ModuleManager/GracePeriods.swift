@@ -2,16 +2,17 @@ internal import Quiescence
 
 /// Waits for several flavours at the same time.
 enum GracePeriods {
-  /// Blocks until a grace period of each flavour has passed. The caller is outside every section.
+  /// Blocks until a grace period of each flavour has passed, all of them started together. The caller is outside every
+  /// section.
+  ///
+  /// On the reclaimers' threads, all of them: two threads inside liburcu's `synchronize_rcu` of one flavour share a
+  /// grace period, and the one that only shares can end up in a `poll` of 10 ms (0.13.2, `urcu-wait.h`).
   static func wait(for flavors: [any Flavor.Type]) {
-    guard let own = flavors.last else { return }
-    let parkers = flavors.dropLast().map { flavor in
+    let parkers = flavors.map { flavor in
       let parker = Parker()
       flavor.afterGracePeriod(.thread(parker))
       return parker
     }
-    // The last one on this thread: it saves a way there and back.
-    own.unsafeSynchronize()
     for parker in parkers { parker.wait() }
   }
 

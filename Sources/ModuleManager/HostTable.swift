@@ -2,6 +2,7 @@ internal import Bigref
 internal import CModuleABI
 internal import Glibc
 internal import Quiescence
+internal import Synchronization
 
 /// What the host offers to C modules: `struct quiescent_host`, filled in once.
 enum HostTable {
@@ -120,7 +121,7 @@ extension Module {
   ) {
     typealias Function = @convention(c) @Sendable (UnsafeMutableRawPointer?) -> Void
     let function = unsafeBitCast(function, to: Function.self)
-    let flavors = flavors
+    hasRetired.store(true, ordering: .releasing)
     Self.retire(under: flavors[...], argument, function)
   }
 

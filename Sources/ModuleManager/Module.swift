@@ -20,6 +20,8 @@ final class Module: Sendable {
 
   /// Counts whoever keeps the module by name: open objects, `acquire` of the host's table.
   let references = ModuleCount(label: "reference")
+  /// Whether callbacks of its code may be on their way.
+  let hasRetired = Atomic<Bool>(false)
   private let state: Mutex<Links>
 
   /// What is linked, and since when the module is in its state.

@@ -1,6 +1,6 @@
-// Connection tracking, after the ip_conntrack of 2002 that the scheme of this host was invented for: it hangs
-// callback pointers on packets in flight, counts them in a bigref, and publishes a table that a client can hold
-// open while somebody asks for the module to go.
+// Connection tracking, after the ip_conntrack of 2002 that the scheme of this host was invented for: it
+// hangs callback pointers on packets in flight, counts them in a bigref, and publishes a table that a
+// client can hold open while somebody asks for the module to go.
 //
 // Copy it when your module's pointers outlive its hooks. What matters is marked with [1] to [4].
 #include <arpa/inet.h>
@@ -14,8 +14,8 @@
 
 #include "quiesce_packet.h"
 
-// The table has a fixed size, so that no traffic can make the module grow: a connection lives in one of the few
-// entries of its bucket, and a new one takes the place of the one that was silent for the longest time.
+// The table has a fixed size, so that no traffic can make the module grow: a connection lives in one of the
+// few entries of its bucket, and a new one takes the place of the one that was silent for the longest time.
 enum { BUCKETS = 256, ENTRIES = 4 };
 
 struct endpoint {
@@ -102,8 +102,8 @@ static struct connection *find(const struct key *key) {
   return NULL;
 }
 
-// An entry for a new connection, or NULL while a packet in flight points to each. Under the bucket's lock, which
-// keeps new pointers away from the entry that is chosen.
+// An entry for a new connection, or NULL while a packet in flight points to each. Under the bucket's lock,
+// which keeps new pointers away from the entry that is chosen.
 static struct connection *take(const struct key *key) {
   struct connection *oldest = NULL;
   for (int i = 0; i < ENTRIES; i++) {
@@ -123,8 +123,9 @@ static struct connection *take(const struct key *key) {
   return oldest;
 }
 
-// [1] What hangs on a packet: the relay calls it when it is done with the packet. By then the hook has returned
-// long ago, and the host may have been asked to unload this module; only the count below keeps the code here.
+// [1] What hangs on a packet: the relay calls it when it is done with the packet. By then the hook has
+// returned long ago, and the host may have been asked to unload this module; only the count below keeps the
+// code here.
 static void packet_done(void *context) {
   struct connection *connection = context;
   atomic_fetch_sub_explicit(&connection->in_flight, 1, memory_order_release);
@@ -190,8 +191,8 @@ static size_t print(const struct connection *connection, char *line) {
   return (size_t)length;
 }
 
-// [3] The named object: protocol, client, server, packets each way, packets in flight. The host keeps the module
-// loaded while a client holds it open.
+// [3] The named object: protocol, client, server, packets each way, packets in flight. The host keeps the
+// module loaded while a client holds it open.
 static long read_table(void *context, char *buffer, size_t capacity, uint64_t offset) {
   (void)context;
   size_t written = 0;

@@ -1,5 +1,5 @@
-// As small as a module can be: one hook, which counts the datagrams that pass, and a line in the host's log that
-// says how many there were. Build it with build.sh, load it with `quiesce insmod counter`.
+// As small as a module can be: one hook, which counts the datagrams that pass, and a line in the host's log
+// that says how many there were. Build it with build.sh, load it with `quiesce insmod counter`.
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -9,8 +9,8 @@ static const struct quiescent_host *host;
 static struct quiescent_self *self;
 static atomic_ulong count;
 
-// Called for every datagram, by several threads at once, and between two system calls of the relay: short, and
-// nothing that waits.
+// Called for every datagram, by several threads at once, and between two system calls of the relay: short,
+// and nothing that waits.
 static int see(void *packet, void *context) {
   (void)packet;
   (void)context;

@@ -15,8 +15,8 @@ internal import Synchronization
 /// 5. recheck: now the counts are exact. Not zero: `fail` links everything again (Keith's "reregister"), `wait` comes
 ///    back when they are (Rusty's "delayed removal").
 /// 6. `exit`. It may refuse: then the interfaces stay down, and the next request tries it again.
-/// 7. callback barrier, which holds a grace period too: what the module retired has run, and whoever gave the last count
-///    back inside the module's code has returned from it.
+/// 7. callback barrier, if the module ever retired anything, and a grace period in any case: what the module retired has
+///    run, and whoever gave the last count back inside the module's code has returned from it.
 /// 8. unmap, and look whether the image is among the process's mappings.
 ///
 /// The objection of the thread (Roman Zippel): who says that nobody keeps a reference past the sync point? The
@@ -112,7 +112,12 @@ extension BigrefScheme {
 
   /// Callback barrier, unmap, verify.
   private func unmap() -> UnloadOutcome {
-    GracePeriods.barrier(for: module.flavors)
+    // Nobody retires on the module's behalf any more: its hooks have returned, and so has `exit`.
+    if module.hasRetired.load(ordering: .acquiring) {
+      GracePeriods.barrier(for: module.flavors)
+    } else {
+      GracePeriods.wait(for: module.flavors)
+    }
     let image = module.image
     let reason = image.close()
     manager.forget(module)

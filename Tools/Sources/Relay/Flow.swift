@@ -4,8 +4,8 @@ internal import CRelay
 final class Flow {
   let client: SocketAddress
   let socket: Socket
-  /// Where in the table, and which of the flows that were there: events that were reported for an earlier flow
-  /// of the same place must not reach this one.
+  /// Where in the table, and which of the flows that were there: events that were reported for an earlier
+  /// flow of the same place must not reach this one.
   let token: UInt64
   var outbox = Outbox()
   /// Where the client's datagrams come in, and the answers go out.

@@ -6,10 +6,10 @@ internal import Synchronization
 
 /// A UDP relay: what clients send to its address goes on to a server, and each client gets its answers back.
 ///
-/// Every datagram, in either direction, passes the hook points ``prerouting``, ``forward`` and ``postrouting``,
-/// in this order. Each worker thread is an online QSBR reader with its own socket and its own flows; workers
-/// share nothing that they write. The relay itself loses no datagram: what a socket does not take waits, and
-/// what waits for too long makes the relay stop reading.
+/// Every datagram, in either direction, passes the hook points ``prerouting``, ``forward`` and
+/// ``postrouting``, in this order. Each worker thread is an online QSBR reader with its own socket and its
+/// own flows; workers share nothing that they write. The relay itself loses no datagram: what a socket does
+/// not take waits, and what waits for too long makes the relay stop reading.
 public final class Relay: Sendable {
   /// Every datagram, as it came in.
   public let prerouting: HookPoint<quiesce_packet, QSBR>
@@ -57,8 +57,8 @@ public final class Relay: Sendable {
     var handles: [WorkerHandle] = []
     for _ in 0..<workers {
       let socket = try Socket(like: address)
-      // The first one takes the port for itself before it shares it, so that a second relay on the same address
-      // is refused and does not get half of the clients.
+      // The first one takes the port for itself before it shares it, so that a second relay on the same
+      // address is refused and does not get half of the clients.
       if !handles.isEmpty { try socket.sharePort() }
       try socket.bind(to: address)
       if handles.isEmpty { try socket.sharePort() }

@@ -3,11 +3,12 @@ internal import Glibc
 internal import ModuleManager
 internal import Quiescence
 
-/// One thread of the relay: its listening socket, the flows that the kernel assigns to that socket, and nothing
-/// that another worker touches.
+/// One thread of the relay: its listening socket, the flows that the kernel assigns to that socket, and
+/// nothing that another worker touches.
 ///
-/// The thread is an online QSBR reader, and so inside one read-side critical section from each quiescent state
-/// to the next: hooks and packets' callbacks run without a section of their own. It is offline while it waits.
+/// The thread is an online QSBR reader, and so inside one read-side critical section from each quiescent
+/// state to the next: hooks and packets' callbacks run without a section of their own. It is offline while
+/// it waits.
 struct Worker: ~Copyable {
   let handle: WorkerHandle
   let poller: Poller

@@ -1,5 +1,5 @@
-/// What a request carries: a header that says which one it is, and bytes that follow from the sequence number, so
-/// that an answer can be checked without keeping the request.
+/// What a request carries: a header that says which one it is, and bytes that follow from the sequence
+/// number, so that an answer can be checked without keeping the request.
 enum Payload {
   static let headerLength = 16
 

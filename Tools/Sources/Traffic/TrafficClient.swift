@@ -18,7 +18,8 @@ public final class TrafficClient: Sendable {
   /// - Parameters:
   ///   - target: Where the requests go to.
   ///   - flows: How many sockets.
-  ///   - window: The most requests in flight over all flows; fewer when a receive buffer could not hold them all.
+  ///   - window: The most requests in flight over all flows; fewer when a receive buffer could not hold
+  ///     them all.
   ///   - lengths: How long a request may be; at least 16 bytes. Each has a length of its own.
   ///   - limit: How many requests to send in all; without it, as many as go until ``finish()``.
   public init(
@@ -74,7 +75,8 @@ public final class TrafficClient: Sendable {
   /// What the client has seen so far. Any thread.
   public var report: TrafficReport { progress.report }
 
-  /// Blocks until `count` more answers have come; false when the client has ended before. One thread at a time.
+  /// Blocks until `count` more answers have come; false when the client has ended before. One thread at a
+  /// time.
   ///
   /// After one more than ``window``, at least one of the requests was sent after the call.
   public func waitForAnswers(_ count: Int) -> Bool { progress.waitForAnswers(count) }

@@ -49,8 +49,8 @@ final class TrafficLoop {
       for index in 0..<ready {
         let box = flows[Int(poller[index].token)]
         receive(&box.flow)
-        // Before more is sent: at no time have more requests been sent than the answers that everybody can see,
-        // and the window.
+        // Before more is sent: at no time have more requests been sent than the answers that everybody can
+        // see, and the window.
         progress.publish(report)
         send(&box.flow)
       }

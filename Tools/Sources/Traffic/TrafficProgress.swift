@@ -65,8 +65,8 @@ final class TrafficProgress: Sendable {
       || ended.load(ordering: .sequentiallyConsistent)
   }
 
-  /// Whoever waits for `goal`, and nobody else: he may have seen the answers himself and be gone, and the next
-  /// one waits for more.
+  /// Whoever waits for `goal`, and nobody else: he may have seen the answers himself and be gone, and the
+  /// next one waits for more.
   private func wake(_ goal: Int) {
     if goal == .max { return }
     let (isTaken, _) = awaited.compareExchange(

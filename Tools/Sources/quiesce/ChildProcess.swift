@@ -64,8 +64,8 @@ struct ChildProcess {
     return (ends[0], ends[1])
   }
 
-  /// A terminal's Ctrl-C is for the parent, which ends the child in order; and the child starts with no signal
-  /// blocked or ignored, whatever the parent did.
+  /// A terminal's Ctrl-C is for the parent, which ends the child in order; and the child starts with no
+  /// signal blocked or ignored, whatever the parent did.
   private static func attributes() -> posix_spawnattr_t {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)

@@ -91,7 +91,8 @@ final class Demo {
     interruption.endProcess { [host] in host.end() }
     let isHostGone = host.ended != nil
     if let ended = host.ended { complain("the host ended \(ended) in the middle of it") }
-    // The traffic goes on meanwhile: the last cycle waits for answers. Without any, it goes on when the client ends.
+    // The traffic goes on meanwhile: the last cycle waits for answers. Without any, it goes on when the
+    // client ends.
     if !isHostGone { _ = cycles.stop(within: .seconds(5)) }
     let seconds = elapsed
     let report = traffic.finish()
@@ -111,6 +112,10 @@ final class Demo {
       kernelDrops: report.kernelDrops + server.kernelDrops + tally.kernelDrops, cycles: tally)
     output.summary(summary)
     complaints += summary.complaints
+    // Where something else is wrong, that is why.
+    if complaints.isEmpty && summary.cycles == 0 {
+      complaints.append("no module was loaded, used and unloaded")
+    }
   }
 
   /// With the host's own words, if it had any.

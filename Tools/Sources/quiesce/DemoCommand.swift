@@ -9,9 +9,9 @@ struct DemoCommand: ParsableCommand {
     commandName: "demo",
     abstract: "Load and unload modules under live traffic, and check that nothing is lost.",
     discussion: """
-      Starts a `quiesce host`, an echo server behind it and a client in front of it that checks every byte of \
-      every answer, and meanwhile loads and unloads the sample modules as fast as it can. The exit status is 0 \
-      only when no datagram was lost or damaged and every module's code was checked to be gone.
+      Starts a `quiesce host`, an echo server behind it and a client in front of it that checks every byte \
+      of every answer, and meanwhile loads and unloads the sample modules as fast as it can. The exit status \
+      is 0 only when no datagram was lost or damaged and every module's code was checked to be gone.
 
       Example:
         quiesce demo --seconds 5 --format json

@@ -3,7 +3,8 @@ import Foundation
 import Relay
 import Synchronization
 
-/// A `quiesce host` of the demo's own: another process, with a control socket in a directory that goes with it.
+/// A `quiesce host` of the demo's own: another process, with a control socket in a directory that goes with
+/// it.
 final class DemoHost: Sendable {
   /// Where its relay listens.
   let address: SocketAddress

@@ -48,12 +48,10 @@ struct DemoOutput {
     switch format {
     case .json: json(started)
     case .text:
-      StandardOutput.write(
-        "A host with \(started.workers) \(started.workers == 1 ? "worker" : "workers") relays between a client "
-          + "and an echo server;")
-      StandardOutput.write(
-        "\(started.modules.joined(separator: " and ")) are loaded and unloaded in turn. "
-          + "Look on with:")
+      let workers = started.workers == 1 ? "1 worker" : "\(started.workers) workers"
+      let modules = started.modules.joined(separator: " and ")
+      StandardOutput.write("A host with \(workers) relays between a client and an echo server;")
+      StandardOutput.write("\(modules) are loaded and unloaded in turn. Look on with:")
       StandardOutput.write("  quiesce lsmod --control \(started.control)")
     }
   }
@@ -62,7 +60,7 @@ struct DemoOutput {
   func live(_ progress: Progress) {
     if !isLive { return }
     let line =
-      "\(grouped(progress.answersPerSecond)) answers/s   \(grouped(progress.cycles)) cycles   "
+      "\(grouped(progress.answersPerSecond)) answers/s   \(grouped(progress.cycles)) modules in and out   "
       + "last unload \(milliseconds(progress.lastUnload))"
     StandardOutput.write(bytes: Array("\r\u{1b}[K\(line)".utf8))
   }
@@ -81,20 +79,22 @@ struct DemoOutput {
   private func lines(_ summary: DemoSummary) -> [String] {
     let seconds = max(summary.seconds, 0.001)
     let perSecond = { (count: Int) in grouped(Int(Double(count) / seconds)) }
-    let images =
-      summary.cycles == 0
-      ? "nothing unloaded"
-      : summary.cycles == summary.unmapped
-        ? "every image gone" : "\(grouped(summary.cycles - summary.unmapped)) images not gone"
+    let answers = perSecond(summary.datagramsAnswered)
     return [
       "datagrams  \(grouped(summary.datagramsSent)), \(grouped(summary.lost)) lost, "
-        + "\(grouped(summary.corrupted)) corrupted (\(perSecond(summary.datagramsAnswered)) answers a second)",
-      "modules    \(grouped(summary.cycles)) complete load-use-unload cycles, \(images) "
+        + "\(grouped(summary.corrupted)) corrupted (\(answers) answers a second)",
+      "modules    \(grouped(summary.cycles)) complete load-use-unload cycles, \(images(summary)) "
         + "(\(perSecond(summary.cycles)) a second)",
       "hooks      \(grouped(summary.moduleCalls)) calls into modules",
       "unload     p50 \(milliseconds(summary.unload.p50)), p99 \(milliseconds(summary.unload.p99)), "
         + "max \(milliseconds(summary.unload.max))",
     ]
+  }
+
+  private func images(_ summary: DemoSummary) -> String {
+    if summary.cycles == 0 { return "nothing unloaded" }
+    let left = summary.cycles - summary.unmapped
+    return left == 0 ? "every image gone" : "\(grouped(left)) images not gone"
   }
 
   private func json(_ value: some Encodable) {

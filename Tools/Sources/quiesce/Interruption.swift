@@ -24,7 +24,8 @@ struct Interruption: @unchecked Sendable {
     return sigtimedwait(&signals, nil, &limit) > 0
   }
 
-  /// From now on one of the signals makes the process run `cleanUp` and end at once, as if it had been killed.
+  /// From now on one of the signals makes the process run `cleanUp` and end at once, as if it had been
+  /// killed.
   func endProcess(after cleanUp: @escaping @Sendable () -> Void) {
     let signals = signals
     Thread {

@@ -54,7 +54,7 @@ enum Built {
 enum ModuleSources {
   static let all = [
     "holdable": holdable, "twin": twin, "oldabi": oldABI, "noentry": "int unrelated = 1;\n",
-    "failing": failing, "unresolved": unresolved, "permanent": permanent, "stubborn": stubborn,
+    "failing": failing, "unresolved": unresolved, "permanent": permanent, "unwilling": unwilling,
     "badname": badName, "chatty": chatty,
   ]
 
@@ -84,8 +84,8 @@ enum ModuleSources {
     "chatty", #"host->log(self, "one\nline\x1b[2J"); return 0;"#, "return 0;")
 
   /// Refuses to leave for the first time.
-  private static let stubborn = module(
-    "stubborn", "return 0;", "static int asked; return asked++ == 0 ? -16 : 0;")
+  private static let unwilling = module(
+    "unwilling", "return 0;", "static int asked; return asked++ == 0 ? -16 : 0;")
 
   private static let permanent = """
     #include "quiescent_module.h"

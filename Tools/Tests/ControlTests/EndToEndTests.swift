@@ -108,13 +108,13 @@ extension EndToEndTests {
     @Test func aModuleThatRefusesToLeaveIsAskedAgain() async throws {
       try await onThread {
         let host = try TestHost()
-        try host.expectSuccess(of: "insmod", "stubborn")
-        let refused = try host.run("rmmod", "stubborn")
-        #expect(refused.status == 1 && refused.error.hasPrefix("quiesce: rmmod: stubborn: "))
+        try host.expectSuccess(of: "insmod", "unwilling")
+        let refused = try host.run("rmmod", "unwilling")
+        #expect(refused.status == 1 && refused.error.hasPrefix("quiesce: rmmod: unwilling: "))
         #expect(refused.error.hasSuffix("(EBUSY)\n"))
-        #expect(try host.modules() == ["stubborn": "cleanup"])
-        try host.expectSuccess(of: "rmmod", "stubborn")
-        try host.expectSuccess(of: "insmod", "stubborn")
+        #expect(try host.modules() == ["unwilling": "cleanup"])
+        try host.expectSuccess(of: "rmmod", "unwilling")
+        try host.expectSuccess(of: "insmod", "unwilling")
         #expect(try host.terminate().status == 0)
       }
     }

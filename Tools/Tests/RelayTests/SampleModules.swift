@@ -1,8 +1,8 @@
 import Foundation
 import Testing
 
-/// A sample module, built as a user would build it. Each test has a copy of its own, since a process maps a file
-/// once.
+/// A sample module, built as a user would build it. Each test has a copy of its own, since a process maps a
+/// file once.
 final class SampleModule: Sendable {
   let path: String
 

@@ -14,11 +14,12 @@
 //
 // The rules:
 //
-//  1. A hook may change `length` bytes at `data`, and `length` itself, up to `capacity`. It changes nothing else.
+//  1. A hook may change `length` bytes at `data`, and `length` itself, up to `capacity`. It changes nothing
+//     else.
 //  2. After QUIESCENT_ACCEPT and QUIESCENT_DROP the packet is the relay's: keep no pointer to it.
 //     What has to know when the packet is gone uses `attach`.
-//  3. After QUIESCENT_STOLEN the packet is the module's, with its memory, until the module calls exactly one of
-//     `resume` and `discard`, once. Another thread may do so before the hook has returned.
+//  3. After QUIESCENT_STOLEN the packet is the module's, with its memory, until the module calls exactly
+//     one of `resume` and `discard`, once. Another thread may do so before the hook has returned.
 //  4. An attached callback and a stolen packet outlive the hook, and so the time for which the host waits
 //     when it unloads: count each of them, with a `bigref` or with `acquire`.
 //
@@ -66,8 +67,8 @@ struct QUIESCE_PACKET_IN_PLACE quiesce_packet {
   struct sockaddr_storage destination;  ///< whom it is for: the server, or the client
 
   /// Calls `callback(context)` exactly once, when the relay is done with the packet: it was sent, dropped
-  /// or discarded. The call comes from a thread that is inside a read-side critical section, as a hook's does,
-  /// possibly long after the hook has returned. -ENOSPC when the packet carries
+  /// or discarded. The call comes from a thread that is inside a read-side critical section, as a hook's
+  /// does, possibly long after the hook has returned. -ENOSPC when the packet carries
   /// QUIESCE_PACKET_ATTACHMENTS already. Only where the packet is yours: inside a hook, or stolen.
   int (*attach)(struct quiesce_packet *packet, void (*callback)(void *context), void *context);
 

@@ -1,5 +1,5 @@
-// Sockets, batches and threads, as far as the relay and its test traffic need them. Functions return what they
-// say, or a negative errno. None retries on EAGAIN; all retry on EINTR.
+// Sockets, batches and threads, as far as the relay and its test traffic need them. Functions return what
+// they say, or a negative errno. None retries on EAGAIN; all retry on EINTR.
 #pragma once
 
 #include <pthread.h>
