@@ -16,7 +16,10 @@ let package = Package(
     .systemLibrary(name: "CURCU", pkgConfig: "liburcu-memb", providers: [.apt(["liburcu-dev"])]),
     .target(
       name: "_QuiescenceShims", dependencies: ["CURCU"],
-      linkerSettings: [.linkedLibrary("urcu-memb"), .linkedLibrary("urcu-qsbr")]),
+      linkerSettings: [
+        .linkedLibrary("urcu-memb"), .linkedLibrary("urcu-mb"), .linkedLibrary("urcu-bp"),
+        .linkedLibrary("urcu-qsbr"),
+      ]),
     .target(name: "Quiescence", dependencies: ["_QuiescenceShims"], swiftSettings: lifetimes),
     .target(name: "Bigref", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "CModuleABI"),

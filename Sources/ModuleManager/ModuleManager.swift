@@ -137,7 +137,7 @@ extension ModuleManager {
 
   /// Why the calling thread must not wait for the manager's thread; nil when it may.
   func deadlock(_ subject: String) -> ModuleError? {
-    if Memb.isInside || QSBR.isInside {
+    if Memb.isInside || QSBR.isInside || MB.isInside || Bulletproof.isInside {
       return ModuleError(
         subject, EDEADLK, "requested inside a read-side critical section, for which it would wait")
     }

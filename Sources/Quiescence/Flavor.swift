@@ -2,9 +2,10 @@
 ///
 /// A flavour is chosen by its read side. ``Memb`` asks nothing of a thread and costs two stores a
 /// read. ``QSBR`` costs nothing a read, and asks each thread to say when it holds no reference.
+/// ``MB`` has cheap grace periods and fences in its reads; ``Bulletproof`` may be read from anywhere.
 /// Grace periods of different flavours are independent: a section of one does not hold up another.
 ///
-/// Source: liburcu, `urcu/urcu-memb.h` and `urcu/urcu-qsbr.h`.
+/// Source: liburcu, `urcu/urcu-memb.h`, `urcu-mb.h`, `urcu-bp.h`, `urcu-qsbr.h`.
 public protocol Flavor: SendableMetatype {
   /// Enters a read-side critical section on the calling thread. Sections nest.
   ///

@@ -10,7 +10,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "qs_bp.h"
 #include "qs_futex.h"
+#include "qs_mb.h"
 #include "qs_memb.h"
 #include "qs_processor.h"
 #include "qs_qsbr.h"
@@ -34,6 +36,12 @@ static void leave(void *unused) {
       trap("a thread ended inside a Memb read-side critical section: leave every section first");
     qs_thread.memb_registered = false;
     urcu_memb_unregister_thread();
+  }
+  if (qs_thread.mb_registered) {
+    if (qs_mb_is_inside())
+      trap("a thread ended inside an MB read-side critical section: leave every section first");
+    qs_thread.mb_registered = false;
+    urcu_mb_unregister_thread();
   }
   if (qs_thread.qsbr_registered) {
     if (qs_thread.qsbr_depth != 0)
@@ -65,6 +73,36 @@ void qs_memb_register_cold(void) {
   leave_at_end();
   urcu_memb_register_thread();
   qs_thread.memb_registered = true;
+}
+
+void qs_mb_register_cold(void) {
+#if !defined(QUIESCENCE_OUT_OF_LINE)
+  // Registered by other code; see above.
+  if (urcu_mb_reader.registered) return;
+#endif
+  leave_at_end();
+  urcu_mb_register_thread();
+  qs_thread.mb_registered = true;
+}
+
+// In glibc since 2.18. Weak: without it only the check is missing.
+extern int __cxa_thread_atexit_impl(void (*function)(void *), void *argument, void *image)
+    __attribute__((weak));
+extern void *__dso_handle;
+
+static void check_bp(void *unused) {
+  (void)unused;
+  // A late read registers the watch again.
+  qs_thread.bp_registered = false;
+  if (qs_bp_is_inside())
+    trap("a thread ended inside a Bulletproof read-side critical section: leave every section first");
+}
+
+void qs_bp_register_cold(void) {
+  // Not the key above: liburcu's own key destructor leaves the section silently, and may run first. These
+  // functions run before every key destructor.
+  if (__cxa_thread_atexit_impl != NULL) __cxa_thread_atexit_impl(check_bp, NULL, &__dso_handle);
+  qs_thread.bp_registered = true;
 }
 
 void qs_qsbr_register_cold(void) {

@@ -6,28 +6,32 @@ import Testing
 import _QuiescenceShims
 
 @Suite(.exclusive) struct GracePeriodTests {
-  @Test func synchronizeWaitsForAnOpenSection() async {
-    await expectToWaitForASection { Memb.synchronize() }
+  @Test(arguments: FlavorCase.all)
+  func synchronizeWaitsForAnOpenSection(_ flavor: FlavorCase) async {
+    await expectToWaitForASection(flavor.type) { $0.synchronize() }
   }
 
-  @Test func nestedSectionsAreOne() async {
-    await expectToWaitForASection(
-      after: { for _ in 0..<5 { Memb.read { _ in Memb.read { _ in } } } }, { Memb.synchronize() })
+  @Test(arguments: FlavorCase.all)
+  func emptyBarrierHoldsAGracePeriod(_ flavor: FlavorCase) async {
+    await expectToWaitForASection(flavor.type) { $0.barrier() }
   }
 
-  @Test func emptyBarrierHoldsAGracePeriod() async {
-    await expectToWaitForASection { Memb.barrier() }
+  @Test(arguments: FlavorCase.anywhere)
+  func nestedSectionsAreOne(_ flavor: FlavorCase) async {
+    @Sendable func nest<F: Flavor>(_: F.Type) { for _ in 0..<5 { F.read { _ in F.read { _ in } } } }
+    await expectToWaitForASection(flavor.type, after: { nest(flavor.type) }, { $0.synchronize() })
   }
 
   /// Opens a section on one thread, does `inside` in it, and expects `wait` on another to end after the section.
-  private func expectToWaitForASection(
-    after inside: @escaping @Sendable () -> Void = {}, _ wait: @escaping @Sendable () -> Void
+  private func expectToWaitForASection<F: Flavor>(
+    _: F.Type, after inside: @escaping @Sendable () -> Void = {},
+    _ wait: @escaping @Sendable (any Flavor.Type) -> Void
   ) async {
     let entered = Parker()
     let left = Counter()
     await onThreads(2) { index in
       if index == 0 {
-        Memb.read { _ in
+        F.readAnywhere {
           inside()
           entered.open()
           // Long enough for the other thread to be waiting; what is expected does not depend on it.
@@ -36,97 +40,141 @@ import _QuiescenceShims
         }
       } else {
         entered.wait()
-        wait()
+        wait(F.self)
         #expect(left.value == 1)
       }
     }
   }
 
-  @Test func synchronizeDoesNotWaitForLaterSections() async {
-    // Two readers hand over to each other, so that one of them is always inside.
-    let stop = Counter()
-    let rounds = Counter()
-    await onThreads(3) { index in
-      if index == 2 {
-        for _ in 0..<100 {
-          Memb.synchronize()
-          rounds.add(1)
+  @Test(arguments: FlavorCase.anywhere)
+  func synchronizeDoesNotWaitForLaterSections(_ flavor: FlavorCase) async {
+    // Two readers whose sections follow each other closely, so that one is nearly always open.
+    func run<F: Flavor>(_: F.Type) async -> Int {
+      let stop = Counter()
+      let rounds = Counter()
+      await onThreads(3) { index in
+        if index == 2 {
+          for _ in 0..<100 {
+            F.synchronize()
+            rounds.add(1)
+          }
+          stop.add(1)
+        } else {
+          while stop.value == 0 { F.read { _ in for _ in 0..<50 { Processor.yield() } } }
         }
-        stop.add(1)
-      } else {
-        while stop.value == 0 { Memb.read { _ in for _ in 0..<50 { Processor.yield() } } }
+      }
+      return rounds.value
+    }
+    #expect(await run(flavor.type) == 100)
+  }
+
+  /// A section of one flavour holds up no grace period of another.
+  @Test(arguments: FlavorCase.all)
+  func flavorsAreIndependent(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async {
+      await onThreads { _ in
+        F.readAnywhere {
+          for other in FlavorCase.all where other.type != F.self { other.type.synchronize() }
+        }
       }
     }
-    #expect(rounds.value == 100)
+    await run(flavor.type)
   }
 
-  @Test func asyncSynchronizeEndsForManyTasks() async {
+  @Test(arguments: FlavorCase.all)
+  func asyncSynchronizeEndsForManyTasks(_ flavor: FlavorCase) async {
     await withTaskGroup(of: Void.self) { group in
-      for _ in 0..<100 { group.addTask { await Memb.synchronize() } }
-      for _ in 0..<100 { group.addTask { await QSBR.synchronize() } }
+      for _ in 0..<1000 { group.addTask { await flavor.type.synchronize() } }
     }
   }
 
-  @Test func retiredThingsGoAfterTheBarrier() async {
+  @Test(arguments: FlavorCase.all)
+  func retiredThingsGoAfterTheBarrier(_ flavor: FlavorCase) async {
     let alive = Counter()
     let ran = Counter()
     for index in 0..<1000 {
-      Memb.retire(Tracked(index, alive: alive))
-      Memb.retire { ran.add(1) }
-      QSBR.retire { ran.add(1) }
+      flavor.type.retire(Tracked(index, alive: alive))
+      flavor.type.retire { ran.add(1) }
     }
     let pointer = UnsafeMutableRawPointer(Unmanaged.passRetained(ran).toOpaque())
-    Memb.unsafeRetire(pointer) { Unmanaged<Counter>.fromOpaque($0!).takeRetainedValue().add(1) }
-    await Memb.barrier()
-    await QSBR.barrier()
+    flavor.type.unsafeRetire(pointer) { Unmanaged<Counter>.fromOpaque($0!).takeRetainedValue().add(1) }
+    await flavor.type.barrier()
     #expect(alive.value == 0)
-    #expect(ran.value == 2001)
+    #expect(ran.value == 1001)
   }
 
-  @Test func barrierWaitsForWhatCallbacksRetire() async {
+  @Test(arguments: FlavorCase.all)
+  func barrierWaitsForWhatCallbacksRetire(_ flavor: FlavorCase) async {
     let ran = Counter()
-    Memb.retire {
-      Memb.retire {
-        Memb.retire { ran.add(1) }
+    flavor.type.retire {
+      flavor.type.retire {
+        flavor.type.retire { ran.add(1) }
       }
     }
-    await onThreads { _ in Memb.barrier() }
+    await onThreads { _ in flavor.type.barrier() }
     #expect(ran.value == 1)
+  }
+
+  @Test(arguments: FlavorCase.all)
+  func boxesOfEveryFlavor(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async {
+      let alive = Counter()
+      await onThreads { _ in
+        let box = RCUBox(Tracked(1, alive: alive), flavor: F.self)
+        F.readAnywhere {
+          box.exchange(Tracked(2, alive: alive))
+          #expect(box.read { $0.value } == 2)
+        }
+        #expect(box.exchange(Tracked(3, alive: alive)).take().value == 2)
+      }
+      await F.barrier()
+      #expect(alive.value == 0)
+    }
+    await run(flavor.type)
+  }
+
+  @Test(arguments: FlavorCase.all)
+  func threadsComeAndGo(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async -> Int {
+      let box = Shared(RCUBox(1, flavor: F.self))
+      let sum = Counter()
+      let stop = Counter()
+      async let grace: Void = onThreads(2) { _ in while stop.value == 0 { F.synchronize() } }
+      for _ in 0..<50 {
+        await onThreads(8) { _ in sum.add(F.readAnywhere { box.value.snapshot() }) }
+      }
+      stop.add(1)
+      await grace
+      await F.synchronize()
+      return sum.value
+    }
+    #expect(await run(flavor.type) == 400)
   }
 
   /// Other code of the process may use liburcu directly, on the same threads.
   @Test func threadsThatOthersRegistered() async {
     let box = Shared(RCUBox(1))
     let fast = Shared(RCUBox(1, flavor: QSBR.self))
+    let fenced = Shared(RCUBox(1, flavor: MB.self))
     let sum = await onThread {
       urcu_memb_register_thread()
+      urcu_mb_register_thread()
+      urcu_bp_register_thread()
       urcu_qsbr_register_thread()
       qs_qsbr_go_offline()
-      var sum = box.value.snapshot() + QSBR.withOnlineReader { reader in fast.value.load(reader).value }
+      var sum = box.value.snapshot() + fenced.value.snapshot()
+      sum += Bulletproof.read { _ in 1 }
+      sum += QSBR.withOnlineReader { reader in fast.value.load(reader).value }
       urcu_memb_unregister_thread()
+      urcu_mb_unregister_thread()
       urcu_qsbr_unregister_thread()
       // Nobody's now: it registers itself, and leaves when the thread ends.
-      sum += box.value.snapshot() + QSBR.withOnlineReader { reader in fast.value.load(reader).value }
+      sum += box.value.snapshot() + fenced.value.snapshot()
+      sum += QSBR.withOnlineReader { reader in fast.value.load(reader).value }
       return sum
     }
-    #expect(sum == 4)
-    await Memb.synchronize()
-    await QSBR.synchronize()
-  }
-
-  @Test func threadsComeAndGo() async {
-    let box = Shared(RCUBox(1))
-    let sum = Counter()
-    await onThreads(2) { _ in for _ in 0..<500 { Memb.synchronize() } }
-    for _ in 0..<50 {
-      await onThreads(8) { index in
-        sum.add(box.value.snapshot())
-        if index % 2 == 0 { QSBR.withOnlineReader { reader in reader.quiescentState() } }
-      }
-    }
-    await Memb.synchronize()
-    await QSBR.synchronize()
-    #expect(sum.value == 400)
+    #expect(sum == 7)
+    for flavor in FlavorCase.all { await flavor.type.synchronize() }
   }
 }
 

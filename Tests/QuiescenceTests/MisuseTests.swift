@@ -62,10 +62,34 @@ import Testing
   }
 
   @Test func threadEndsInsideASection() async {
-    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
-      await onThreads { _ in Memb.unsafeEnter() }
-      while true { await Task.yield() }
+    let memb = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await Self.endInside(Memb.self)
     }
-    #expect(line(result).contains("a thread ended inside a Memb read-side critical section"))
+    #expect(line(memb).contains("a thread ended inside a Memb read-side critical section"))
+    let mb = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await Self.endInside(MB.self)
+    }
+    #expect(line(mb).contains("a thread ended inside an MB read-side critical section"))
+    let bulletproof = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await Self.endInside(Bulletproof.self)
+    }
+    #expect(line(bulletproof).contains("a thread ended inside a Bulletproof read-side critical section"))
+  }
+
+  private static func endInside<F: Flavor>(_ flavor: F.Type) async -> Never {
+    await onThreads { _ in F.unsafeEnter() }
+    while true { await Task.yield() }
+  }
+
+  @Test func waitingInsideASectionOfTheOtherFlavors() async {
+    let mb = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in MB.read { _ in MB.synchronize() } }
+    }
+    #expect(line(mb).contains("MB.synchronize() inside a MB read-side critical section"))
+    let bulletproof = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in Bulletproof.read { _ in Bulletproof.barrier() } }
+    }
+    #expect(
+      line(bulletproof).contains("Bulletproof.barrier() inside a Bulletproof read-side critical section"))
   }
 }

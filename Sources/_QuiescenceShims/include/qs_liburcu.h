@@ -8,5 +8,7 @@
 #define _LGPL_SOURCE
 #endif
 
+#include <urcu/urcu-bp.h>
+#include <urcu/urcu-mb.h>
 #include <urcu/urcu-memb.h>
 #include <urcu/urcu-qsbr.h>

@@ -13,7 +13,11 @@
 struct qs_thread {
   /// This thread registered itself with liburcu-memb through us, and leaves when it ends.
   bool memb_registered;
-  /// The same for liburcu-qsbr.
+  /// The same for liburcu-mb.
+  bool mb_registered;
+  /// The thread reads under liburcu-bp, and the end of the thread is watched.
+  bool bp_registered;
+  /// The same as the first for liburcu-qsbr.
   bool qsbr_registered;
   /// The thread runs a reclaimer's callbacks: waiting for that reclaimer would wait for itself.
   bool reclaims;
@@ -26,6 +30,8 @@ extern __thread struct qs_thread qs_thread __attribute__((tls_model("initial-exe
 /// Registers the calling thread with the flavour, and sees to it that it leaves when it ends.
 /// Cold: once a thread.
 void qs_memb_register_cold(void) __attribute__((cold, noinline));
+void qs_mb_register_cold(void) __attribute__((cold, noinline));
+void qs_bp_register_cold(void) __attribute__((cold, noinline));
 void qs_qsbr_register_cold(void) __attribute__((cold, noinline));
 
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }

@@ -1,0 +1,28 @@
+public import _QuiescenceShims
+
+/// Reads from anywhere, signal handlers and the destructors of ending threads included.
+///
+/// A read costs one more indirection than under ``Memb``. liburcu registers the thread itself, in memory that
+/// outlives it. In exchange grace periods are not shared, and one that meets a reader waits in steps of 10 ms,
+/// with every signal blocked.
+///
+/// Source: liburcu, `urcu/static/urcu-bp.h`.
+public enum Bulletproof: Flavor {
+  /// Two stores; the first time on a thread it registers, under a lock with all signals blocked.
+  @inlinable @inline(__always)
+  public static func unsafeEnter() { qs_bp_enter() }
+
+  /// One store.
+  @inlinable @inline(__always)
+  public static func unsafeLeave() { qs_bp_leave() }
+
+  /// Whether the calling thread is inside a section.
+  @inlinable
+  public static var isInside: Bool { qs_bp_is_inside() }
+
+  /// liburcu's `synchronize_rcu`: concurrent callers take turns.
+  public static func unsafeSynchronize() { qs_bp_synchronize() }
+
+  /// The thread `rcu-bp`.
+  public static let reclaimer = Reclaimer(named: "rcu-bp", flavor: Bulletproof.self)
+}

@@ -1,0 +1,28 @@
+public import _QuiescenceShims
+
+/// Fences on the read side, no system call on the write side: for many updates and few reads, and for systems
+/// that forbid `membarrier(2)`.
+///
+/// A read costs two full fences; a grace period takes a fraction of a microsecond when nobody reads. Threads
+/// register themselves as under ``Memb``.
+///
+/// Source: liburcu, `urcu/static/urcu-mb.h`.
+public enum MB: Flavor {
+  /// A store to the thread's own memory and a full fence; the first time on a thread it registers, under a lock.
+  @inlinable @inline(__always)
+  public static func unsafeEnter() { qs_mb_enter() }
+
+  /// Two full fences and a store; wakes a grace period that sleeps for this thread.
+  @inlinable @inline(__always)
+  public static func unsafeLeave() { qs_mb_leave() }
+
+  /// Whether the calling thread is inside a section.
+  @inlinable
+  public static var isInside: Bool { qs_mb_is_inside() }
+
+  /// liburcu's `synchronize_rcu`: concurrent callers share grace periods.
+  public static func unsafeSynchronize() { qs_mb_synchronize() }
+
+  /// The thread `rcu-mb`.
+  public static let reclaimer = Reclaimer(named: "rcu-mb", flavor: MB.self)
+}
