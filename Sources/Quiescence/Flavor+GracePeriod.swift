@@ -12,7 +12,7 @@ extension Flavor {
   @available(*, noasync, message: "await synchronize() instead of blocking the task's thread")
   public static func synchronize() {
     if isInside { Misuse.waitInSection("synchronize()", "\(self)") }
-    unsafeSynchronize()
+    reclaimer.gracePeriods.wait()
   }
 
   /// Suspends until every section that is open now has been left.

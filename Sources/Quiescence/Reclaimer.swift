@@ -9,12 +9,12 @@ internal import _QuiescenceShims
 /// order in which they were retired.
 public final class Reclaimer: Sendable {
   private let name: String
-  private let synchronizeRaw: @Sendable () -> Void
+  let gracePeriods: GracePeriodSequence
   private let state = Mutex(State())
 
   package init<F: Flavor>(named name: String, flavor: F.Type) {
     self.name = name
-    synchronizeRaw = { F.unsafeSynchronize() }
+    gracePeriods = GracePeriodSequence { F.unsafeSynchronize() }
   }
 
   /// Queues `callback` for after the next grace period. A lock and an append; wakes the thread if it sleeps.
@@ -63,7 +63,7 @@ public final class Reclaimer: Sendable {
       let batch = nextBatch()
       // Everything in the batch was queued before this grace period starts: whoever could still
       // see a retired value was inside a section by then, and has left it at the end.
-      synchronizeRaw()
+      gracePeriods.wait()
       for waiter in batch.synchronizers { waiter.resume() }
       for callback in batch.callbacks { callback.run() }
       finish(batch.barriers)
