@@ -13,6 +13,9 @@ struct RetireQueue: @unchecked Sendable {
     /// The thread's own.
     var tail: UnsafeMutablePointer<Segment>
     var appended = 0
+    /// Who empties it. It has a thread that keeps it for ever, so it is never retained here: its reference count
+    /// would be a line that all threads write.
+    let reclaimer: Unmanaged<Reclaimer>
     /// Entries below this number are complete. Written by the thread, read by the reclaimer.
     let filled = Atomic<Int>(0)
     /// The thread has ended.
@@ -22,9 +25,6 @@ struct RetireQueue: @unchecked Sendable {
     /// The reclaimer's own.
     var head: UnsafeMutablePointer<Segment>
     var consumed = 0
-    /// Who empties it. It has a thread that keeps it for ever, so it is never retained here: its reference count
-    /// would be a line that all threads write.
-    let reclaimer: Unmanaged<Reclaimer>
   }
 
   private struct Segment: ~Copyable {
@@ -51,7 +51,7 @@ struct RetireQueue: @unchecked Sendable {
   init(for reclaimer: Reclaimer) {
     let segment = Segment.make()
     memory = .allocate(capacity: 1)
-    memory.initialize(to: Memory(tail: segment, head: segment, reclaimer: .passUnretained(reclaimer)))
+    memory.initialize(to: Memory(tail: segment, reclaimer: .passUnretained(reclaimer), head: segment))
   }
 
   /// The queue as thread-local memory keeps it.
