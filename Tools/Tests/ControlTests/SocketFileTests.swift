@@ -30,12 +30,13 @@ import Testing
     file.remove()
   }
 
-  @Test func aStaleSocketIsReplaced() throws {
+  @Test func aStaleSocketIsReplaced() async throws {
     let path = directory.file("s")
     do {
       let dead = OwnedSocket()
       _ = try SocketFile(claiming: path, for: dead.descriptor, backlog: 1)
     }
+    try await onThread { try untilNobodyListens(at: path) }
     let socket = OwnedSocket()
     let file = try SocketFile(claiming: path, for: socket.descriptor, backlog: 1)
     let probe = OwnedSocket()
@@ -93,10 +94,12 @@ import Testing
   @Test func oneOfManyWinsAStaleSocket() async throws {
     for _ in 0..<50 {
       let path = directory.file("s")
+      try await onThread { try untilNobodyListens(at: path) }
       do {
         let dead = OwnedSocket()
         _ = try SocketFile(claiming: path, for: dead.descriptor, backlog: 1)
       }
+      try await onThread { try untilNobodyListens(at: path) }
       let wins = try await withThrowingTaskGroup(of: Bool.self) { group in
         // A winner stays until all have tried.
         let sockets = (0..<4).map { _ in OwnedSocket() }
@@ -110,6 +113,16 @@ import Testing
         return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
       }
       #expect(wins == 1)
+    }
+  }
+
+  /// A process that another test starts meanwhile has copies of this one's sockets until it executes its program:
+  /// what was closed here may listen a moment longer.
+  private func untilNobodyListens(at path: String) throws {
+    try eventually("nobody listens at \(path)") {
+      let probe = OwnedSocket()
+      let result = control_connect(probe.descriptor, path, 0)
+      return result == -ECONNREFUSED || result == -ENOENT
     }
   }
 
