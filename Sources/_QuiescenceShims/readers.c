@@ -71,17 +71,14 @@ static void leave_at_end(void) {
 #if QS_ANNOUNCES && defined(QS_ANNOUNCED)
 #define ANNOUNCES_DEPTH 1
 
-// Readers' words are of liburcu's protocol: see qs_liburcu.h.
-#define UNSEEN __attribute__((no_sanitize("thread")))
-
 // The section was opened at depth 1. The inline enter that follows counts on from what this makes of it.
-UNSEEN static void announce_enter(unsigned long *word, struct order *order) {
+QS_UNSANITIZED static void announce_enter(unsigned long *word, struct order *order) {
   _CMM_STORE_SHARED(*word, *word - URCU_GP_COUNT + QS_ANNOUNCED);
   order_enter(order);
 }
 
 // liburcu's unlock, which follows, ends the section when it finds depth 1. Nested leaves end nothing.
-UNSEEN static void announce_leave(unsigned long *word, struct order *order) {
+QS_UNSANITIZED static void announce_leave(unsigned long *word, struct order *order) {
   if ((*word & URCU_GP_CTR_NEST_MASK) != QS_ANNOUNCED + URCU_GP_COUNT) return;
   order_leave(order);
   _CMM_STORE_SHARED(*word, *word - QS_ANNOUNCED);
@@ -199,7 +196,7 @@ static void register_bp(void) {
   qs_thread.bp_registered = !QS_ANNOUNCES;
 }
 
-void qs_bp_enter_cold(void) {
+QS_UNSANITIZED void qs_bp_enter_cold(void) {
   register_bp();
 #if defined(ANNOUNCES_DEPTH)
   if (qs_bp_is_inside()) return;
@@ -213,7 +210,7 @@ void qs_bp_enter_cold(void) {
 #endif
 }
 
-void qs_bp_leave_cold(void) {
+QS_UNSANITIZED void qs_bp_leave_cold(void) {
 #if defined(ANNOUNCES_DEPTH)
   announce_leave(&urcu_bp_reader->ctr, &bp_order);
 #else

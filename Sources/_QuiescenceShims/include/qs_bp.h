@@ -18,7 +18,7 @@ static inline void qs_bp_enter(void) {
 }
 
 /// Leaves the innermost section.
-static inline void qs_bp_leave(void) {
+QS_UNSANITIZED static inline void qs_bp_leave(void) {
 #if defined(QUIESCENCE_OUT_OF_LINE)
   qs_bp_leave_cold();
 #else

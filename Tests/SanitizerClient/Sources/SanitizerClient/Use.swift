@@ -25,6 +25,13 @@ extension Flavor {
     }
   }
 
+  /// Registers the thread. Not by `inSection`, whose generic code takes locks of the Swift runtime: an order as well.
+  static func register() {
+    if self == QSBR.self { return QSBR.withOnlineReader { _ in } }
+    unsafeEnter()
+    unsafeLeave()
+  }
+
   static func runReader(_ use: Use, _ shared: Shared) {
     switch use {
     case .readAfterGracePeriod, .readAtOnce:
@@ -36,13 +43,14 @@ extension Flavor {
       shared.isWritten.wait()
       inSection { precondition(shared.number.pointee == 2) }
     case .useAfterSection:
+      if self == QSBR.self { return runOnlineReader(use, shared) }
       var table: UnsafeMutablePointer<Int>?
       inSection { table = shared.published }
       shared.hasRead.raise()
       shared.mayUse.wait()
       precondition(table?.pointee == 1)
     case .freeAfterGracePeriod, .freeAtOnce, .freeAfterThread:
-      if self == QSBR.self && use != .freeAfterThread { return runOnlineReader(shared) }
+      if self == QSBR.self && use != .freeAfterThread { return runOnlineReader(use, shared) }
       inSection {
         read { _ in }
         precondition(shared.published?.pointee == 1)
@@ -52,14 +60,31 @@ extension Flavor {
     shared.hasUsed.raise()
   }
 
-  /// Stays online until the writer has freed the table: the grace period ends by quiescent states.
-  static func runOnlineReader(_ shared: Shared) {
+  /// The reader that ends grace periods by quiescent states, staying online.
+  static func runOnlineReader(_ use: Use, _ shared: Shared) {
     QSBR.withOnlineReader { reader in
-      precondition(shared.published?.pointee == 1)
+      let table = shared.published
+      if use != .useAfterSection { precondition(table?.pointee == 1) }
       shared.hasRead.raise()
-      shared.hasUsed.raise()
-      while !shared.hasFreed.isRaised { reader.quiescentState() }
+      switch use {
+      case .freeAfterGracePeriod:
+        shared.hasUsed.raise()
+        while !shared.hasFreed.isRaised { pause(&reader) }
+      case .useAfterSection:
+        while !shared.mayUse.isRaised { pause(&reader) }
+        precondition(table?.pointee == 1)
+        shared.hasUsed.raise()
+      default:
+        // No grace period waits, and this is no order. Once: the sanitizer remembers only so much of a thread.
+        reader.quiescentState()
+        shared.hasUsed.raise()
+      }
     }
+  }
+
+  private static func pause(_ reader: inout OnlineReader) {
+    reader.quiescentState()
+    sched_yield()
   }
 
   static func runWriter(_ use: Use, _ shared: Shared) {
@@ -77,7 +102,7 @@ extension Flavor {
       if use == .freeAfterThread {
         // This thread registers after that one has left.
         shared.waitForReadersEnd()
-        inSection {}
+        register()
       }
       old?.deallocate()
       shared.hasFreed.raise()
