@@ -16,6 +16,7 @@ static inline bool qs_qsbr_is_online(void) { return urcu_qsbr_read_ongoing() != 
 /// Registers the thread when needed and brings it online.
 void qs_qsbr_go_online(void);
 
+/// Takes the thread offline: no grace period waits for it.
 void qs_qsbr_go_offline(void);
 
 /// Lets the grace period that waits for this thread go on.
@@ -25,11 +26,7 @@ void qs_qsbr_quiescent_state_cold(void) __attribute__((cold, noinline));
 static inline void qs_qsbr_quiescent_state(void) {
 #if !defined(QUIESCENCE_OUT_OF_LINE)
   // liburcu's own test: the thread has seen the last grace period that started.
-  if (__builtin_expect(_CMM_LOAD_SHARED(urcu_qsbr_gp.ctr) == urcu_qsbr_reader.ctr, 1)) {
-    // Keeps what comes after a quiescent state from being loaded before it.
-    cmm_barrier();
-    return;
-  }
+  if (__builtin_expect(CMM_LOAD_SHARED(urcu_qsbr_gp.ctr) == urcu_qsbr_reader.ctr, 1)) return;
 #endif
   qs_qsbr_quiescent_state_cold();
 }
