@@ -4,9 +4,6 @@ internal import Quiescence
 enum GracePeriods {
   /// Blocks until a grace period of each flavour has passed, all of them started together. The caller is outside every
   /// section.
-  ///
-  /// On the reclaimers' threads, all of them: two threads inside liburcu's `synchronize_rcu` of one flavour share a
-  /// grace period, and the one that only shares can end up in a `poll` of 10 ms (0.13.2, `urcu-wait.h`).
   static func wait(for flavors: [any Flavor.Type]) {
     let parkers = flavors.map { flavor in
       let parker = Parker()

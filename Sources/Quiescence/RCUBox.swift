@@ -88,7 +88,7 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
   }
 
   static func retire(_ pointer: UnsafeMutablePointer<Value>) {
-    F.reclaimer.enqueue(Callback(destroying: pointer))
+    F.enqueue(Callback(destroying: pointer))
   }
 }
 

@@ -5,26 +5,45 @@ internal import _QuiescenceShims
 ///
 /// Everything that arrives while one grace period is under way shares the next one: retired values,
 /// `await synchronize()`, barriers. The thread starts with the first of them, has every signal
-/// blocked, and sleeps on a futex while there is nothing to do. Callbacks run outside every section, in the
-/// order in which they were retired.
+/// blocked, and sleeps on a futex while there is nothing to do. Callbacks run outside every section; what one thread
+/// retired runs in the order in which it did.
+///
+/// Each thread retires into a queue of its own, so that threads that retire do not meet. The reclaimer collects the
+/// queues before each grace period.
 public final class Reclaimer: Sendable {
   private let name: String
-  private let synchronizeRaw: @Sendable () -> Void
+  let gracePeriods: GracePeriodSequence
+  /// Its place among the queues of each thread; negative when threads share a locked one.
+  private let place: Int
+  /// The thread is about to sleep, or sleeps. See `RetireQueue.append`.
+  let isSleepy = Atomic<Bool>(false)
   private let state = Mutex(State())
 
   package init<F: Flavor>(named name: String, flavor: F.Type) {
     self.name = name
-    synchronizeRaw = { F.unsafeSynchronize() }
+    gracePeriods = GracePeriodSequence { F.unsafeSynchronize() }
+    place = F.retirePlace
   }
 
-  /// Queues `callback` for after the next grace period. A lock and an append; wakes the thread if it sleeps.
-  func enqueue(_ callback: consuming Callback) {
-    state.withLock { state in
-      state.callbacks.append(callback)
-      // A callback that retires in turn: a barrier that waits for it has to go round once more.
-      if qs_thread_reclaims() { state.chained = true }
-      wake(&state)
+  /// Queues `callback` for after the next grace period, on a thread that has no queue for this reclaimer.
+  @inline(never)
+  func enqueueFirst(_ callback: Callback) {
+    if place < 0 {
+      return state.withLock { state in
+        state.callbacks.append(callback)
+        // A callback that retires in turn: a barrier that waits for it has to go round once more.
+        if qs_thread_reclaims() { state.isChained = true }
+        wake(&state)
+      }
     }
+    let queue = RetireQueue(for: self)
+    state.withLock { $0.queues.append(queue) }
+    qs_thread_set_retire_queue(UInt32(place), queue.opaque) { queue in
+      // Set by the call that this is an argument of.
+      RetireQueue(opaque: queue!).close()
+    }
+    queue.append(callback)
+    wakeUp()
   }
 
   /// Calls `waiter` after a grace period that starts after this call.
@@ -43,11 +62,17 @@ public final class Reclaimer: Sendable {
     }
   }
 
+  @inline(never)
+  func wakeUp() {
+    state.withLock { wake(&$0) }
+  }
+
   private func wake(_ state: inout State) {
     if let sleeper = state.sleeper.take() {
+      isSleepy.store(false, ordering: .relaxed)
       sleeper.open()
-    } else if !state.started {
-      state.started = true
+    } else if !state.isStarted {
+      state.isStarted = true
       start()
     }
   }
@@ -56,6 +81,33 @@ public final class Reclaimer: Sendable {
     let error = ServiceThread.start(named: name) { [self] in run() }
     if error != 0 { fatalError("no thread for the reclaimer \(name): errno \(error)") }
   }
+}
+
+// MARK: - The thread
+
+extension Reclaimer {
+  private struct State {
+    var callbacks: [Callback] = []
+    var queues: [RetireQueue] = []
+    var synchronizers: [Waiter] = []
+    var barriers: [Waiter] = []
+    var isChained = false
+    var isStarted = false
+    var sleeper: Parker?
+  }
+
+  /// What shares one grace period.
+  private struct Batch: Sendable {
+    var callbacks: [Callback] = []
+    /// Queues that have something, and up to where.
+    var queues: [(queue: RetireQueue, bound: Int)] = []
+    var synchronizers: [Waiter] = []
+    var barriers: [Waiter] = []
+
+    var isEmpty: Bool {
+      callbacks.isEmpty && queues.isEmpty && synchronizers.isEmpty && barriers.isEmpty
+    }
+  }
 
   private func run() -> Never {
     qs_thread_set_reclaims(true)
@@ -63,8 +115,9 @@ public final class Reclaimer: Sendable {
       let batch = nextBatch()
       // Everything in the batch was queued before this grace period starts: whoever could still
       // see a retired value was inside a section by then, and has left it at the end.
-      synchronizeRaw()
+      gracePeriods.wait()
       for waiter in batch.synchronizers { waiter.resume() }
+      for (queue, bound) in batch.queues { queue.run(upTo: bound) }
       for callback in batch.callbacks { callback.run() }
       finish(batch.barriers)
     }
@@ -72,46 +125,56 @@ public final class Reclaimer: Sendable {
 
   private func nextBatch() -> Batch {
     while true {
+      let batch = collect()
+      if !batch.isEmpty { return batch }
       let sleeper = Parker()
-      let batch: Batch? = state.withLock { state in
-        let batch = state.takeBatch()
-        // Under the lock that producers queue under: one that comes later sees the sleeper.
-        if batch == nil { state.sleeper = sleeper }
-        return batch
+      state.withLock { state in
+        // Under the lock that waiters are queued under: one that comes later wakes the sleeper.
+        state.sleeper = sleeper
+        isSleepy.store(true, ordering: .relaxed)
       }
-      if let batch { return batch }
+      qs_fence_heavy()
+      let late = collect()
+      if !late.isEmpty {
+        state.withLock { state in
+          state.sleeper = nil
+          isSleepy.store(false, ordering: .relaxed)
+        }
+        return late
+      }
       sleeper.wait()
+    }
+  }
+
+  private func collect() -> Batch {
+    state.withLock { state in
+      var batch = Batch(
+        callbacks: state.callbacks, synchronizers: state.synchronizers, barriers: state.barriers)
+      (state.callbacks, state.synchronizers, state.barriers) = ([], [], [])
+      // After the barriers were taken: what was retired before one of them is counted by now.
+      state.queues.removeAll { queue in
+        if queue.isFinished {
+          queue.free()
+          return true
+        }
+        if !queue.isEmpty { batch.queues.append((queue, queue.filled)) }
+        return false
+      }
+      return batch
     }
   }
 
   private func finish(_ barriers: [Waiter]) {
     if barriers.isEmpty { return }
+    // This thread's own queue holds what callbacks have retired.
+    let own = place < 0 ? nil : qs_thread_retire_queue(UInt32(place))
+    let isOwnEmpty = own.map { RetireQueue(opaque: $0).isEmpty } ?? true
     let again = state.withLock { state in
-      defer { state.chained = false }
-      if state.chained { state.barriers.insert(contentsOf: barriers, at: 0) }
-      return state.chained
+      defer { state.isChained = false }
+      let again = state.isChained || !isOwnEmpty
+      if again { state.barriers.insert(contentsOf: barriers, at: 0) }
+      return again
     }
     if !again { for barrier in barriers { barrier.resume() } }
-  }
-
-  private struct State {
-    var callbacks: [Callback] = []
-    var synchronizers: [Waiter] = []
-    var barriers: [Waiter] = []
-    var chained = false
-    var started = false
-    var sleeper: Parker?
-
-    mutating func takeBatch() -> Batch? {
-      if callbacks.isEmpty && synchronizers.isEmpty && barriers.isEmpty { return nil }
-      defer { (callbacks, synchronizers, barriers) = ([], [], []) }
-      return Batch(callbacks: callbacks, synchronizers: synchronizers, barriers: barriers)
-    }
-  }
-
-  private struct Batch: Sendable {
-    let callbacks: [Callback]
-    let synchronizers: [Waiter]
-    let barriers: [Waiter]
   }
 }

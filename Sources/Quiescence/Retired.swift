@@ -10,7 +10,7 @@ public struct Retired<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unche
   }
 
   deinit {
-    F.reclaimer.enqueue(Callback(destroying: pointer))
+    F.enqueue(Callback(destroying: pointer))
   }
 
   /// Waits for a grace period and gives the value back. Blocks; traps inside a section.

@@ -1,6 +1,7 @@
 // Readers: how they register and leave, what the read side does out of line, and waiting for them.
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,10 +28,19 @@ static void trap(const char *line) {
   abort();
 }
 
+static _Atomic(void (*)(void *)) end_retire_queue;
+
 // Runs when a registered thread ends, while its thread-local memory still stands. A registry that
 // kept the dead thread's node would make the next grace period walk freed memory and hang.
 static void leave(void *unused) {
   (void)unused;
+  for (uint32_t index = 0; index < QS_RETIRE_QUEUES; index++) {
+    void *queue = qs_thread.retire_queues[index];
+    if (queue == NULL) continue;
+    // First: a late retire in another destructor makes a new queue.
+    qs_thread.retire_queues[index] = NULL;
+    atomic_load_explicit(&end_retire_queue, memory_order_acquire)(queue);
+  }
   order_hide_locks();
   if (ours.memb) {
     if (qs_memb_is_inside())
@@ -65,6 +75,12 @@ static void leave_at_end(void) {
   pthread_once(&leave_key_once, make_leave_key);
   if (pthread_setspecific(leave_key, &qs_thread) != 0)
     trap("no memory to register a thread as a reader");
+}
+
+void qs_thread_set_retire_queue(uint32_t index, void *queue, void (*end)(void *queue)) {
+  atomic_store_explicit(&end_retire_queue, end, memory_order_release);
+  leave_at_end();
+  qs_thread.retire_queues[index] = queue;
 }
 
 // Whether the readers' words tell the depth of their sections, and can carry QS_ANNOUNCED.

@@ -10,7 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-
 struct start {
   void (*body)(void *);
   void *argument;

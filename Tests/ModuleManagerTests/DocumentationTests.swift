@@ -47,6 +47,10 @@ import Testing
     func forward(_ value: Int) { running = false }
     func poll() {}
     """,
+    "GracePeriod.swift": """
+    let buffer = 1
+    func reuse(_ buffer: Int) {}
+    """,
     "HookPoint.swift": """
     struct Packet: Sendable { var length = 0 }
     nonisolated(unsafe) var packet = Packet()
@@ -57,7 +61,7 @@ import Testing
   ]
 
   /// Examples at the top of a file may wait and throw; these files' do.
-  static let asynchronous = ["Bigref.swift", "ModuleManager.swift"]
+  static let asynchronous = ["Bigref.swift", "GracePeriod.swift", "ModuleManager.swift"]
 
   @Test func theExamplesOfTheDocumentationCommentsCompile() async throws {
     var seen: Set<String> = []

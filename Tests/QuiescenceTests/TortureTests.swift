@@ -42,7 +42,7 @@ import Testing
     static func unsafeLeave() { Memb.unsafeLeave() }
     static var isInside: Bool { Memb.isInside }
     static func unsafeSynchronize() {}
-    static var reclaimer: Reclaimer { Memb.reclaimer }
+    static let reclaimer = Reclaimer(named: "busted", flavor: Busted.self)
   }
 
   private final class Element: Sendable {
@@ -58,7 +58,7 @@ import Testing
     let overtaken = Counter()
     let aged = Counter()
     let done = Counter()
-    await onThreads(3) { index in
+    await onThreads(4) { index in
       if index == 0 {
         var pipe: [Int] = []
         var round = 0
@@ -72,12 +72,15 @@ import Testing
           current.value.store(next, ordering: .releasing)
           pipe.append(old)
           elements[old].age.store(1, ordering: .releasing)
-          F.unsafeSynchronize()
+          F.synchronize()
           for index in pipe where index != old { elements[index].age.add(1, ordering: .releasing) }
           elements[old].age.store(2, ordering: .releasing)
           if pipe.count > 5 { pipe.removeFirst() }
         }
         done.add(1)
+      } else if index == 1 {
+        // A second writer: grace periods are shared, and the first must not get one that began too early.
+        while done.value == 0 { F.synchronize() }
       } else {
         var seed = UInt64(index)
         while done.value == 0 {

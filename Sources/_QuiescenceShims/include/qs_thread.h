@@ -9,6 +9,9 @@
 #error "the shims are C"
 #endif
 
+/// One for each flavour.
+enum { QS_RETIRE_QUEUES = 4 };
+
 /// One per thread. Initial-exec: a plain segment-relative access, never a call to find the address.
 struct qs_thread {
   /// The thread registered itself with liburcu-memb through us, and enters inline from now on.
@@ -19,6 +22,8 @@ struct qs_thread {
   bool bp_registered;
   /// The thread runs a reclaimer's callbacks: waiting for that reclaimer would wait for itself.
   bool reclaims;
+  /// The thread's queue for each flavour's reclaimer; NULL until its first retire.
+  void *retire_queues[QS_RETIRE_QUEUES];
   /// Depth of nested QSBR sections that forbid a quiescent state.
   uint32_t qsbr_depth;
 };
@@ -38,6 +43,12 @@ void qs_bp_leave_cold(void) __attribute__((cold, noinline));
 
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }
 static inline void qs_thread_set_reclaims(bool value) { qs_thread.reclaims = value; }
+
+static inline void *qs_thread_retire_queue(uint32_t index) { return qs_thread.retire_queues[index]; }
+
+/// Sets the calling thread's queue, and sees to it that `end` is called with it when the thread ends. `end` is
+/// the same for all.
+void qs_thread_set_retire_queue(uint32_t index, void *queue, void (*end)(void *queue));
 
 /// Starts a detached thread with every signal blocked. `name` is cut to the kernel's 15 bytes.
 /// Returns 0 or an errno.

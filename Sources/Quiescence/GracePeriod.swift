@@ -1,0 +1,65 @@
+/// A grace period that was asked for, and that one can look at: "has everyone let go who was there when I asked?"
+///
+/// ```swift
+/// let gracePeriod = Memb.startGracePeriod()
+/// // … other work …
+/// if gracePeriod.isElapsed { reuse(buffer) }
+/// await gracePeriod.elapsed()
+/// ```
+///
+/// Plain data: copy it, keep it, ask from any thread; any number can be outstanding.
+///
+/// Source: Linux `start_poll_synchronize_rcu()`; liburcu since 0.14.
+public struct GracePeriod<F: Flavor>: Hashable, Sendable {
+  private let number: UInt64
+
+  init(number: UInt64) {
+    self.number = number
+  }
+
+  /// Whether every section that was open when it was started has been left. Once true, always true.
+  ///
+  /// - Complexity: one load. Any thread, also inside a section.
+  public var isElapsed: Bool { F.reclaimer.gracePeriods.completed >= number }
+
+  /// Suspends until it has elapsed. Returns at once when it has.
+  public func elapsed() async {
+    if isElapsed { return }
+    // One that begins now has a number at least as high.
+    await F.synchronize()
+  }
+
+  /// Blocks until it has elapsed. Traps inside a section that it waits for.
+  @available(*, noasync, message: "await elapsed() instead of blocking the task's thread")
+  public func wait() {
+    if !isElapsed { F.synchronize() }
+  }
+}
+
+extension Flavor {
+  /// Starts a grace period and returns at once. It elapses by itself, without anybody waiting.
+  ///
+  /// - Complexity: two locks and an append; wakes the reclaimer's thread if it sleeps.
+  /// - Threads: any, also inside a section: the section is one of those that it waits for.
+  public static func startGracePeriod() -> GracePeriod<Self> {
+    // The number first: the grace period that the request leads to begins afterwards, so it has that number or
+    // a higher one. The other way round it could have begun in between, and nobody would run the number.
+    let number = reclaimer.gracePeriods.next
+    reclaimer.afterGracePeriod(.call {})
+    return GracePeriod(number: number)
+  }
+
+  /// What the flavour's grace periods have come to since the process started. Costs readers nothing.
+  public static var statistics: GracePeriodStatistics {
+    GracePeriodStatistics(
+      completed: Int(reclaimer.gracePeriods.completed), durations: reclaimer.gracePeriods.durations)
+  }
+}
+
+/// The grace periods of a flavour so far.
+public struct GracePeriodStatistics: Hashable, Sendable {
+  /// How many have ended.
+  public let completed: Int
+  /// How long they took.
+  public let durations: DurationHistogram
+}

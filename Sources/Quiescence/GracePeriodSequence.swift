@@ -1,0 +1,95 @@
+internal import Synchronization
+
+/// The grace periods of one flavour, numbered: whoever waits shares them, and one thread at a time runs one.
+///
+/// A number is what a caller waits for. Number n + 1 is the first that begins after a moment at which n had begun,
+/// so it waits for every section that was open at that moment; n itself may have begun too early.
+///
+/// liburcu shares grace periods between threads too, but a thread that shares can end up in a `poll` of 10 ms
+/// (0.13.2, `urcu-wait.h`), and its grace periods have no numbers. Here only one thread is
+/// inside liburcu; the others sleep on a futex of their own.
+final class GracePeriodSequence: Sendable {
+  private let synchronizeRaw: @Sendable () -> Void
+  private let state = Mutex(State())
+  /// The last one that has ended. Only written under the lock, in ascending order.
+  private let completedCount = Atomic<UInt64>(0)
+
+  private struct State {
+    /// The last one that has begun; it has ended too unless `isRunning`.
+    var started: UInt64 = 0
+    var isRunning = false
+    /// Threads that wait for number `started + 1`: nobody can wait for a later one.
+    var followers: [Follower] = []
+    var durations = DurationHistogram()
+  }
+
+  /// A thread that came while a grace period was running.
+  private final class Follower: Sendable {
+    let parker = Parker()
+    /// Set before the parker is opened: the thread runs the next one, for all who wait.
+    let leads = Atomic<Bool>(false)
+  }
+
+  init(_ synchronizeRaw: @escaping @Sendable () -> Void) {
+    self.synchronizeRaw = synchronizeRaw
+  }
+
+  /// The last one that has ended.
+  var completed: UInt64 { completedCount.load(ordering: .acquiring) }
+
+  /// The first one that begins after this call. Somebody has to run it: see ``wait()``.
+  var next: UInt64 { state.withLock { $0.started + 1 } }
+
+  /// How long those took that have ended.
+  var durations: DurationHistogram { state.withLock { $0.durations } }
+
+  /// Blocks until a grace period has passed that begins after this call. The caller is outside every section.
+  func wait() {
+    let follower: Follower? = state.withLock { state in
+      if !state.isRunning {
+        state.isRunning = true
+        state.started += 1
+        return nil
+      }
+      let follower = Follower()
+      state.followers.append(follower)
+      return follower
+    }
+    if let follower {
+      follower.parker.wait()
+      // Not chosen: the one that was has run it for all.
+      if !follower.leads.load(ordering: .acquiring) { return }
+    }
+    run()
+  }
+
+  /// Runs number `started`, and hands the next one to somebody who waits for it.
+  private func run() {
+    let followersBefore = state.withLock { state in
+      // They wait for this one. Whoever comes from here on waits for the next.
+      defer { state.followers = [] }
+      return state.followers
+    }
+    let start = ContinuousClock.now
+    synchronizeRaw()
+    let duration = start.duration(to: .now)
+    let leader: Follower? = state.withLock { state in
+      completedCount.store(state.started, ordering: .releasing)
+      state.durations.add(duration)
+      // The next one begins here and now for its leader, though it runs a moment later: nobody who comes from
+      // here on may wait for it, so they become followers of the one after it.
+      guard let leader = state.followers.first else {
+        state.isRunning = false
+        return nil
+      }
+      state.followers.removeFirst()
+      state.started += 1
+      return leader
+    }
+    if let leader {
+      leader.leads.store(true, ordering: .releasing)
+      leader.parker.open()
+    }
+    for follower in followersBefore { follower.parker.open() }
+  }
+}

@@ -1,0 +1,115 @@
+import Quiescence
+import TestSupport
+import Testing
+
+@Suite(.exclusive) struct PolledGracePeriodTests {
+  @Test(arguments: FlavorCase.all)
+  func notElapsedWhileAReaderThatWasThereStays(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async {
+      let entered = Parker()
+      let mayLeave = Parker()
+      await onThreads(2) { index in
+        if index == 0 {
+          F.readAnywhere {
+            entered.open()
+            mayLeave.wait()
+          }
+        } else {
+          entered.wait()
+          let cookies = (0..<100).map { _ in F.startGracePeriod() }
+          for _ in 0..<1000 { Processor.yield() }
+          #expect(cookies.allSatisfy { !$0.isElapsed })
+          mayLeave.open()
+          for cookie in cookies { cookie.wait() }
+          #expect(cookies.allSatisfy { $0.isElapsed })
+        }
+      }
+    }
+    await run(flavor.type)
+  }
+
+  @Test(arguments: FlavorCase.all)
+  func elapsesByItself(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async {
+      let cookie = F.startGracePeriod()
+      while !cookie.isElapsed { await Task.yield() }
+      await cookie.elapsed()
+    }
+    await run(flavor.type)
+  }
+
+  @Test func startedInsideASectionItWaitsForThatSection() async {
+    await onThreads { _ in
+      let cookie = Memb.read { _ in
+        let cookie = Memb.startGracePeriod()
+        for _ in 0..<1000 { Processor.yield() }
+        #expect(!cookie.isElapsed)
+        return cookie
+      }
+      cookie.wait()
+    }
+  }
+
+  /// T12: a cookie must never be elapsed inside a section that was open when it was started.
+  @Test(arguments: FlavorCase.anywhere)
+  func neverElapsedInsideItsOwnSection(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async -> Int {
+      let early = Counter()
+      let waiting = Counter()
+      await onThreads(3) { index in
+        if index == 0 {
+          while waiting.value < 2 { F.synchronize() }
+        } else {
+          for _ in 0..<2000 {
+            F.read { _ in
+              let cookie = F.startGracePeriod()
+              Processor.yield()
+              if cookie.isElapsed { early.add(1) }
+            }
+          }
+          waiting.add(1)
+        }
+      }
+      return early.value
+    }
+    #expect(await run(flavor.type) == 0)
+  }
+
+  /// Behaviour 5: callers at the same time share grace periods, and all return.
+  @Test(arguments: FlavorCase.all)
+  func concurrentCallersShare(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async {
+      let entered = Parker()
+      let mayLeave = Parker()
+      let asking = Counter()
+      let before = F.statistics.completed
+      await onThreads(12) { index in
+        switch index {
+        case 0:
+          F.readAnywhere {
+            entered.open()
+            mayLeave.wait()
+          }
+        case 1:
+          entered.wait()
+          while asking.value < 10 { Processor.yield() }
+          for _ in 0..<1000 { Processor.yield() }
+          mayLeave.open()
+        default:
+          entered.wait()
+          asking.add(1)
+          F.synchronize()
+        }
+      }
+      // One was running when most of them came, and one more was for those; a few may have come late.
+      #expect(F.statistics.completed - before < 10)
+      #expect(F.statistics.durations.total == F.statistics.completed)
+    }
+    await run(flavor.type)
+  }
+
+  @Test func aHistogramCountsByPowersOfTwo() {
+    #expect(DurationHistogram().quantile(0.5) == .zero)
+    #expect(Memb.statistics.durations.counts.count == 63)
+  }
+}
