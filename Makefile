@@ -1,5 +1,5 @@
 # A table of contents. What a target does is in Scripts/.
-.PHONY: help setup demo test format lint
+.PHONY: help setup demo test sanitize format lint
 
 help:    ## this list
 	@sed -n 's/^\([a-z]*:.*\)##/\1/p' Makefile
@@ -12,6 +12,9 @@ demo:    ## modules come and go under live traffic; ARGS="--seconds 5 --format j
 
 test:    ## every test, and the check of the read path's machine code
 	@Scripts/setup && Scripts/test
+
+sanitize: ## the library's tests under the thread, address and undefined-behaviour sanitizers
+	@Scripts/setup && Scripts/sanitize
 
 format:  ## formats every Swift file
 	@Scripts/swift-files | xargs -0 swift format -i

@@ -114,7 +114,7 @@ public struct Bigref: ~Copyable, Sendable {
 
   /// Suspends until the counter is zero. Returns at once when it is.
   public func zero() async {
-    await withUnsafeContinuation { storage.atZero(.task($0)) }
+    await suspended { storage.atZero(.task($0)) }
   }
 
   /// Blocks until the counter is zero, or for at most `limit`. Returns whether it is zero.

@@ -163,7 +163,7 @@ extension ModuleManager {
     _ subject: String, _ start: @escaping (@escaping Completion<Success>) -> Void
   ) async throws(ModuleError) -> Success {
     if let error = deadlock(subject) { throw error }
-    return try await withUnsafeContinuation {
+    return try await suspended {
       (continuation: UnsafeContinuation<Result<Success, ModuleError>, Never>) in
       start { continuation.resume(returning: $0) }
     }.get()

@@ -20,7 +20,7 @@ extension Flavor {
   /// The reclaimer's thread waits for all tasks that suspended meanwhile at once. It is not
   /// cancelled with the task: a grace period always ends when its readers leave.
   public static func synchronize() async {
-    await withUnsafeContinuation { reclaimer.afterGracePeriod(.task($0)) }
+    await suspended { reclaimer.afterGracePeriod(.task($0)) }
   }
 
   /// Calls `waiter` after a grace period; lets several flavours wait at the same time.
@@ -81,7 +81,7 @@ extension Flavor {
 
   /// Suspends until everything retired before this call has run, and whatever that retires in turn.
   public static func barrier() async {
-    await withUnsafeContinuation { reclaimer.afterCallbacks(.task($0)) }
+    await suspended { reclaimer.afterCallbacks(.task($0)) }
   }
 
   /// Calls `waiter` after a barrier; lets several flavours wait at the same time.

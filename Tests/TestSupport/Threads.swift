@@ -7,7 +7,7 @@ import Synchronization
 package func onThreads(_ count: Int = 1, _ body: @escaping @Sendable (Int) -> Void) async {
   let start = Parker()
   let ready = Counter(0)
-  await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+  await suspended { (continuation: UnsafeContinuation<Void, Never>) in
     let left = Counter(count)
     for index in 0..<count {
       let error = ServiceThread.start(named: "test-\(index)") {

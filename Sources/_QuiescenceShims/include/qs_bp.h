@@ -2,7 +2,7 @@
 // thread-local memory, so that no end of a thread can leave it dangling.
 #pragma once
 
-#include "qs_liburcu.h"
+#include "qs_sanitizer.h"
 #include "qs_thread.h"
 
 #if !defined(QUIESCENCE_OUT_OF_LINE)
@@ -13,12 +13,21 @@ extern __thread struct urcu_bp_reader *urcu_bp_reader __attribute__((tls_model("
 /// Enters a read-side critical section; sections nest.
 static inline void qs_bp_enter(void) {
   // liburcu registers by itself; this is for the check at the end of the thread.
-  if (__builtin_expect(!qs_thread.bp_registered, 0)) qs_bp_register_cold();
+  if (__builtin_expect(!qs_thread.bp_registered, 0)) qs_bp_enter_cold();
   urcu_bp_read_lock();
 }
 
 /// Leaves the innermost section.
-static inline void qs_bp_leave(void) { urcu_bp_read_unlock(); }
+QS_UNSANITIZED static inline void qs_bp_leave(void) {
+#if defined(QUIESCENCE_OUT_OF_LINE)
+  qs_bp_leave_cold();
+#else
+  if (__builtin_expect((urcu_bp_reader->ctr & QS_ANNOUNCED) != 0, 0))
+    qs_bp_leave_cold();
+  else
+    urcu_bp_read_unlock();
+#endif
+}
 
 /// Whether the calling thread is inside a section.
 static inline bool qs_bp_is_inside(void) {
@@ -31,4 +40,4 @@ static inline bool qs_bp_is_inside(void) {
 
 /// Waits until every section that is open now has been left. Never call it inside a section: liburcu blocks
 /// every signal in there.
-static inline void qs_bp_synchronize(void) { urcu_bp_synchronize_rcu(); }
+void qs_bp_synchronize(void);

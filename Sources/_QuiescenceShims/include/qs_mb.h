@@ -1,7 +1,7 @@
 // Read side of liburcu-mb: a full fence at both ends of a section, no system call anywhere.
 #pragma once
 
-#include "qs_liburcu.h"
+#include "qs_sanitizer.h"
 #include "qs_thread.h"
 
 #if !defined(QUIESCENCE_OUT_OF_LINE)
@@ -12,15 +12,24 @@ extern __thread struct urcu_reader urcu_mb_reader __attribute__((tls_model("init
 /// Enters a read-side critical section; sections nest.
 static inline void qs_mb_enter(void) {
   // An unregistered reader is invisible to synchronize: what it reads could be freed under it.
-  if (__builtin_expect(!qs_thread.mb_registered, 0)) qs_mb_register_cold();
+  if (__builtin_expect(!qs_thread.mb_registered, 0)) qs_mb_enter_cold();
   urcu_mb_read_lock();
 }
 
 /// Leaves the innermost section.
-static inline void qs_mb_leave(void) { urcu_mb_read_unlock(); }
+static inline void qs_mb_leave(void) {
+#if defined(QUIESCENCE_OUT_OF_LINE)
+  qs_mb_leave_cold();
+#else
+  if (__builtin_expect((urcu_mb_reader.ctr & QS_ANNOUNCED) != 0, 0))
+    qs_mb_leave_cold();
+  else
+    urcu_mb_read_unlock();
+#endif
+}
 
 /// Whether the calling thread is inside a section.
 static inline bool qs_mb_is_inside(void) { return urcu_mb_read_ongoing() != 0; }
 
 /// Waits until every section that is open now has been left. Never call it inside a section.
-static inline void qs_mb_synchronize(void) { urcu_mb_synchronize_rcu(); }
+void qs_mb_synchronize(void);

@@ -2,7 +2,7 @@
 // own thread-local word.
 #pragma once
 
-#include "qs_liburcu.h"
+#include "qs_sanitizer.h"
 #include "qs_thread.h"
 
 #if !defined(QUIESCENCE_OUT_OF_LINE)
@@ -17,14 +17,14 @@ void qs_memb_wake_cold(void) __attribute__((cold, noinline));
 /// Enters a read-side critical section; sections nest.
 static inline void qs_memb_enter(void) {
   // An unregistered reader is invisible to synchronize: what it reads could be freed under it.
-  if (__builtin_expect(!qs_thread.memb_registered, 0)) qs_memb_register_cold();
+  if (__builtin_expect(!qs_thread.memb_registered, 0)) qs_memb_enter_cold();
   urcu_memb_read_lock();
 }
 
 /// Leaves the innermost section.
 static inline void qs_memb_leave(void) {
 #if defined(QUIESCENCE_OUT_OF_LINE)
-  urcu_memb_read_unlock();
+  qs_memb_leave_cold();
 #else
   // liburcu's unlock, step for step, with the futex call moved out of line so that the caller's
   // code stays small. The first barrier keeps the section's accesses before the store: without
@@ -36,6 +36,8 @@ static inline void qs_memb_leave(void) {
     _CMM_STORE_SHARED(urcu_memb_reader.ctr, counter - URCU_GP_COUNT);
     urcu_memb_smp_mb_slave();
     if (__builtin_expect(uatomic_read(&urcu_memb_gp.futex) == -1, 0)) qs_memb_wake_cold();
+  } else if (__builtin_expect((counter & QS_ANNOUNCED) != 0, 0)) {
+    qs_memb_leave_cold();
   } else {
     _CMM_STORE_SHARED(urcu_memb_reader.ctr, counter - URCU_GP_COUNT);
   }
@@ -47,4 +49,4 @@ static inline void qs_memb_leave(void) {
 static inline bool qs_memb_is_inside(void) { return urcu_memb_read_ongoing() != 0; }
 
 /// Waits until every section that is open now has been left. Never call it inside a section.
-static inline void qs_memb_synchronize(void) { urcu_memb_synchronize_rcu(); }
+void qs_memb_synchronize(void);

@@ -14,21 +14,26 @@ extern __thread struct urcu_qsbr_reader urcu_qsbr_reader __attribute__((tls_mode
 static inline bool qs_qsbr_is_online(void) { return urcu_qsbr_read_ongoing() != 0; }
 
 /// Registers the thread when needed and brings it online.
-static inline void qs_qsbr_go_online(void) {
-  if (__builtin_expect(!qs_thread.qsbr_registered, 0))
-    qs_qsbr_register_cold();
-  else
-    urcu_qsbr_thread_online();
-}
+void qs_qsbr_go_online(void);
 
-static inline void qs_qsbr_go_offline(void) { urcu_qsbr_thread_offline(); }
+/// Takes the thread offline: no grace period waits for it.
+void qs_qsbr_go_offline(void);
+
+/// Lets the grace period that waits for this thread go on.
+void qs_qsbr_quiescent_state_cold(void) __attribute__((cold, noinline));
 
 /// Says that the calling thread holds no reference. A load and a compare when no grace period waits.
-static inline void qs_qsbr_quiescent_state(void) { urcu_qsbr_quiescent_state(); }
+static inline void qs_qsbr_quiescent_state(void) {
+#if !defined(QUIESCENCE_OUT_OF_LINE)
+  // liburcu's own test: the thread has seen the last grace period that started.
+  if (__builtin_expect(CMM_LOAD_SHARED(urcu_qsbr_gp.ctr) == urcu_qsbr_reader.ctr, 1)) return;
+#endif
+  qs_qsbr_quiescent_state_cold();
+}
 
 static inline uint32_t qs_qsbr_depth(void) { return qs_thread.qsbr_depth; }
 static inline void qs_qsbr_nest(void) { qs_thread.qsbr_depth += 1; }
 static inline void qs_qsbr_unnest(void) { qs_thread.qsbr_depth -= 1; }
 
 /// Waits until every thread that is online now has passed a quiescent state or gone offline.
-static inline void qs_qsbr_synchronize(void) { urcu_qsbr_synchronize_rcu(); }
+void qs_qsbr_synchronize(void);

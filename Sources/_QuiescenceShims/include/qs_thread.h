@@ -14,14 +14,12 @@ enum { QS_RETIRE_QUEUES = 4 };
 
 /// One per thread. Initial-exec: a plain segment-relative access, never a call to find the address.
 struct qs_thread {
-  /// This thread registered itself with liburcu-memb through us, and leaves when it ends.
+  /// The thread registered itself with liburcu-memb through us, and enters inline from now on.
   bool memb_registered;
   /// The same for liburcu-mb.
   bool mb_registered;
   /// The thread reads under liburcu-bp, and the end of the thread is watched.
   bool bp_registered;
-  /// The same as the first for liburcu-qsbr.
-  bool qsbr_registered;
   /// The thread runs a reclaimer's callbacks: waiting for that reclaimer would wait for itself.
   bool reclaims;
   /// The thread's queue for each flavour's reclaimer; NULL until its first retire.
@@ -33,11 +31,15 @@ struct qs_thread {
 extern __thread struct qs_thread qs_thread __attribute__((tls_model("initial-exec")));
 
 /// Registers the calling thread with the flavour, and sees to it that it leaves when it ends.
-/// Cold: once a thread.
-void qs_memb_register_cold(void) __attribute__((cold, noinline));
-void qs_mb_register_cold(void) __attribute__((cold, noinline));
-void qs_bp_register_cold(void) __attribute__((cold, noinline));
-void qs_qsbr_register_cold(void) __attribute__((cold, noinline));
+/// Cold: once a thread, but under the thread sanitizer: see qs_sanitizer.h.
+void qs_memb_enter_cold(void) __attribute__((cold, noinline));
+void qs_mb_enter_cold(void) __attribute__((cold, noinline));
+void qs_bp_enter_cold(void) __attribute__((cold, noinline));
+
+/// Leaves the innermost section out of line: see qs_sanitizer.h.
+void qs_memb_leave_cold(void) __attribute__((cold, noinline));
+void qs_mb_leave_cold(void) __attribute__((cold, noinline));
+void qs_bp_leave_cold(void) __attribute__((cold, noinline));
 
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }
 static inline void qs_thread_set_reclaims(bool value) { qs_thread.reclaims = value; }

@@ -1,0 +1,14 @@
+#include "qs_sanitizer.h"
+#include "stand_in.h"
+
+#if defined(QS_STANDS_IN)
+// The current task: where the runtime releases what came before a resume. Weak, for a program without tasks.
+SWIFT void *swift_task_getCurrent(void) __attribute__((weak));
+
+void qs_task_resumed(void) {
+  void *task = swift_task_getCurrent != NULL ? swift_task_getCurrent() : NULL;
+  if (task != NULL) __tsan_acquire(task);
+}
+#else
+void qs_task_resumed(void) {}
+#endif

@@ -1,0 +1,75 @@
+import Glibc
+import Synchronization
+
+/// What the reader and the writer share. One object, made before they start: globals that are made when
+/// they are first used would order whoever comes second after whoever made them.
+final class Shared: Sendable {
+  nonisolated(unsafe) let number = UnsafeMutablePointer<Int>.allocate(capacity: 1)
+  private nonisolated(unsafe) let pointer: Atomic<UnsafeMutablePointer<Int>?>
+
+  let hasRead = Flag()
+  let mayUse = Flag()
+  let hasUsed = Flag()
+  let isWritten = Flag()
+  let hasFreed = Flag()
+
+  private let readerID = Atomic<Int>(0)
+
+  init() {
+    number.initialize(to: 1)
+    pointer = Atomic(number)
+  }
+
+  /// What is published, for a reader. Acquire, as every reader of a pointer.
+  var published: UnsafeMutablePointer<Int>? { pointer.load(ordering: .acquiring) }
+
+  func unpublish() -> UnsafeMutablePointer<Int>? {
+    pointer.exchange(nil, ordering: .acquiringAndReleasing)
+  }
+
+  /// Starts a detached thread: nobody joins it.
+  func startReader(_ body: @escaping @Sendable () -> Void) {
+    var thread = pthread_t()
+    let start = Unmanaged.passRetained(
+      Start { [self] in
+        readerID.store(Self.threadID(), ordering: .relaxed)
+        body()
+      })
+    let error = pthread_create(
+      &thread, nil,
+      { opaque in
+        // The argument of this call.
+        Unmanaged<Start>.fromOpaque(opaque!).takeUnretainedValue().body()
+        return nil
+      }, start.toOpaque())
+    precondition(error == 0)
+    pthread_detach(thread)
+  }
+
+  /// Waits until the reader's thread is gone, without a join, which would be an order.
+  func waitForReadersEnd() {
+    let path = "/proc/self/task/\(readerID.load(ordering: .relaxed))"
+    while access(path, F_OK) == 0 { sched_yield() }
+  }
+
+  /// The kernel's id of the calling thread, which Glibc's module does not offer.
+  private static func threadID() -> Int {
+    var path = [CChar](repeating: 0, count: Int(PATH_MAX))
+    precondition(realpath("/proc/thread-self", &path) != nil)
+    // "/proc/17/task/23"
+    return atol(strrchr(&path, Int32(UInt8(ascii: "/"))) + 1)
+  }
+
+  private final class Start: Sendable {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+  }
+}
+
+/// A flag that orders nothing.
+struct Flag: ~Copyable, Sendable {
+  private let isUp = Atomic<Bool>(false)
+  var isRaised: Bool { isUp.load(ordering: .relaxed) }
+  func raise() { isUp.store(true, ordering: .relaxed) }
+  func wait() { while !isRaised { sched_yield() } }
+}

@@ -1,0 +1,21 @@
+import Glibc
+import Quiescence
+
+// One correct or broken use of one flavour, for the thread sanitizer to judge: SanitizerClient FLAVOR USE.
+//
+// The threads wait for each other by relaxed flags, which order nothing: what is ordered is ordered by the flavour. No use
+// depends on luck, and in none is freed memory touched: the broken ones are broken for want of an order, as is a
+// program that has got away with it so far.
+
+let flavors: [String: any Flavor.Type] = [
+  "memb": Memb.self, "mb": MB.self, "bulletproof": Bulletproof.self, "qsbr": QSBR.self,
+]
+let arguments = CommandLine.arguments
+guard arguments.count == 3, let flavor = flavors[arguments[1]], let use = Use(rawValue: arguments[2]) else {
+  print("SanitizerClient \(flavors.keys.sorted()) \(Use.allCases.map(\.rawValue))")
+  exit(2)
+}
+
+let shared = Shared()
+shared.startReader { flavor.runReader(use, shared) }
+flavor.runWriter(use, shared)
