@@ -24,5 +24,5 @@ public enum Bulletproof: Flavor {
   public static func unsafeSynchronize() { qs_bp_synchronize() }
 
   /// The thread `rcu-bp`.
-  public static let reclaimer = Reclaimer(named: "rcu-bp", flavor: Bulletproof.self)
+  public static let reclaimer = RCUReclaimer(named: "rcu-bp", defaultOf: Bulletproof.self)
 }

@@ -35,6 +35,11 @@ struct Callback: Sendable {
     self.argument = argument
   }
 
+  /// Undoes what making it has retained, instead of running it.
+  func cancelRelease() {
+    if case .reclaim = kind, let argument { Unmanaged<AnyObject>.fromOpaque(argument).release() }
+  }
+
   func run() {
     switch kind {
     // Every initializer that chooses `.reclaim` sets the argument.

@@ -12,20 +12,20 @@ extension Flavor {
   @available(*, noasync, message: "await synchronize() instead of blocking the task's thread")
   public static func synchronize() {
     if isInside { Misuse.waitInSection("synchronize()", "\(self)") }
-    reclaimer.gracePeriods.wait()
+    domain.sequence.wait()
   }
 
   /// Suspends until every section that is open now has been left.
   ///
-  /// The reclaimer's thread waits for all tasks that suspended meanwhile at once. It is not
-  /// cancelled with the task: a grace period always ends when its readers leave.
+  /// A thread of the flavour waits for all tasks that suspended meanwhile at once, and runs nobody's callbacks. It is
+  /// not cancelled with the task: a grace period always ends when its readers leave.
   public static func synchronize() async {
-    await suspended { reclaimer.afterGracePeriod(.task($0)) }
+    await suspended { domain.thread.after(.task($0)) }
   }
 
   /// Calls `waiter` after a grace period; lets several flavours wait at the same time.
   package static func afterGracePeriod(_ waiter: Waiter) {
-    reclaimer.afterGracePeriod(waiter)
+    domain.thread.after(waiter)
   }
 }
 
@@ -34,7 +34,7 @@ extension Flavor {
   ///
   /// Unpublish the object first: what readers can still find after this call is not protected.
   ///
-  /// - Complexity: an append to the thread's own queue: no lock, no cache line that threads share, no wait. Every 256th
+  /// - Complexity: an append to the thread's own queue: no lock, no cache line that threads share, no wait. Every 64th
   ///   allocates, and the first of a thread takes a lock.
   /// - Threads: any, also inside a section. The object is released on the reclaimer's thread.
   public static func retire<Object: AnyObject & Sendable>(_ object: consuming Object) {
@@ -53,7 +53,7 @@ extension Flavor {
   ///
   /// Unsafe: `argument` must stay valid until then, and so must the code of `function`: see `barrier()`.
   ///
-  /// - Complexity: an append to the thread's own queue: no lock, no cache line that threads share, no wait. Every 256th
+  /// - Complexity: an append to the thread's own queue: no lock, no cache line that threads share, no wait. Every 64th
   ///   allocates, and the first of a thread takes a lock.
   /// - Threads: any, also inside a section. `function` runs on the reclaimer's thread.
   public static func unsafeRetire(
@@ -63,51 +63,40 @@ extension Flavor {
     enqueue(Callback(calling: function, with: argument))
   }
 
-  /// Blocks until everything retired before this call has run, and whatever that retires in turn.
+  /// Destroys `value` after a grace period. For noncopyable values; an object needs no box.
   ///
-  /// Includes a grace period, even when nothing was retired. Code that is about to be unmapped needs this
-  /// after it stopped retiring (Documentation/RCU/rcubarrier.rst). Callbacks that retire themselves
-  /// for ever keep it waiting for ever.
-  ///
-  /// Traps inside a section and inside a retired callback, where it would wait for itself.
-  @available(*, noasync, message: "await barrier() instead of blocking the task's thread")
-  public static func barrier() {
-    if isInside { Misuse.waitInSection("barrier()", "\(self)") }
-    if qs_thread_reclaims() { Misuse.waitInCallback("barrier()", "\(self)") }
-    let parker = Parker()
-    reclaimer.afterCallbacks(.thread(parker))
-    parker.wait()
+  /// - Complexity: an allocation and an append to the thread's own queue; no wait.
+  /// - Threads: any, also inside a section. The value is destroyed on the reclaimer's thread.
+  public static func retireValue<Value: ~Copyable & Sendable>(_ value: consuming Value) {
+    let pointer = UnsafeMutablePointer<Value>.allocate(capacity: 1)
+    pointer.initialize(to: value)
+    enqueue(Callback(destroying: pointer))
   }
+
+  /// Blocks until everything retired before this call has run, and whatever that retires in turn: that of the
+  /// flavour's shared ``reclaimer``.
+  ///
+  /// See ``RCUReclaimer/barrier()-swift.method``. Traps inside a section and inside a retired callback, where it
+  /// would wait for itself.
+  @available(*, noasync, message: "await barrier() instead of blocking the task's thread")
+  public static func barrier() { reclaimer.barrier() }
 
   /// Suspends until everything retired before this call has run, and whatever that retires in turn.
-  public static func barrier() async {
-    await suspended { reclaimer.afterCallbacks(.task($0)) }
-  }
+  public static func barrier() async { await reclaimer.barrier() }
 
   /// Calls `waiter` after a barrier; lets several flavours wait at the same time.
-  package static func afterCallbacks(_ waiter: Waiter) {
-    reclaimer.afterCallbacks(waiter)
-  }
+  package static func afterCallbacks(_ waiter: Waiter) { reclaimer.afterCallbacks(waiter) }
 }
 
 extension Flavor {
-  /// The place of the flavour's reclaimer among the queues of each thread; negative for flavours that are not this
-  /// library's, whose threads share a locked queue.
-  static var retirePlace: Int {
-    if self == Memb.self { return 0 }
-    if self == QSBR.self { return 1 }
-    if self == MB.self { return 2 }
-    return self == Bulletproof.self ? 3 : -1
-  }
-
   /// Queues `callback` for after the next grace period. Does not touch the reclaimer: a retain and a release of it
   /// would be two writes to a line that all threads share.
   static func enqueue(_ callback: Callback) {
-    let place = retirePlace
-    if place >= 0, let queue = qs_thread_retire_queue(UInt32(truncatingIfNeeded: place)) {
-      RetireQueue(opaque: queue).append(callback)
+    // The queue in the place of a flavour of this library is its own: that reclaimer never goes.
+    if number >= 0, let queue = qs_thread_retire_queue(UInt32(truncatingIfNeeded: number)) {
+      _ = RetireQueue(opaque: queue).append(callback)
     } else {
-      reclaimer.enqueueFirst(callback)
+      _ = reclaimer.core.enqueue(callback)
     }
   }
 }

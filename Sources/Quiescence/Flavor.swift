@@ -28,8 +28,8 @@ public protocol Flavor: SendableMetatype {
   /// the section silently (``QSBR``).
   static func unsafeSynchronize()
 
-  /// Runs what is retired under this flavour, on a thread of its own.
-  static var reclaimer: Reclaimer { get }
+  /// Runs what is retired under this flavour by default: one made with ``RCUReclaimer/init(named:defaultOf:)``, once.
+  static var reclaimer: RCUReclaimer { get }
 }
 
 extension Flavor {

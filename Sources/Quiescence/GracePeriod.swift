@@ -20,7 +20,7 @@ public struct GracePeriod<F: Flavor>: Hashable, Sendable {
   /// Whether every section that was open when it was started has been left. Once true, always true.
   ///
   /// - Complexity: one load. Any thread, also inside a section.
-  public var isElapsed: Bool { F.reclaimer.gracePeriods.completed >= number }
+  public var isElapsed: Bool { F.domain.sequence.completed >= number }
 
   /// Suspends until it has elapsed. Returns at once when it has.
   public func elapsed() async {
@@ -39,27 +39,13 @@ public struct GracePeriod<F: Flavor>: Hashable, Sendable {
 extension Flavor {
   /// Starts a grace period and returns at once. It elapses by itself, without anybody waiting.
   ///
-  /// - Complexity: two locks and an append; wakes the reclaimer's thread if it sleeps.
+  /// - Complexity: two locks and an append; wakes the grace-period thread if it sleeps.
   /// - Threads: any, also inside a section: the section is one of those that it waits for.
   public static func startGracePeriod() -> GracePeriod<Self> {
     // The number first: the grace period that the request leads to begins afterwards, so it has that number or
     // a higher one. The other way round it could have begun in between, and nobody would run the number.
-    let number = reclaimer.gracePeriods.next
-    reclaimer.afterGracePeriod(.call {})
+    let number = domain.sequence.next
+    domain.thread.after(.call {})
     return GracePeriod(number: number)
   }
-
-  /// What the flavour's grace periods have come to since the process started. Costs readers nothing.
-  public static var statistics: GracePeriodStatistics {
-    GracePeriodStatistics(
-      completed: Int(reclaimer.gracePeriods.completed), durations: reclaimer.gracePeriods.durations)
-  }
-}
-
-/// The grace periods of a flavour so far.
-public struct GracePeriodStatistics: Hashable, Sendable {
-  /// How many have ended.
-  public let completed: Int
-  /// How long they took.
-  public let durations: DurationHistogram
 }

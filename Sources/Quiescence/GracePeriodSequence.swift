@@ -1,4 +1,5 @@
 internal import Synchronization
+internal import _QuiescenceShims
 
 /// The grace periods of one flavour, numbered: whoever waits shares them, and one thread at a time runs one.
 ///
@@ -10,17 +11,24 @@ internal import Synchronization
 /// inside liburcu; the others sleep on a futex of their own.
 final class GracePeriodSequence: Sendable {
   private let synchronizeRaw: @Sendable () -> Void
-  private let state = Mutex(State())
+  private let state = Locked(State())
   /// The last one that has ended. Only written under the lock, in ascending order.
   private let completedCount = Atomic<UInt64>(0)
+  /// When the running one began, on the monotonic clock in nanoseconds; 0 while none is running.
+  let runningSince = Atomic<UInt64>(0)
 
   private struct State {
     /// The last one that has begun; it has ended too unless `isRunning`.
     var started: UInt64 = 0
+    /// Somebody runs one, or keeps others from it.
     var isRunning = false
     /// Threads that wait for number `started + 1`: nobody can wait for a later one.
     var followers: [Follower] = []
+    /// Threads that wait until none is running, to fork.
+    var holders: [Parker] = []
     var durations = DurationHistogram()
+    /// This process was forked while one was under way that cannot end here.
+    var isBroken = false
   }
 
   /// A thread that came while a grace period was running.
@@ -46,6 +54,7 @@ final class GracePeriodSequence: Sendable {
   /// Blocks until a grace period has passed that begins after this call. The caller is outside every section.
   func wait() {
     let follower: Follower? = state.withLock { state in
+      if state.isBroken { Misuse.gracePeriodLostByFork() }
       if !state.isRunning {
         state.isRunning = true
         state.started += 1
@@ -70,26 +79,73 @@ final class GracePeriodSequence: Sendable {
       defer { state.followers = [] }
       return state.followers
     }
-    let start = ContinuousClock.now
+    let start = MonotonicClock.nanoseconds
+    runningSince.store(start, ordering: .relaxed)
+    StallMonitor.noteStart()
     synchronizeRaw()
-    let duration = start.duration(to: .now)
-    let leader: Follower? = state.withLock { state in
+    runningSince.store(0, ordering: .relaxed)
+    let duration = Duration.nanoseconds(Int64(MonotonicClock.nanoseconds - start))
+    let next = state.withLock { state in
       completedCount.store(state.started, ordering: .releasing)
       state.durations.add(duration)
-      // The next one begins here and now for its leader, though it runs a moment later: nobody who comes from
-      // here on may wait for it, so they become followers of the one after it.
-      guard let leader = state.followers.first else {
-        state.isRunning = false
+      return nextOwner(&state)
+    }
+    next?.open()
+    for follower in followersBefore { follower.parker.open() }
+  }
+
+  /// Hands on the right to run a grace period; whoever gets it has to be woken.
+  private func nextOwner(_ state: inout State) -> Parker? {
+    if !state.holders.isEmpty { return state.holders.removeFirst() }
+    guard let leader = state.followers.first else {
+      state.isRunning = false
+      return nil
+    }
+    // The next one begins here and now for its leader, though it runs a moment later: nobody who comes from
+    // here on may wait for it, so they become followers of the one after it.
+    state.followers.removeFirst()
+    state.started += 1
+    leader.leads.store(true, ordering: .releasing)
+    return leader.parker
+  }
+}
+
+// MARK: - Forks
+
+extension GracePeriodSequence {
+  /// Waits until none is running, and lets none begin. False when one is running that waits for the calling thread,
+  /// which is inside a section: the child cannot have grace periods then.
+  func holdForFork(isInside: Bool) -> Bool {
+    let parker: Parker? = state.withLock { state in
+      if !state.isRunning {
+        state.isRunning = true
         return nil
       }
-      state.followers.removeFirst()
-      state.started += 1
-      return leader
+      let parker = Parker()
+      if !isInside { state.holders.append(parker) }
+      return parker
     }
-    if let leader {
-      leader.leads.store(true, ordering: .releasing)
-      leader.parker.open()
+    if parker != nil && isInside { return false }
+    parker?.wait()
+    return true
+  }
+
+  func lockForFork() { state.holdForFork() }
+
+  func releaseAfterFork(held: Bool) {
+    state.releaseAfterFork()
+    if held { state.withLock { nextOwner(&$0) }?.open() }
+  }
+
+  /// In the child: the threads that waited are gone.
+  func resetAfterFork(held: Bool) {
+    state.whileHeld { state in
+      state.followers = []
+      state.holders = []
+      state.isRunning = false
+      state.isBroken = state.isBroken || !held
     }
-    for follower in followersBefore { follower.parker.open() }
+    runningSince.store(0, ordering: .relaxed)
+    state.releaseAfterFork()
   }
 }

@@ -24,5 +24,5 @@ public enum MB: Flavor {
   public static func unsafeSynchronize() { qs_mb_synchronize() }
 
   /// The thread `rcu-mb`.
-  public static let reclaimer = Reclaimer(named: "rcu-mb", flavor: MB.self)
+  public static let reclaimer = RCUReclaimer(named: "rcu-mb", defaultOf: MB.self)
 }

@@ -24,5 +24,5 @@ public enum Memb: Flavor {
   public static func unsafeSynchronize() { qs_memb_synchronize() }
 
   /// The thread `rcu-memb`.
-  public static let reclaimer = Reclaimer(named: "rcu-memb", flavor: Memb.self)
+  public static let reclaimer = RCUReclaimer(named: "rcu-memb", defaultOf: Memb.self)
 }

@@ -27,4 +27,18 @@ package enum Misuse {
   package static func waitInCallback(_ what: String, _ flavor: String) -> Never {
     fatalError("\(flavor).\(what) inside a retired callback: it would wait for itself")
   }
+
+  @inline(never)
+  static func fullInSection(_ reclaimer: String, _ flavor: String) -> Never {
+    fatalError(
+      "\(reclaimer) is full, and a thread retires inside a \(flavor) read-side critical section: it would wait for "
+        + "itself; retire after the section, or set a higher limit")
+  }
+
+  @inline(never)
+  static func gracePeriodLostByFork() -> Never {
+    fatalError(
+      "a grace period in a child that was forked inside a read-side critical section, while a grace period waited for it"
+    )
+  }
 }

@@ -44,6 +44,6 @@ public struct OnlineReader: ~Copyable, ~Escapable {
   /// Waits for a grace period, being offline meanwhile. Blocks.
   @_lifetime(self: copy self)
   public mutating func synchronize() {
-    offline { QSBR.reclaimer.gracePeriods.wait() }
+    offline { QSBR.domain.sequence.wait() }
   }
 }

@@ -36,7 +36,7 @@ public enum QSBR: Flavor {
   public static func unsafeSynchronize() { qs_qsbr_synchronize() }
 
   /// The thread `rcu-qsbr`.
-  public static let reclaimer = Reclaimer(named: "rcu-qsbr", flavor: QSBR.self)
+  public static let reclaimer = RCUReclaimer(named: "rcu-qsbr", defaultOf: QSBR.self)
 
   /// Brings the thread online, runs `body` with its reader, and takes it offline again.
   ///

@@ -10,58 +10,68 @@
 #include "qs_mb.h"
 #include "qs_memb.h"
 #include "qs_qsbr.h"
+#include "registry.h"
 
 __thread struct qs_thread qs_thread;
 
 static struct order memb_order, mb_order, bp_order, qsbr_order;
 
-// What this thread registered through us and has to leave at its end; for liburcu-bp, whether that is watched.
-static __thread struct {
-  bool memb, mb, bp, qsbr;
-} ours;
-
 static pthread_key_t leave_key;
 static pthread_once_t leave_key_once = PTHREAD_ONCE_INIT;
 
-static void trap(const char *line) {
-  fprintf(stderr, "Fatal error: %s\n", line);
-  abort();
+static _Atomic(void (*)(void *)) end_retire_queue;
+
+static void end_queue(void **place) {
+  void *queue = *place;
+  if (queue == NULL) return;
+  // First: a late retire in another destructor makes a new queue.
+  *place = NULL;
+  atomic_load_explicit(&end_retire_queue, memory_order_acquire)(queue);
 }
 
-static _Atomic(void (*)(void *)) end_retire_queue;
+static void end_queues(void) {
+  for (uint32_t place = 0; place < QS_FLAVORS; place++) end_queue(&qs_thread.retire_queues[place]);
+  for (uint32_t place = 0; place < qs_thread.more_capacity; place++) end_queue(&qs_thread.more_queues[place]);
+  void **more = qs_thread.more_queues;
+  qs_thread.more_capacity = 0;
+  qs_thread.more_queues = NULL;
+  free(more);
+}
 
 // Runs when a registered thread ends, while its thread-local memory still stands. A registry that
 // kept the dead thread's node would make the next grace period walk freed memory and hang.
 static void leave(void *unused) {
   (void)unused;
-  for (uint32_t index = 0; index < QS_RETIRE_QUEUES; index++) {
-    void *queue = qs_thread.retire_queues[index];
-    if (queue == NULL) continue;
-    // First: a late retire in another destructor makes a new queue.
-    qs_thread.retire_queues[index] = NULL;
-    atomic_load_explicit(&end_retire_queue, memory_order_acquire)(queue);
-  }
-  order_hide_locks();
-  if (ours.memb) {
-    if (qs_memb_is_inside())
-      trap("a thread ended inside a Memb read-side critical section: leave every section first");
-    ours.memb = qs_thread.memb_registered = false;
+  end_queues();
+  bool *ours = reader_self.registered;
+  if (ours[QS_MEMB] && qs_memb_is_inside())
+    trap("a thread ended inside a Memb read-side critical section: leave every section first");
+  if (ours[QS_MB] && qs_mb_is_inside())
+    trap("a thread ended inside an MB read-side critical section: leave every section first");
+  if (ours[QS_QSBR] && qs_thread.qsbr_depth != 0)
+    trap("a thread ended inside a QSBR read-side critical section: leave every section first");
+  registry_lock();
+  if (ours[QS_MEMB]) {
+    qs_thread.memb_registered = false;
     urcu_memb_unregister_thread();
+    registry_remove(QS_MEMB);
   }
-  if (ours.mb) {
-    if (qs_mb_is_inside())
-      trap("a thread ended inside an MB read-side critical section: leave every section first");
-    ours.mb = qs_thread.mb_registered = false;
+  if (ours[QS_MB]) {
+    qs_thread.mb_registered = false;
     urcu_mb_unregister_thread();
+    registry_remove(QS_MB);
   }
-  if (ours.qsbr) {
-    if (qs_thread.qsbr_depth != 0)
-      trap("a thread ended inside a QSBR read-side critical section: leave every section first");
-    ours.qsbr = false;
+  if (ours[QS_QSBR]) {
     order_leave(&qsbr_order);
     urcu_qsbr_unregister_thread();
+    registry_remove(QS_QSBR);
   }
-  order_show_locks();
+  // liburcu-bp leaves by itself; it was checked before, or read again after that.
+  if (ours[QS_BP]) {
+    qs_thread.bp_registered = false;
+    registry_remove(QS_BP);
+  }
+  registry_unlock();
 }
 
 static void make_leave_key(void) {
@@ -77,10 +87,23 @@ static void leave_at_end(void) {
     trap("no memory to register a thread as a reader");
 }
 
-void qs_thread_set_retire_queue(uint32_t index, void *queue, void (*end)(void *queue)) {
+void qs_thread_set_retire_queue(uint32_t place, void *queue, void (*end)(void *queue)) {
   atomic_store_explicit(&end_retire_queue, end, memory_order_release);
   leave_at_end();
-  qs_thread.retire_queues[index] = queue;
+  if (place < QS_FLAVORS) {
+    qs_thread.retire_queues[place] = queue;
+    return;
+  }
+  uint32_t index = place - QS_FLAVORS, capacity = qs_thread.more_capacity;
+  if (index >= capacity) {
+    uint32_t wanted = index + 1 > 2 * capacity ? index + 1 : 2 * capacity;
+    void **more = realloc(qs_thread.more_queues, wanted * sizeof *more);
+    if (more == NULL) trap("no memory for a thread's queue of retired values");
+    for (uint32_t i = capacity; i < wanted; i++) more[i] = NULL;
+    qs_thread.more_queues = more;
+    qs_thread.more_capacity = wanted;
+  }
+  qs_thread.more_queues[index] = queue;
 }
 
 // Whether the readers' words tell the depth of their sections, and can carry QS_ANNOUNCED.
@@ -107,12 +130,12 @@ static void register_memb(void) {
   // theirs. Ask again at the next read, since they may leave at any time.
   if (urcu_memb_reader.registered) return;
 #endif
-  if (ours.memb) return;
+  if (reader_self.registered[QS_MEMB]) return;
   leave_at_end();
-  order_hide_locks();
+  registry_lock();
   urcu_memb_register_thread();
-  order_show_locks();
-  ours.memb = true;
+  registry_add(QS_MEMB);
+  registry_unlock();
   qs_thread.memb_registered = !QS_ANNOUNCES;
 }
 
@@ -127,7 +150,14 @@ void qs_memb_enter_cold(void) {
 #endif
 }
 
+void qs_unbalanced_cold(const char *flavor) {
+  char line[160];
+  snprintf(line, sizeof line, "%s.unsafeLeave() on a thread that is in no %s read-side critical section", flavor, flavor);
+  trap(line);
+}
+
 void qs_memb_leave_cold(void) {
+  if (!qs_memb_is_inside()) qs_unbalanced_cold("Memb");
 #if defined(ANNOUNCES_DEPTH)
   announce_leave(&urcu_memb_reader.ctr, &memb_order);
 #else
@@ -153,12 +183,12 @@ static void register_mb(void) {
   // Registered by other code; see above.
   if (urcu_mb_reader.registered) return;
 #endif
-  if (ours.mb) return;
+  if (reader_self.registered[QS_MB]) return;
   leave_at_end();
-  order_hide_locks();
+  registry_lock();
   urcu_mb_register_thread();
-  order_show_locks();
-  ours.mb = true;
+  registry_add(QS_MB);
+  registry_unlock();
   qs_thread.mb_registered = !QS_ANNOUNCES;
 }
 
@@ -174,6 +204,7 @@ void qs_mb_enter_cold(void) {
 }
 
 void qs_mb_leave_cold(void) {
+  if (!qs_mb_is_inside()) qs_unbalanced_cold("MB");
 #if defined(ANNOUNCES_DEPTH)
   announce_leave(&urcu_mb_reader.ctr, &mb_order);
 #else
@@ -197,18 +228,19 @@ extern void *__dso_handle;
 
 static void check_bp(void *unused) {
   (void)unused;
-  // A late read registers the watch again.
-  ours.bp = qs_thread.bp_registered = false;
   if (qs_bp_is_inside())
     trap("a thread ended inside a Bulletproof read-side critical section: leave every section first");
 }
 
 static void register_bp(void) {
-  if (ours.bp) return;
+  if (reader_self.registered[QS_BP]) return;
+  leave_at_end();
   // Not the key above: liburcu's own key destructor leaves the section silently, and may run first. These
   // functions run before every key destructor.
   if (__cxa_thread_atexit_impl != NULL) __cxa_thread_atexit_impl(check_bp, NULL, &__dso_handle);
-  ours.bp = true;
+  registry_lock();
+  registry_add(QS_BP);
+  registry_unlock();
   qs_thread.bp_registered = !QS_ANNOUNCES;
 }
 
@@ -227,6 +259,7 @@ QS_UNSANITIZED void qs_bp_enter_cold(void) {
 }
 
 QS_UNSANITIZED void qs_bp_leave_cold(void) {
+  if (!qs_bp_is_inside()) qs_unbalanced_cold("Bulletproof");
 #if defined(ANNOUNCES_DEPTH)
   announce_leave(&urcu_bp_reader->ctr, &bp_order);
 #else
@@ -248,13 +281,13 @@ static void register_qsbr(void) {
   // Registered by other code; see above.
   if (urcu_qsbr_reader.registered) return urcu_qsbr_thread_online();
 #endif
-  if (ours.qsbr) return urcu_qsbr_thread_online();
+  if (reader_self.registered[QS_QSBR]) return urcu_qsbr_thread_online();
   leave_at_end();
-  order_hide_locks();
+  registry_lock();
   // Registers it online.
   urcu_qsbr_register_thread();
-  order_show_locks();
-  ours.qsbr = true;
+  registry_add(QS_QSBR);
+  registry_unlock();
 }
 
 void qs_qsbr_go_online(void) {

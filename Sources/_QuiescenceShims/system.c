@@ -46,3 +46,9 @@ uint32_t qs_processor_current(void) {
   int processor = sched_getcpu();
   return processor >= 0 ? (uint32_t)processor : 0;
 }
+
+uint64_t qs_clock_nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + 1;
+}

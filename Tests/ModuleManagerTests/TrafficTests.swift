@@ -58,7 +58,7 @@ import Testing
     static func unsafeLeave() {}
     static var isInside: Bool { false }
     static func unsafeSynchronize() {}
-    static let reclaimer = Reclaimer(named: "unprotected", flavor: Unprotected.self)
+    static let reclaimer = RCUReclaimer(named: "unprotected", defaultOf: Unprotected.self)
   }
 
   /// Calls the hooks of a point until `done`, and checks what they did.

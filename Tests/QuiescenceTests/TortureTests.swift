@@ -42,7 +42,7 @@ import Testing
     static func unsafeLeave() { Memb.unsafeLeave() }
     static var isInside: Bool { Memb.isInside }
     static func unsafeSynchronize() {}
-    static let reclaimer = Reclaimer(named: "busted", flavor: Busted.self)
+    static let reclaimer = RCUReclaimer(named: "busted", defaultOf: Busted.self)
   }
 
   private final class Element: Sendable {

@@ -22,8 +22,12 @@ QS_UNSANITIZED static inline void qs_bp_leave(void) {
 #if defined(QUIESCENCE_OUT_OF_LINE)
   qs_bp_leave_cold();
 #else
-  if (__builtin_expect((urcu_bp_reader->ctr & QS_ANNOUNCED) != 0, 0))
+  if (__builtin_expect(urcu_bp_reader == NULL, 0)) qs_unbalanced_cold("Bulletproof");
+  unsigned long depth = urcu_bp_reader->ctr & URCU_BP_GP_CTR_NEST_MASK;
+  if (__builtin_expect((depth & QS_ANNOUNCED) != 0, 0))
     qs_bp_leave_cold();
+  else if (__builtin_expect(depth == 0, 0))
+    qs_unbalanced_cold("Bulletproof");
   else
     urcu_bp_read_unlock();
 #endif

@@ -9,3 +9,6 @@ int qs_futex_wait(const void *word, uint32_t expected, int64_t nanoseconds);
 
 /// Wakes every thread that sleeps on the word.
 void qs_futex_wake_all(const void *word);
+
+/// The monotonic clock in nanoseconds; never 0.
+uint64_t qs_clock_nanoseconds(void);

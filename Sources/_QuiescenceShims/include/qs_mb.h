@@ -21,8 +21,11 @@ static inline void qs_mb_leave(void) {
 #if defined(QUIESCENCE_OUT_OF_LINE)
   qs_mb_leave_cold();
 #else
-  if (__builtin_expect((urcu_mb_reader.ctr & QS_ANNOUNCED) != 0, 0))
+  unsigned long depth = urcu_mb_reader.ctr & URCU_GP_CTR_NEST_MASK;
+  if (__builtin_expect((depth & QS_ANNOUNCED) != 0, 0))
     qs_mb_leave_cold();
+  else if (__builtin_expect(depth == 0, 0))
+    qs_unbalanced_cold("MB");
   else
     urcu_mb_read_unlock();
 #endif

@@ -38,6 +38,9 @@ static inline void qs_memb_leave(void) {
     if (__builtin_expect(uatomic_read(&urcu_memb_gp.futex) == -1, 0)) qs_memb_wake_cold();
   } else if (__builtin_expect((counter & QS_ANNOUNCED) != 0, 0)) {
     qs_memb_leave_cold();
+  } else if (__builtin_expect((counter & URCU_GP_CTR_NEST_MASK) == 0, 0)) {
+    // One less than none would be as deep as can be: no grace period would end any more.
+    qs_unbalanced_cold("Memb");
   } else {
     _CMM_STORE_SHARED(urcu_memb_reader.ctr, counter - URCU_GP_COUNT);
   }

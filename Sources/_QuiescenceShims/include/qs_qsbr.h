@@ -33,7 +33,10 @@ static inline void qs_qsbr_quiescent_state(void) {
 
 static inline uint32_t qs_qsbr_depth(void) { return qs_thread.qsbr_depth; }
 static inline void qs_qsbr_nest(void) { qs_thread.qsbr_depth += 1; }
-static inline void qs_qsbr_unnest(void) { qs_thread.qsbr_depth -= 1; }
+static inline void qs_qsbr_unnest(void) {
+  if (__builtin_expect(qs_thread.qsbr_depth == 0, 0)) qs_unbalanced_cold("QSBR");
+  qs_thread.qsbr_depth -= 1;
+}
 
 /// Waits until every thread that is online now has passed a quiescent state or gone offline.
 void qs_qsbr_synchronize(void);

@@ -2,15 +2,15 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "qs_registry.h"
 
 #if defined(__cplusplus)
 #error "the shims are C"
 #endif
-
-/// One for each flavour.
-enum { QS_RETIRE_QUEUES = 4 };
 
 /// One per thread. Initial-exec: a plain segment-relative access, never a call to find the address.
 struct qs_thread {
@@ -22,8 +22,11 @@ struct qs_thread {
   bool bp_registered;
   /// The thread runs a reclaimer's callbacks: waiting for that reclaimer would wait for itself.
   bool reclaims;
-  /// The thread's queue for each flavour's reclaimer; NULL until its first retire.
-  void *retire_queues[QS_RETIRE_QUEUES];
+  /// The thread's queue for each flavour's own reclaimer; NULL until its first retire.
+  void *retire_queues[QS_FLAVORS];
+  /// The same for other reclaimers, by their place behind the flavours'.
+  void **more_queues;
+  uint32_t more_capacity;
   /// Depth of nested QSBR sections that forbid a quiescent state.
   uint32_t qsbr_depth;
 };
@@ -41,14 +44,22 @@ void qs_memb_leave_cold(void) __attribute__((cold, noinline));
 void qs_mb_leave_cold(void) __attribute__((cold, noinline));
 void qs_bp_leave_cold(void) __attribute__((cold, noinline));
 
+/// Traps: the thread is in no section that it could leave.
+void qs_unbalanced_cold(const char *flavor) __attribute__((cold, noinline, noreturn));
+
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }
 static inline void qs_thread_set_reclaims(bool value) { qs_thread.reclaims = value; }
 
-static inline void *qs_thread_retire_queue(uint32_t index) { return qs_thread.retire_queues[index]; }
+/// The calling thread's queue for the reclaimer at `place`: below QS_FLAVORS that of a flavour.
+static inline void *qs_thread_retire_queue(uint32_t place) {
+  if (place < QS_FLAVORS) return qs_thread.retire_queues[place];
+  place -= QS_FLAVORS;
+  return place < qs_thread.more_capacity ? qs_thread.more_queues[place] : NULL;
+}
 
 /// Sets the calling thread's queue, and sees to it that `end` is called with it when the thread ends. `end` is
 /// the same for all.
-void qs_thread_set_retire_queue(uint32_t index, void *queue, void (*end)(void *queue));
+void qs_thread_set_retire_queue(uint32_t place, void *queue, void (*end)(void *queue));
 
 /// Starts a detached thread with every signal blocked. `name` is cut to the kernel's 15 bytes.
 /// Returns 0 or an errno.

@@ -1,0 +1,95 @@
+internal import _QuiescenceShims
+
+/// Keeps the library whole across `fork`: the child can read, synchronize and retire, without anybody doing anything.
+///
+/// Before the fork it waits until no grace period is under way, and takes every lock, so that the child's copy of
+/// everything is consistent. The child has the forking thread alone: the others leave the readers' lists, and service
+/// threads start again when they are needed. What was retired and has not run yet runs in both processes.
+///
+/// Waiting for the grace period waits for the readers, so a thread that forks must hold no lock that a reader takes
+/// inside a section. Only a thread that forks inside a section cannot wait: if a grace period is under way just then,
+/// the child may read, and traps when it waits.
+enum ForkWatch {
+  private static let state = Locked(State())
+
+  private struct State {
+    var domains: [FlavorDomain] = []
+    /// Each leaves before it is freed.
+    var cores: [Unmanaged<ReclaimerCore>] = []
+    var isWatching = false
+    /// Whether each domain's grace periods are held; from before a fork to after it.
+    var held: [Bool] = []
+  }
+
+  static func add(_ domain: FlavorDomain) {
+    let starts = state.withLock { state in
+      state.domains.append(domain)
+      defer { state.isWatching = true }
+      return !state.isWatching
+    }
+    if starts { qs_fork_watch({ ForkWatch.before() }, { ForkWatch.parent() }, { ForkWatch.child() }) }
+  }
+
+  static func add(_ core: ReclaimerCore) { state.withLock { $0.cores.append(.passUnretained(core)) } }
+
+  static func remove(_ core: ReclaimerCore) {
+    let pointer = Unmanaged.passUnretained(core).toOpaque()
+    state.withLock { state in state.cores.removeAll { $0.toOpaque() == pointer } }
+  }
+
+  static var domains: [FlavorDomain] { state.withLock { $0.domains } }
+
+  private static func before() {
+    // Not under the lock: whoever is inside a section that a grace period waits for may want it.
+    var held: [Bool] = []
+    while true {
+      let domains = domains
+      for domain in domains[held.count...] {
+        held.append(domain.sequence.holdForFork(isInside: domain.isInside()))
+      }
+      state.holdForFork()
+      var isComplete = false
+      state.whileHeld { state in
+        isComplete = state.domains.count == held.count
+        state.held = held
+      }
+      if isComplete { break }
+      state.releaseAfterFork()
+    }
+    var skipsBulletproof = false
+    state.whileHeld { state in
+      for (domain, held) in zip(state.domains, state.held) {
+        domain.sequence.lockForFork()
+        domain.thread.lockForFork()
+        if !held && domain.number == Bulletproof.number { skipsBulletproof = true }
+      }
+      for core in state.cores { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
+    }
+    qs_registry_before_fork(skipsBulletproof)
+  }
+
+  private static func parent() {
+    qs_registry_after_fork_parent()
+    state.whileHeld { state in
+      for core in state.cores { core._withUnsafeGuaranteedRef { $0.releaseAfterFork() } }
+      for (domain, held) in zip(state.domains, state.held) {
+        domain.thread.releaseAfterFork()
+        domain.sequence.releaseAfterFork(held: held)
+      }
+    }
+    state.releaseAfterFork()
+  }
+
+  private static func child() {
+    qs_registry_after_fork_child()
+    state.whileHeld { state in
+      for core in state.cores { core._withUnsafeGuaranteedRef { $0.resetAfterFork() } }
+      for (domain, held) in zip(state.domains, state.held) {
+        domain.thread.resetAfterFork()
+        domain.sequence.resetAfterFork(held: held)
+      }
+    }
+    StallMonitor.resetAfterFork()
+    state.releaseAfterFork()
+  }
+}

@@ -1,0 +1,7 @@
+internal import _QuiescenceShims
+
+/// Time as one number.
+enum MonotonicClock {
+  /// Nanoseconds since some moment in the past; never 0.
+  static var nanoseconds: UInt64 { qs_clock_nanoseconds() }
+}

@@ -1,0 +1,29 @@
+// Who reads: how many threads, and which of them a grace period waits for.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum qs_flavor { QS_MEMB, QS_QSBR, QS_MB, QS_BP, QS_FLAVORS };
+
+/// A thread, as people find it in `ps -L`.
+struct qs_reader {
+  int32_t id;
+  char name[16];
+};
+
+/// Threads that are registered with the flavour through this library.
+uint32_t qs_readers_registered(uint32_t flavor);
+
+/// The threads that the running grace period of the flavour waits for: up to `capacity` of them into `readers`. Returns
+/// how many there are.
+uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t capacity);
+
+/// Before, and after a fork, in the parent and in the child. `skip_bp`: a grace period of liburcu-bp is under way that
+/// waits for the calling thread.
+void qs_registry_before_fork(bool skip_bp);
+void qs_registry_after_fork_parent(void);
+void qs_registry_after_fork_child(void);
+
+/// Has the three called around every fork of the process. Once.
+void qs_fork_watch(void (*before)(void), void (*parent)(void), void (*child)(void));
