@@ -13,6 +13,12 @@ public struct StallReport: Sendable, CustomStringConvertible {
     /// The thread's name, cut to the kernel's 15 bytes.
     public let name: String
 
+    /// One of your own, to test a handler with.
+    public init(id: Int32, name: String) {
+      self.id = id
+      self.name = name
+    }
+
     /// `name (id)`.
     public var description: String { "\(name) (\(id))" }
   }
@@ -24,6 +30,13 @@ public struct StallReport: Sendable, CustomStringConvertible {
   /// Who holds it up, at the moment of the report: at most 16. Empty when they are not known, since other code
   /// registered them with liburcu, or when the last of them has just left.
   public let readers: [Reader]
+
+  /// One of your own, to test a handler with.
+  public init(flavor: String, duration: Duration, readers: [Reader]) {
+    self.flavor = flavor
+    self.duration = duration
+    self.readers = readers
+  }
 
   /// One line.
   public var description: String {

@@ -69,5 +69,8 @@ package final class Tracked: Sendable {
     alive.add(1)
   }
 
+  /// Keeps it alive up to here.
+  package func use() {}
+
   deinit { alive.add(-1) }
 }

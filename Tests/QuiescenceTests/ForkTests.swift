@@ -1,0 +1,165 @@
+import Quiescence
+import TestSupport
+import Testing
+
+/// A forked child has one thread of its parent's. It reads, waits and retires as if nothing had happened.
+@Suite(.exclusive) struct ForkTests {
+  /// With readers, writers and retiring threads at work, so that the fork meets every lock and state.
+  @Test(arguments: FlavorCase.all)
+  func theChildReadsSynchronizesAndRetires(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async -> [Forked] {
+      let done = Counter()
+      let results = Shared(Locked([Forked]()))
+      let cohort = F.reclaimer.cohort(named: "cohort")
+      let own = RCUReclaimer(named: "own", F.self)
+      await onThreads(5) { index in
+        switch index {
+        case 0:
+          for _ in 0..<20 {
+            let result = Forked.run { Self.useEverything(F.self, [F.reclaimer, cohort, own]) }
+            results.value.withLock { $0.append(result) }
+          }
+          done.add(1)
+        case 1: while done.value == 0 { F.readAnywhere { for _ in 0..<100 { Processor.yield() } } }
+        case 2: while done.value == 0 { F.synchronize() }
+        case 3:
+          while done.value == 0 {
+            F.retire {}
+            cohort.retire {}
+            own.retire {}
+            F.barrier()
+          }
+        default:
+          // Threads that come and go: some are registering, some are leaving.
+          while done.value == 0 {
+            let gone = Parker()
+            precondition(
+              ServiceThread.start(named: "short") {
+                F.readAnywhere {}; F.retire {}; gone.open()
+              } == 0)
+            gone.wait()
+          }
+        }
+      }
+      return results.value.withLock { $0 }
+    }
+    #expect(await run(flavor.type) == [Forked](repeating: .exited(0), count: 20))
+  }
+
+  /// A status of 0 when everything works.
+  private static func useEverything<F: Flavor>(_: F.Type, _ reclaimers: [RCUReclaimer]) -> Int32 {
+    F.readAnywhere {}
+    F.synchronize()
+    let gracePeriod = F.startGracePeriod()
+    gracePeriod.wait()
+    if !gracePeriod.isElapsed { return 1 }
+    let ran = Counter()
+    for reclaimer in reclaimers {
+      reclaimer.retire { ran.add(1) }
+      reclaimer.barrier()
+    }
+    if ran.value != reclaimers.count { return 2 }
+    // Threads of its own, where those of the parent had their thread-local memory.
+    for _ in 0..<3 {
+      let parkers = (0..<4).map { _ in Parker() }
+      for parker in parkers {
+        if ServiceThread.start(
+          named: "child",
+          {
+            F.readAnywhere {}; F.retire {}; parker.open()
+          }) != 0
+        {
+          return 3
+        }
+      }
+      for parker in parkers { parker.wait() }
+      F.synchronize()
+      F.barrier()
+    }
+    // A child of the child.
+    return Forked.run {
+      F.synchronize(); return 0
+    } == .exited(0) ? 0 : 4
+  }
+
+  /// What the parent's threads had retired runs in the child too: it is the owner of its copy.
+  @Test func theChildInheritsWhatWasRetired() async {
+    let result = await onThread {
+      let ran = Counter()
+      let inside = Parker()
+      let leave = Parker()
+      _ = ServiceThread.start(named: "reader") {
+        Memb.read { _ in
+          inside.open(); leave.wait()
+        }
+      }
+      inside.wait()
+      let retired = Parker()
+      // A thread that ends, and one that the child does not have.
+      _ = ServiceThread.start(named: "retirer") {
+        for _ in 0..<1000 { Memb.retire { ran.add(1) } }; retired.open()
+      }
+      retired.wait()
+      // The grace period that waits for the reader would hold up the fork.
+      defer { leave.open() }
+      let own = RCUReclaimer(named: "own", Bulletproof.self)
+      own.retire { ran.add(1) }
+      leave.open()
+      return Forked.run {
+        Memb.barrier()
+        own.barrier()
+        return ran.value == 1001 ? 0 : 1
+      }
+    }
+    #expect(result == .exited(0))
+  }
+
+  /// A fork inside a section does not wait for the grace period that waits for the section.
+  @Test(arguments: FlavorCase.all)
+  func aForkInsideASectionDoesNotHang(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async -> (read: Forked, waited: Forked, after: Forked) {
+      await onThread {
+        let results = Shared(Locked([Forked]()))
+        let stalls = F.statistics.stalls
+        F.readAnywhere {
+          let before = F.startGracePeriod()
+          // Until it is under way.
+          while F.statistics.stalls == stalls { Processor.yield() }
+          let read = Forked.run { F.read { _ in before.isElapsed ? 1 : 0 } }
+          results.value.withLock { $0.append(read) }
+        }
+        let inside = F.readAnywhere {
+          // No grace period is under way now, or it does not wait for this section: either way the child lives.
+          Forked.run { 0 }
+        }
+        F.synchronize()
+        let after = Forked.run {
+          F.synchronize(); return 0
+        }
+        return (results.value.withLock { $0[0] }, inside, after)
+      }
+    }
+    let results = await run(flavor.type)
+    #expect(results == (.exited(0), .exited(0), .exited(0)))
+  }
+
+  @Test func aGracePeriodThatTheForkLostTraps() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in
+        var result = Forked.exited(0)
+        Memb.read { _ in
+          _ = Memb.startGracePeriod()
+          while Memb.statistics.stalls == 0 { Processor.yield() }
+          result = Forked.run {
+            Memb.unsafeLeave()
+            Memb.synchronize()
+            return 0
+          }
+        }
+        precondition(result == .exited(0))
+      }
+    }
+    let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(line.contains("forked inside a read-side critical section"))
+  }
+}

@@ -1,0 +1,77 @@
+import Quiescence
+import TestSupport
+import Testing
+
+/// Who holds up a grace period is told, again after twice the time.
+@Suite(.exclusive, .serialized) struct StallTests {
+  @Test(arguments: FlavorCase.all)
+  func theReaderIsNamed(_ flavor: FlavorCase) async throws {
+    let reports = Shared(Locked([StallReport]()))
+    let third = Parker()
+    StallReports.setHandler { report in
+      let count = reports.value.withLock { reports in
+        reports.append(report)
+        return reports.count
+      }
+      if count == 3 { third.open() }
+    }
+    defer { StallReports.setHandler(nil) }
+    let before = flavor.type.statistics.stalls
+    let id = await stall(flavor.type, until: third)
+    let seen = reports.value.withLock { $0 }
+    #expect(flavor.type.statistics.stalls - before >= 3)
+    for (earlier, later) in zip(seen, seen.dropFirst()) where later.duration > earlier.duration {
+      #expect(later.duration >= earlier.duration * 2)
+    }
+    #expect(seen[0].duration >= StallReports.threshold)
+    for report in seen.prefix(3) {
+      #expect(report.flavor == "\(flavor.type)")
+      #expect(report.readers == [StallReport.Reader(id: Int32(id), name: "dawdler")])
+      #expect(report.description.contains("dawdler (\(id))"))
+    }
+  }
+
+  /// Holds up a grace period; returns the id of the thread that did.
+  private func stall<F: Flavor>(_: F.Type, until enough: Parker) async -> Int {
+    await onThread {
+      let leave = Parker()
+      let inside = Parker()
+      let id = Counter()
+      _ = ServiceThread.start(named: "dawdler") {
+        id.add(Int(ServiceThread.currentID))
+        F.readAnywhere {
+          inside.open()
+          leave.wait()
+        }
+      }
+      inside.wait()
+      let gracePeriod = F.startGracePeriod()
+      enough.wait()
+      leave.open()
+      while !gracePeriod.isElapsed { Processor.yield() }
+      return id.value
+    }
+  }
+
+  @Test func readersAreCounted() async {
+    let before = Memb.statistics.readers
+    let during = await onThread {
+      Memb.read { _ in }
+      return Memb.statistics.readers
+    }
+    #expect(during > before)
+    // The thread leaves at its end, a moment after its last line.
+    await onThread { while Memb.statistics.readers >= during { Processor.yield() } }
+  }
+
+  @Test func theHandlerCanBeReplacedAndIsGivenBack() {
+    let first = StallReports.setHandler { _ in }
+    #expect(first == nil)
+    let second = StallReports.setHandler(nil)
+    #expect(second != nil)
+    let threshold = StallReports.threshold
+    defer { StallReports.threshold = threshold }
+    StallReports.threshold = .zero
+    #expect(StallReports.threshold == .milliseconds(1))
+  }
+}

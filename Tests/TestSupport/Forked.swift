@@ -1,0 +1,31 @@
+import Glibc
+
+/// What became of a forked child.
+package enum Forked: Equatable, Sendable {
+  /// `_exit` with this status.
+  case exited(Int32)
+  case killed(signal: Int32)
+  /// It was still there after the limit.
+  case hung
+
+  /// Forks the process, runs `body` in the child, and ends the child with what `body` returns. Blocks.
+  ///
+  /// The limit only keeps a failing test from hanging.
+  package static func run(_ body: () -> Int32) -> Forked {
+    // Swift hides it, for good reasons: only the calling thread is in the child. That is what is tested.
+    guard let symbol = dlsym(nil, "fork") else { fatalError("no fork") }
+    let fork = unsafeBitCast(symbol, to: (@convention(c) () -> pid_t).self)
+    let child = fork()
+    precondition(child >= 0, "fork: errno \(errno)")
+    if child == 0 {
+      // Nothing that a broken library could make it survive.
+      alarm(30)
+      _exit(body())
+    }
+    var status: Int32 = 0
+    while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+    let signal = status & 0x7f
+    if signal == SIGALRM { return .hung }
+    return signal == 0 ? .exited((status >> 8) & 0xff) : .killed(signal: signal)
+  }
+}
