@@ -134,14 +134,9 @@ extension ReclaimerCore {
           return (nil, nil)
         }
         let backlog = state.noteBacklog()
-        var free = limit.count - state.reserved
-        if free <= 0 {
-          // What idle threads have been granted and do not use.
-          for other in state.queues where other.opaque != queue.opaque { other.revoke() }
-          free = limit.count - state.reserved
-          // With more threads than room each may keep one.
-          if backlog == 0 { free = max(free, 1) }
-        }
+        // What threads were granted and do not use leaves at least a few: see the parts below. But a limit that was
+        // lowered since can be below the one that each thread keeps; then one more is better than waiting for ever.
+        let free = max(limit.count - state.reserved, backlog == 0 ? 1 : 0)
         if free > 0 {
           // A part of it: others may want to append too. Asking is dear, so not one by one.
           queue.grant(upTo: queue.appended + max(1, min(4096, free / 8)))

@@ -91,16 +91,16 @@ import Testing
     #expect(text == "sessions: 1 callbacks wait for a grace period already, and its policy is to refuse more")
   }
 
-  /// What idle threads were granted and do not use goes to those who need it; with more threads than room each
-  /// gets one place still.
-  @Test func roomIsNotHoarded() async {
-    let reclaimer = RCUReclaimer(named: "small", Memb.self, limit: RetireLimit(16, .wait))
+  /// Idle threads have been granted more than the limit is now.
+  @Test func whatIdleThreadsWereGrantedKeepsNobodyWaiting() async {
+    let reclaimer = RCUReclaimer(named: "small", Memb.self, limit: RetireLimit(10_000, .wait))
     let ran = Counter()
     let idle = Parker()
     let working = Counter()
     await onThreads(33) { index in
       if index == 0 {
         while working.value < 32 { Processor.yield() }
+        reclaimer.limit = RetireLimit(4, .wait)
         for _ in 0..<1000 { reclaimer.retire { ran.add(1) } }
         idle.open()
       } else {
