@@ -18,7 +18,7 @@ struct Storage: @unchecked Sendable {
     let phase = Atomic<Phase>(.live)
     /// Live and killed: biased, and the slots count as well. Confirmed and released: the exact count.
     let count = Atomic<Int>(Storage.bias + 1)
-    let waiters = Mutex<[Waiter]>([])
+    let waiters = Locked<[Waiter]>([])
   }
 
   /// How far ``Bigref/kill()`` has come. Only the owner changes it.

@@ -12,16 +12,4 @@ enum GracePeriods {
     }
     for parker in parkers { parker.wait() }
   }
-
-  /// Blocks until everything retired so far under any of the flavours has run; holds a grace period of each.
-  ///
-  /// One after the other: what a module retires goes through the flavours in this order (see
-  /// `Module.retire`), and a barrier of the second that ran beside the first could miss it.
-  static func barrier(for flavors: [any Flavor.Type]) {
-    for flavor in flavors {
-      let parker = Parker()
-      flavor.afterCallbacks(.thread(parker))
-      parker.wait()
-    }
-  }
 }

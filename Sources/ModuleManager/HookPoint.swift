@@ -1,5 +1,4 @@
 public import Quiescence
-internal import Synchronization
 
 /// A place in a subsystem where others hook in: an ordered array of functions, called under RCU.
 ///
@@ -22,7 +21,7 @@ public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
 
   @usableFromInline
   let table: RCUBox<HookTable, F>
-  private let hooks = Mutex(Hooks())
+  private let hooks = Locked(Hooks())
 
   /// Makes a hook point without hooks.
   public init(_ name: String, argumentType: String, flavor: F.Type) {

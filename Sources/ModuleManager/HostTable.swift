@@ -121,17 +121,17 @@ extension Module {
   ) {
     typealias Function = @convention(c) @Sendable (UnsafeMutableRawPointer?) -> Void
     let function = unsafeBitCast(function, to: Function.self)
-    hasRetired.store(true, ordering: .releasing)
-    Self.retire(under: flavors[...], argument, function)
+    retire(under: flavors[...], argument, function)
   }
 
-  private static func retire(
+  private func retire(
     under flavors: ArraySlice<any Flavor.Type>, _ argument: UnsafeMutableRawPointer?,
     _ function: @escaping @convention(c) @Sendable (UnsafeMutableRawPointer?) -> Void
   ) {
-    guard let flavor = flavors.first else { return }
-    if flavors.count == 1 { return flavor.unsafeRetire(argument, with: function) }
+    guard let flavor = flavors.first, let cohort = cohort(of: flavor, isNeeded: true) else { return }
+    if flavors.count == 1 { return cohort.unsafeRetire(argument, with: function) }
     nonisolated(unsafe) let argument = argument
-    flavor.retire { retire(under: flavors.dropFirst(), argument, function) }
+    // Not the module itself: it goes after its cohorts have been drained.
+    cohort.retire { [unowned self] in retire(under: flavors.dropFirst(), argument, function) }
   }
 }

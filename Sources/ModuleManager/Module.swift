@@ -1,7 +1,6 @@
 internal import Bigref
 internal import CModuleABI
 internal import Quiescence
-internal import Synchronization
 
 /// The manager's record of one module: its image, its state, and every node that was linked on its behalf.
 ///
@@ -20,9 +19,7 @@ final class Module: Sendable {
 
   /// Counts whoever keeps the module by name: open objects, `acquire` of the host's table.
   let references = ModuleCount(label: "reference")
-  /// Whether callbacks of its code may be on their way.
-  let hasRetired = Atomic<Bool>(false)
-  private let state: Mutex<Links>
+  private let state: Locked<Links>
 
   /// What is linked, and since when the module is in its state.
   struct Links {
@@ -30,6 +27,8 @@ final class Module: Sendable {
     var since = ContinuousClock.now
     var hooks: [Hook] = []
     var objects: [NamedObject] = []
+    /// What it retired, by flavour: drained alone before its code goes.
+    var cohorts: [ObjectIdentifier: RCUReclaimer] = [:]
     var counts: [ModuleCount] = []
     /// Holders who said who they are, among `references`.
     var labels: [String: Int] = [:]
@@ -58,10 +57,10 @@ final class Module: Sendable {
     summary = entry.pointee.description.map { String(cString: $0) }
     var links = Links()
     links.counts = [references]
-    state = Mutex(links)
+    state = Locked(links)
   }
 
-  func withLinks<Result>(_ body: (inout sending Links) -> sending Result) -> sending Result {
+  func withLinks<Result>(_ body: (inout Links) -> Result) -> Result {
     state.withLock(body)
   }
 
@@ -94,6 +93,15 @@ final class Module: Sendable {
       all.append(hook.point.flavor)
     }
     return all
+  }
+
+  /// Where it retires under `flavor`; nil when it has not and `isNeeded` is false.
+  func cohort(of flavor: any Flavor.Type, isNeeded: Bool) -> RCUReclaimer? {
+    withLinks { links in
+      let key = ObjectIdentifier(flavor)
+      if isNeeded && links.cohorts[key] == nil { links.cohorts[key] = flavor.reclaimer.cohort(named: name) }
+      return links.cohorts[key]
+    }
   }
 
   var counts: [ModuleCount] { withLinks { $0.counts } }

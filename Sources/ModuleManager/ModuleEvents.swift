@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import Quiescence
 
 /// A module changed its state.
 public struct ModuleEvent: Hashable, Sendable {
@@ -27,7 +27,7 @@ final class EventSource: Sendable {
     var lastID = 0
   }
 
-  private let state = Mutex(State())
+  private let state = Locked(State())
 
   func subscribe() -> ModuleEvents {
     let (stream, continuation) = AsyncStream.makeStream(of: ModuleEvent.self)

@@ -1,7 +1,6 @@
 internal import Bigref
 internal import Glibc
 public import Quiescence
-internal import Synchronization
 
 /// Loads modules into the process, links them to hook points, and unloads them while they are being called.
 ///
@@ -20,7 +19,7 @@ internal import Synchronization
 public final class ModuleManager: Sendable {
   let thread = ModuleThread()
   let eventSource = EventSource()
-  private let state = Mutex(State())
+  private let state = Locked(State())
 
   struct State {
     var points: [String: any AnyHookPoint] = [:]
@@ -37,7 +36,7 @@ public final class ModuleManager: Sendable {
 
   deinit { thread.stop() }
 
-  func withState<Result>(_ body: (inout sending State) -> sending Result) -> sending Result {
+  func withState<Result>(_ body: (inout State) -> Result) -> Result {
     state.withLock(body)
   }
 
@@ -189,7 +188,7 @@ extension ModuleManager {
 /// The answer that a blocked thread waits for.
 private final class Answer<Success: Sendable>: Sendable {
   private let parker = Parker()
-  private let result = Mutex<Result<Success, ModuleError>?>(nil)
+  private let result = Locked<Result<Success, ModuleError>?>(nil)
 
   func set(_ value: Result<Success, ModuleError>) {
     result.withLock { $0 = value }

@@ -1,5 +1,4 @@
 internal import Quiescence
-internal import Synchronization
 
 /// The one thread on which a manager maps, initializes, exits and unmaps modules, in order of arrival.
 ///
@@ -15,7 +14,7 @@ final class ModuleThread: Sendable {
     var sleeper: Parker?
   }
 
-  private let state = Mutex(State())
+  private let state = Locked(State())
 
   /// Runs `job` on the thread, which the first job starts. Returns 0 or an errno.
   func run(_ job: @escaping Job) -> Int32 {

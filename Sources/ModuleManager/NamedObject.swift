@@ -1,6 +1,6 @@
 internal import Glibc
 internal import Bigref
-internal import Synchronization
+internal import Quiescence
 
 /// An object that a module publishes under a name.
 struct NamedObject: Sendable {
@@ -28,7 +28,7 @@ public final class OpenObject: Sendable {
   private let owner: Module
   private let label: String
   /// Closed, and how many reads are under way: the last one out gives the reference back.
-  private let state = Mutex((closed: false, reads: 0))
+  private let state = Locked((closed: false, reads: 0))
 
   /// The caller took a reference on `owner` for this.
   init(_ object: NamedObject, of owner: Module, label: String) {

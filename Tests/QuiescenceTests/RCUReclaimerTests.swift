@@ -88,6 +88,7 @@ import Testing
         for _ in 0..<10 {
           cohort.retire {
             if inside.add(1) != 1 { overlaps.add(1) }
+            Processor.yield()
             own.add(1)
             ran.add(1)
             inside.add(-1)

@@ -15,7 +15,7 @@ internal import Synchronization
 /// 5. recheck: now the counts are exact. Not zero: `fail` links everything again (Keith's "reregister"), `wait` comes
 ///    back when they are (Rusty's "delayed removal").
 /// 6. `exit`. It may refuse: then the interfaces stay down, and the next request tries it again.
-/// 7. callback barrier, if the module ever retired anything, and a grace period in any case: what the module retired has
+/// 7. a grace period, and a barrier for what the module retired, if it ever did: what the module retired has
 ///    run, and whoever gave the last count back inside the module's code has returned from it.
 /// 8. unmap, and look whether the image is among the process's mappings.
 ///
@@ -113,11 +113,10 @@ extension BigrefScheme {
   /// Callback barrier, unmap, verify.
   private func unmap() -> UnloadOutcome {
     // Nobody retires on the module's behalf any more: its hooks have returned, and so has `exit`.
-    if module.hasRetired.load(ordering: .acquiring) {
-      GracePeriods.barrier(for: module.flavors)
-    } else {
-      GracePeriods.wait(for: module.flavors)
-    }
+    // One flavour after the other: what a module retires goes through them in this order (see `Module.retire`), and a
+    // barrier of the second that ran beside the first could miss it.
+    GracePeriods.wait(for: module.flavors)
+    for flavor in module.flavors { module.cohort(of: flavor, isNeeded: false)?.barrier() }
     let image = module.image
     let reason = image.close()
     manager.forget(module)
