@@ -150,12 +150,13 @@ extension ReclaimerCore {
   }
 
   private func collectAll() -> [Batch] {
-    let own = collect()
-    let cohorts = state.withLock { state in
-      state.cohorts.removeAll { $0.isOver }
-      return state.cohorts
+    let cohorts = state.withLock { $0.cohorts }
+    // Not under the lock: the last reference goes with it, and its end takes the lock of all reclaimers.
+    let over = cohorts.filter(\.isOver)
+    if !over.isEmpty {
+      state.withLock { state in state.cohorts.removeAll { cohort in over.contains { $0 === cohort } } }
     }
-    return ([own] + cohorts.map { $0.collect() }).filter { !$0.isEmpty }
+    return ([collect()] + cohorts.map { $0.collect() }).filter { !$0.isEmpty }
   }
 
   private var hasWork: Bool {

@@ -92,4 +92,39 @@ import Testing
     #expect(
       line(bulletproof).contains("Bulletproof.barrier() inside a Bulletproof read-side critical section"))
   }
+
+  /// Leaving more than was entered, or on another thread than the one that entered.
+  @Test func leavingWhatWasNotEntered() async {
+    let memb = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in
+        Memb.read { _ in }
+        Memb.unsafeLeave()
+      }
+    }
+    #expect(
+      line(memb).contains("Memb.unsafeLeave() on a thread that is in no Memb read-side critical section"))
+    let mb = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in MB.unsafeLeave() }
+    }
+    #expect(line(mb).contains("MB.unsafeLeave() on a thread that is in no MB read-side critical section"))
+    let bulletproof = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { index in
+        // Entered on one thread, left on another.
+        Bulletproof.unsafeEnter()
+        let other = Parker()
+        _ = ServiceThread.start(named: "other") {
+          Bulletproof.unsafeLeave()
+          other.open()
+        }
+        other.wait()
+        Bulletproof.unsafeLeave()
+      }
+    }
+    #expect(line(bulletproof).contains("Bulletproof.unsafeLeave() on a thread that is in no Bulletproof"))
+    let qsbr = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in QSBR.withOnlineReader { _ in QSBR.unsafeLeave() } }
+    }
+    #expect(
+      line(qsbr).contains("QSBR.unsafeLeave() on a thread that is in no QSBR read-side critical section"))
+  }
 }

@@ -1,0 +1,110 @@
+import Glibc
+import Quiescence
+import Synchronization
+import TestSupport
+import Testing
+
+/// Signals reach the host's threads alone, and their handlers may read.
+@Suite(.exclusive, .serialized) struct SignalTests {
+  @Test func theLibrarysThreadsBlockEverySignal() async throws {
+    let own = RCUReclaimer(named: "rcu-signals", Memb.self)
+    own.retire {}
+    await own.barrier()
+    for flavor in FlavorCase.all {
+      await flavor.type.synchronize()
+      await flavor.type.barrier()
+    }
+    var seen: Set<String> = []
+    for id in try tasks() {
+      guard let name = try? text("/proc/self/task/\(id)/comm").dropLast() else { continue }
+      guard name.hasPrefix("rcu-") || name.hasPrefix("gp-") else { continue }
+      guard let status = try? text("/proc/self/task/\(id)/status") else { continue }
+      let blocked = try #require(
+        status.split(separator: "\n").first { $0.hasPrefix("SigBlk:") }?.split(separator: "\t").last)
+      let mask = try #require(UInt64(blocked, radix: 16))
+      // All but SIGKILL and SIGSTOP, which nobody blocks, and the two that glibc keeps for itself.
+      #expect(mask | 1 << 8 | 1 << 18 | 3 << 31 == .max, "\(name) does not block \(String(~mask, radix: 16))")
+      seen.insert(String(name))
+    }
+    #expect(
+      seen.isSuperset(of: [
+        "rcu-memb", "rcu-qsbr", "rcu-mb", "rcu-bp", "gp-memb", "rcu-stalls", "rcu-signals",
+      ]))
+  }
+
+  /// A handler that reads, wherever it meets the thread: in a section, while it enters one, or outside.
+  @Test(arguments: FlavorCase.anywhere)
+  func handlersMayRead(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type, _ handler: @escaping @convention(c) (Int32) -> Void) async -> Bool {
+      let before = Handled.count.load(ordering: .relaxed)
+      let done = Counter()
+      let thread = Shared(Locked<pthread_t?>(nil))
+      signal(SIGUSR2, handler)
+      await onThreads(3) { index in
+        switch index {
+        case 0:
+          // What the handler calls has been called before: the Swift runtime's first times take locks.
+          Handled.read(F.self)
+          var own = sigset_t()
+          sigemptyset(&own)
+          sigaddset(&own, SIGUSR2)
+          // The tests' threads are service threads, which block it.
+          pthread_sigmask(SIG_UNBLOCK, &own, nil)
+          thread.value.withLock { $0 = pthread_self() }
+          while Handled.count.load(ordering: .relaxed) - before < 200 {
+            F.read { _ in F.read { _ in } }
+          }
+          done.add(1)
+        case 1:
+          while done.value == 0 {
+            thread.value.withLock { thread in if let thread { pthread_kill(thread, SIGUSR2) } }
+            Processor.yield()
+          }
+        default: while done.value == 0 { F.synchronize() }
+        }
+      }
+      signal(SIGUSR2, SIG_IGN)
+      await F.synchronize()
+      return Handled.wrong.load(ordering: .relaxed) == 0
+    }
+    // C functions capture nothing, so each names its flavour.
+    if flavor.type == Memb.self { #expect(await run(Memb.self) { _ in Handled.read(Memb.self) }) }
+    if flavor.type == MB.self { #expect(await run(MB.self) { _ in Handled.read(MB.self) }) }
+    if flavor.type == Bulletproof.self {
+      #expect(await run(Bulletproof.self) { _ in Handled.read(Bulletproof.self) })
+    }
+  }
+
+  private enum Handled {
+    static let count = Atomic<Int>(0)
+    static let wrong = Atomic<Int>(0)
+
+    static func read<F: Flavor>(_: F.Type) {
+      let wasInside = F.isInside
+      F.read { _ in if !F.isInside { wrong.add(1, ordering: .relaxed) } }
+      if F.isInside != wasInside { wrong.add(1, ordering: .relaxed) }
+      count.add(1, ordering: .relaxed)
+    }
+  }
+
+  private func tasks() throws -> [String] {
+    let directory = try #require(opendir("/proc/self/task"))
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if Int(name) != nil { names.append(name) }
+    }
+    return names
+  }
+
+  private func text(_ path: String) throws -> String {
+    let file = try #require(fopen(path, "r"))
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: 65536)
+    let count = fread(&bytes, 1, bytes.count, file)
+    return String(decoding: bytes.prefix(count), as: UTF8.self)
+  }
+}
