@@ -28,6 +28,7 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),
     .testTarget(
       name: "QuiescenceTests", dependencies: ["Quiescence", "TestSupport", "_QuiescenceShims"],
+      exclude: ["BEHAVIOURS.md"],
       swiftSettings: lifetimes),
     .testTarget(name: "BigrefTests", dependencies: ["Bigref", "TestSupport"], swiftSettings: lifetimes),
     .testTarget(
