@@ -57,7 +57,6 @@ final class GracePeriodSequence: Sendable {
       if state.isBroken { Misuse.gracePeriodLostByFork() }
       if !state.isRunning {
         state.isRunning = true
-        state.started += 1
         return nil
       }
       let follower = Follower()
@@ -72,9 +71,12 @@ final class GracePeriodSequence: Sendable {
     run()
   }
 
-  /// Runs number `started`, and hands the next one to somebody who waits for it.
+  /// Runs the next number, and hands the next one to somebody who waits for it.
   private func run() {
     let followersBefore = state.withLock { state in
+      // Here and not where it was handed over: whoever comes in between waits for this one. With the number of the next
+      // one, a cookie of theirs would never elapse, since nobody runs that.
+      state.started += 1
       // They wait for this one. Whoever comes from here on waits for the next.
       defer { state.followers = [] }
       return state.followers
@@ -101,10 +103,7 @@ final class GracePeriodSequence: Sendable {
       state.isRunning = false
       return nil
     }
-    // The next one begins here and now for its leader, though it runs a moment later: nobody who comes from
-    // here on may wait for it, so they become followers of the one after it.
     state.followers.removeFirst()
-    state.started += 1
     leader.leads.store(true, ordering: .releasing)
     return leader.parker
   }

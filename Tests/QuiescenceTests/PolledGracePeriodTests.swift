@@ -38,6 +38,34 @@ import Testing
     await run(flavor.type)
   }
 
+  /// One is handed from thread to thread while cookies are started. A cookie with the number of one that nobody runs
+  /// would wait for ever: in each round nobody asks for another.
+  @Test(arguments: FlavorCase.all)
+  func elapsesWhoeverHandsOver(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async -> Int {
+      let round = Counter()
+      let arrived = Counter()
+      let stuck = Counter()
+      await onThreads(4) { index in
+        for number in 1...2000 where stuck.value == 0 {
+          // All start together.
+          if arrived.add(1) == 4 * number { round.add(1) }
+          while round.value < number && stuck.value == 0 { Processor.yield() }
+          if index != 0 {
+            F.synchronize()
+          } else {
+            let gracePeriod = F.startGracePeriod()
+            let deadline = ContinuousClock.now + .seconds(20)
+            while !gracePeriod.isElapsed && ContinuousClock.now < deadline { Processor.yield() }
+            if !gracePeriod.isElapsed { stuck.add(1) }
+          }
+        }
+      }
+      return stuck.value
+    }
+    #expect(await run(flavor.type) == 0)
+  }
+
   @Test func startedInsideASectionItWaitsForThatSection() async {
     await onThreads { _ in
       let cookie = Memb.read { _ in
