@@ -132,8 +132,10 @@ extension GracePeriodSequence {
   func lockForFork() { state.holdForFork() }
 
   func releaseAfterFork(held: Bool) {
+    var next: Parker?
+    if held { state.whileHeld { next = nextOwner(&$0) } }
     state.releaseAfterFork()
-    if held { state.withLock { nextOwner(&$0) }?.open() }
+    next?.open()
   }
 
   /// In the child: the threads that waited are gone.

@@ -23,8 +23,8 @@
 __thread struct reader reader_self;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/// Of the thread that has the lock.
-static sigset_t signals_before;
+/// Of the thread while it has the lock.
+static __thread sigset_t signals_before;
 static struct reader *first;
 static uint32_t counts[QS_FLAVORS];
 
@@ -119,18 +119,15 @@ uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t
 }
 
 static bool bp_is_skipped;
-static sigset_t signals_before_fork;
 
 void qs_registry_before_fork(bool skip_bp) {
   registry_lock();
-  signals_before_fork = signals_before;
   bp_is_skipped = skip_bp;
   if (!skip_bp) urcu_bp_before_fork();
 }
 
 void qs_registry_after_fork_parent(void) {
   if (!bp_is_skipped) urcu_bp_after_fork_parent();
-  signals_before = signals_before_fork;
   registry_unlock();
 }
 
@@ -155,7 +152,6 @@ void qs_registry_after_fork_child(void) {
     self->id = qs_thread_id();
   }
   for (int flavor = 0; flavor < QS_FLAVORS; flavor++) counts[flavor] = self->registered[flavor];
-  signals_before = signals_before_fork;
   registry_unlock();
 }
 
