@@ -41,15 +41,17 @@ struct RetireQueue: @unchecked Sendable {
   }
 
   private struct Segment: ~Copyable {
+    /// The number of its first entry.
+    let first: Int
     var next: UnsafeMutablePointer<Segment>?
     let entries: UnsafeMutablePointer<Callback>
 
     /// A power of two. Small, since a thread has a queue for every reclaimer that it uses.
     static let capacity = 64
 
-    static func make() -> UnsafeMutablePointer<Segment> {
+    static func make(first: Int) -> UnsafeMutablePointer<Segment> {
       let segment = UnsafeMutablePointer<Segment>.allocate(capacity: 1)
-      segment.initialize(to: Segment(next: nil, entries: .allocate(capacity: capacity)))
+      segment.initialize(to: Segment(first: first, next: nil, entries: .allocate(capacity: capacity)))
       return segment
     }
 
@@ -62,7 +64,7 @@ struct RetireQueue: @unchecked Sendable {
 
   /// An empty queue, which the reclaimer has to be told of.
   init(for reclaimer: ReclaimerCore) {
-    let segment = Segment.make()
+    let segment = Segment.make(first: 0)
     memory = .allocate(capacity: 1)
     memory.initialize(
       to: Memory(
@@ -118,7 +120,7 @@ struct RetireQueue: @unchecked Sendable {
   func grant(upTo granted: Int) {
     memory.pointee.granted = granted
     if memory.pointee.appended == memory.pointee.covered {
-      let segment = Segment.make()
+      let segment = Segment.make(first: memory.pointee.covered)
       memory.pointee.tail.pointee.next = segment
       memory.pointee.tail = segment
       memory.pointee.covered += Segment.capacity
@@ -182,14 +184,14 @@ struct RetireQueue: @unchecked Sendable {
   func run(upTo bound: Int) {
     while consumed < bound {
       let number = consumed
-      let place = number & (Segment.capacity - 1)
-      if place == 0 && number > 0 {
+      // By the segment's own number: a child that was forked in between goes on where this thread was.
+      if number == memory.pointee.head.pointee.first + Segment.capacity {
         let done = memory.pointee.head
         // Linked before the entry was counted.
         memory.pointee.head = done.pointee.next!
         Segment.free(done)
       }
-      let callback = memory.pointee.head.pointee.entries[place]
+      let callback = memory.pointee.head.pointee.entries[number & (Segment.capacity - 1)]
       memory.pointee.consumed.store(number + 1, ordering: .relaxed)
       callback.run()
     }

@@ -43,7 +43,8 @@ import Testing
       }
       return results.value.withLock { $0 }
     }
-    #expect(await run(flavor.type) == [Forked](repeating: .exited(0), count: 20))
+    let results = await run(flavor.type)
+    #expect(results == [Forked](repeating: .exited(0), count: 20))
   }
 
   /// A status of 0 when everything works.
