@@ -7,7 +7,8 @@ internal import _QuiescenceShims
 /// threads start again when they are needed. What was retired and has not run yet runs in both processes.
 ///
 /// Waiting for the grace period waits for the readers, so a thread that forks must hold no lock that a reader takes
-/// inside a section. Only a thread that forks inside a section cannot wait: if a grace period is under way just then,
+/// inside a section. What the Swift runtime locks, such as the table of a generic type's first uses, is not in this
+/// library's hands: fork when the process has warmed up, or execute another program at once. Only a thread that forks inside a section cannot wait: if a grace period is under way just then,
 /// the child may read, and traps when it waits.
 enum ForkWatch {
   private static let state = Locked(State())

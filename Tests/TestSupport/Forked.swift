@@ -18,7 +18,12 @@ package enum Forked: Equatable, Sendable {
     let child = fork()
     precondition(child >= 0, "fork: errno \(errno)")
     if child == 0 {
-      // Nothing that a broken library could make it survive.
+      // Nothing that a broken library could make it survive. Service threads block every signal.
+      var alarms = sigset_t()
+      sigemptyset(&alarms)
+      sigaddset(&alarms, SIGALRM)
+      pthread_sigmask(SIG_UNBLOCK, &alarms, nil)
+      signal(SIGALRM, SIG_DFL)
       alarm(30)
       _exit(body())
     }
