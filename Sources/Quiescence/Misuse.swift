@@ -27,4 +27,16 @@ package enum Misuse {
   package static func waitInCallback(_ what: String, _ flavor: String) -> Never {
     fatalError("\(flavor).\(what) inside a retired callback: it would wait for itself")
   }
+
+  @inline(never) @usableFromInline
+  package static func writeInsideWrite() -> Never {
+    fatalError(
+      "RCUBox: a write to a box inside the closure of its own update or replace would wait for itself: "
+        + "use updateRetrying")
+  }
+
+  @inline(never) @usableFromInline
+  package static func projectionNotLentOnce() -> Never {
+    fatalError("RCUBox.map(lending:): the function must call its second argument exactly once")
+  }
 }

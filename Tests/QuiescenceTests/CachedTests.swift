@@ -1,0 +1,127 @@
+import Quiescence
+import TestSupport
+import Testing
+
+@Suite struct CachedTests {
+  @Test func aCacheIsRenewedByEveryKindOfWrite() async {
+    let box = RCUBox([1])
+    var cached = box.cached()
+    #expect(cached.read { $0 } == [1])
+    box.update { $0.append(2) }
+    #expect(cached.read { $0 } == [1, 2])
+    box.exchange([3])
+    #expect(cached.snapshot() == [3])
+    box.updateRetrying { $0 = [4] }
+    #expect(cached.read { $0 } == [4])
+    box.replace { $0 + [5] }
+    #expect(cached.read { $0 } == [4, 5])
+    let isExchanged = Memb.read { section in
+      box.compareExchange(box.load(section), with: [6]).isExchanged
+    }
+    #expect(isExchanged)
+    #expect(cached.read { $0 } == [6])
+  }
+
+  @Test func aHitMakesNothingAndOpensNoSection() {
+    let made = Counter()
+    let box = RCUBox(1)
+    let source = box.map { value in
+      made.add(1); return value * 10
+    }
+    var cached = source.cached()
+    for _ in 0..<100 { #expect(cached.read { $0 } == 10) }
+    #expect(made.value == 1)
+    #expect(!cached.read { _ in Memb.isInside })
+    box.update { $0 = 2 }
+    for _ in 0..<100 { #expect(cached.read { $0 } == 20) }
+    #expect(made.value == 2)
+  }
+
+  /// A version's address comes back as soon as it is freed; its number does not.
+  ///
+  /// Mutant: a cache that compares addresses.
+  @Test func anAddressThatComesBackIsNotTakenForTheOldVersion() async {
+    // An existential is lent by its address: that of the version.
+    let box = RCUBox(0 as any Sendable)
+    var cached = box.cached()
+    var stale = 0
+    var addresses: Set<UInt> = []
+    var cameBack = 0
+    var round = 0
+    // Until versions have lain where earlier ones lay, many times.
+    while cameBack < 100 {
+      round += 1
+      _ = await box.exchange(round).take()
+      let address = box.read { withUnsafePointer(to: $0) { UInt(bitPattern: $0) } }
+      if !addresses.insert(address).inserted { cameBack += 1 }
+      if cached.read({ $0 as? Int }) != round { stale += 1 }
+    }
+    #expect(stale == 0)
+  }
+
+  @Test func theCopyIsLetGoWithTheCache() async {
+    let alive = Counter()
+    let box = RCUBox(Tracked(1, alive: alive))
+    do {
+      var cached = box.cached()
+      box.exchange(Tracked(2, alive: alive))
+      await Memb.barrier()
+      #expect(alive.value == 2, "the cache keeps what it has until it reads again")
+      #expect(cached.read { $0.value } == 2)
+      #expect(alive.value == 1)
+      box.exchange(Tracked(3, alive: alive))
+    }
+    await Memb.barrier()
+    #expect(alive.value == 1)
+  }
+
+  /// Mutants, each found by this test: only the bump before the pointer, only the one after it, the copy before
+  /// the number.
+  @Test(.exclusive, arguments: FlavorCase.all)
+  func aCacheIsNeverStalerThanTheBox(_ flavor: FlavorCase) async {
+    func run<F: Flavor>(_: F.Type) async -> (stale: Int, backwards: Int, untold: Int) {
+      let box = Shared(RCUBox(0, flavor: F.self))
+      let told = Counter()
+      let changes = Counter()
+      let stale = Counter()
+      let backwards = Counter()
+      let untold = Counter()
+      await onThreads(3) { index in
+        if index == 0 {
+          while changes.value < 40_000 {
+            let new = box.value.update {
+              $0 += 1; return $0
+            }
+            if new % 16 == 0 { told.add(new - told.value) }
+          }
+          return
+        }
+        F.readAnywhere {
+          box.value.lend { box in
+            var cached = box.cached()
+            var last = 0
+            while changes.value < 40_000 {
+              var seen = 0
+              for _ in 0..<200 {
+                let published = told.value
+                let direct = box.read { $0 }
+                let mine = cached.read { $0 }
+                if mine < direct { stale.add(1) }
+                if mine < published { untold.add(1) }
+                if box.read({ $0 }) < mine { backwards.add(1) }
+                if mine != last { seen += 1 }
+                last = mine
+              }
+              changes.add(seen)
+            }
+          }
+        }
+      }
+      return (stale.value, backwards.value, untold.value)
+    }
+    let result = await run(flavor.type)
+    #expect(result.stale == 0)
+    #expect(result.backwards == 0)
+    #expect(result.untold == 0)
+  }
+}
