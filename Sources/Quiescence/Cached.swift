@@ -64,7 +64,7 @@ public struct Cached<Root: ~Copyable & Sendable, Value: Sendable, F: Flavor>: ~C
   mutating func renewIfNeeded() {
     // Relaxed: behind a number that has not changed there is nothing new to read, and a publication that
     // happened before this read is seen in any order. `copy` loads the number again, with acquire.
-    if source.box.pointee.publications.load(ordering: .relaxed) != number { renew() }
+    if _slowPath(source.box.pointee.publications.load(ordering: .relaxed) != number) { renew() }
   }
 
   @inlinable @inline(never)

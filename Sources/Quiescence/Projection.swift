@@ -11,38 +11,46 @@ public struct Projection<Root: ~Copyable & Sendable, Value: ~Copyable & Sendable
   @usableFromInline
   let box: UnsafePointer<RCUBox<Root, F>>
 
-  /// Where the part lies in a version, when `lending` is nil.
+  /// Where the part lies in a version; negative when a function finds it.
   @usableFromInline
   let offset: Int
 
-  /// Calls its second argument once with the part.
+  /// Calls its second argument once with the part of the version that its first points to.
+  ///
+  /// There even when it is not called: taking it out of an optional would retain it at every read.
   @usableFromInline
-  let lending: Lending?
+  let lending: Lending
 
   @usableFromInline
-  typealias Lending = @Sendable (borrowing Root, (borrowing Value) -> Void) -> Void
+  typealias Lending = @Sendable (UnsafeRawPointer, (borrowing Value) -> Void) -> Void
 
   @inlinable @inline(__always)
   @_lifetime(borrow box)
   init(_ box: borrowing RCUBox<Root, F>) where Root == Value {
     self.box = box.address
     offset = 0
-    lending = nil
+    lending = { _, _ in }
   }
 
   @inlinable @inline(__always)
-  @_lifetime(copy projector)
-  init(_ projector: Projector<Root, F>, offset: Int, lending: Lending?) {
-    box = projector.box
+  @_lifetime(copy lifetime)
+  init(
+    _ box: UnsafePointer<RCUBox<Root, F>>, offset: Int,
+    lifetime: borrowing some ~Copyable & ~Escapable
+  ) {
+    self.box = box
     self.offset = offset
-    self.lending = lending
+    lending = { _, _ in }
   }
 
   @inlinable @inline(__always)
-  @_lifetime(copy other)
-  init<Other: ~Copyable & Sendable>(of other: Projection<Root, Other, F>, offset: Int, lending: Lending?) {
-    box = other.box
-    self.offset = offset
+  @_lifetime(copy lifetime)
+  init(
+    _ box: UnsafePointer<RCUBox<Root, F>>, lending: @escaping Lending,
+    lifetime: borrowing some ~Copyable & ~Escapable
+  ) {
+    self.box = box
+    offset = -1
     self.lending = lending
   }
 
@@ -58,14 +66,19 @@ public struct Projection<Root: ~Copyable & Sendable, Value: ~Copyable & Sendable
     F.unsafeEnter()
     defer { F.unsafeLeave() }
     // Acquire: as in the box's own read.
-    let root = box.pointee.current.load(ordering: .acquiring).unsafelyUnwrapped
-    guard let lending else {
-      return try body(
-        (UnsafeRawPointer(root) + offset).assumingMemoryBound(to: Value.self).pointee)
-    }
+    let version = box.pointee.current.load(ordering: .acquiring).unsafelyUnwrapped
+    if _slowPath(offset < 0) { return try readLent(from: UnsafeRawPointer(version), body) }
+    return try body((UnsafeRawPointer(version) + offset).assumingMemoryBound(to: Value.self).pointee)
+  }
+
+  /// Beside the way of a read that lends a stored property in place; inlined where the function is known.
+  @inlinable
+  borrowing func readLent<Result: ~Copyable, Failure: Error>(
+    from version: UnsafeRawPointer, _ body: (borrowing Value) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
     var wasLent = false
     var outcome: Swift.Result<Result, Failure>?
-    lending(root.pointee) { part in
+    lending(version) { part in
       if wasLent { Misuse.projectionNotLentOnce() }
       wasLent = true
       do throws(Failure) {
@@ -90,8 +103,8 @@ extension Projection where Root: ~Copyable {
   public func map<Field: Sendable>(
     _ property: KeyPath<Value, Field> & Sendable
   ) -> Projection<Root, Field, F> {
-    if lending == nil, let further = MemoryLayout<Value>.offset(of: property) {
-      return Projection<Root, Field, F>(of: self, offset: offset + further, lending: nil)
+    if offset >= 0, let further = MemoryLayout<Value>.offset(of: property) {
+      return Projection<Root, Field, F>(box, offset: offset + further, lifetime: self)
     }
     return map(lending: { value, lend in lend(value[keyPath: property]) })
   }
@@ -114,16 +127,16 @@ extension Projection where Root: ~Copyable, Value: ~Copyable {
     lending function: @escaping @Sendable (borrowing Value, (borrowing Field) -> Void) -> Void
   ) -> Projection<Root, Field, F> {
     // Not `self`, which a closure that stays cannot hold.
-    guard let first = lending else {
+    if offset >= 0 {
       let offset = offset
-      return Projection<Root, Field, F>(of: self, offset: 0) { root, lend in
-        withUnsafePointer(to: root) { root in
-          function((UnsafeRawPointer(root) + offset).assumingMemoryBound(to: Value.self).pointee, lend)
-        }
-      }
+      return Projection<Root, Field, F>(
+        box,
+        lending: { version, lend in
+          function((version + offset).assumingMemoryBound(to: Value.self).pointee, lend)
+        }, lifetime: self)
     }
-    return Projection<Root, Field, F>(of: self, offset: 0) { root, lend in
-      first(root) { value in function(value, lend) }
-    }
+    let first = lending
+    return Projection<Root, Field, F>(
+      box, lending: { version, lend in first(version) { value in function(value, lend) } }, lifetime: self)
   }
 }

@@ -21,7 +21,10 @@ public struct Projector<Root: ~Copyable & Sendable, F: Flavor>: ~Escapable, @unc
   public func callAsFunction<Field: ~Copyable & Sendable>(
     _ transform: @escaping @Sendable (borrowing Root) -> Field
   ) -> Projection<Root, Field, F> {
-    Projection(self, offset: 0) { value, lend in lend(transform(value)) }
+    Projection(
+      box,
+      lending: { version, lend in lend(transform(version.assumingMemoryBound(to: Root.self).pointee)) },
+      lifetime: self)
   }
 
   /// A part of the value as a cell, lent in place: for parts that cannot be copied, or that a function finds.
@@ -43,7 +46,10 @@ public struct Projector<Root: ~Copyable & Sendable, F: Flavor>: ~Escapable, @unc
   public func callAsFunction<Field: ~Copyable & Sendable>(
     lending function: @escaping @Sendable (borrowing Root, (borrowing Field) -> Void) -> Void
   ) -> Projection<Root, Field, F> {
-    Projection(self, offset: 0, lending: function)
+    Projection(
+      box,
+      lending: { version, lend in function(version.assumingMemoryBound(to: Root.self).pointee, lend) },
+      lifetime: self)
   }
 }
 
@@ -60,9 +66,9 @@ extension Projector {
     _ property: KeyPath<Root, Field> & Sendable
   ) -> Projection<Root, Field, F> {
     if let offset = MemoryLayout<Root>.offset(of: property) {
-      return Projection(self, offset: offset, lending: nil)
+      return Projection(box, offset: offset, lifetime: self)
     }
-    return Projection(self, offset: 0) { value, lend in lend(value[keyPath: property]) }
+    return self { value in value[keyPath: property] }
   }
 }
 
