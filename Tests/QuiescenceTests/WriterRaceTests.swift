@@ -25,44 +25,28 @@ import Testing
   func noWriteIsLost(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       let alive = Counter()
-      let rounds = 3000
-      let written = Counter()
-      let taken = Counter()
-      let torn = Counter()
-      let runs = Counter()
+      let counts = Counts()
       let box = Shared(RCUBox(Version(0, alive), flavor: F.self))
-      let writers = Counter(4)
       await onThreads(6) { index in
         if index < 4 {
-          for round in 0..<rounds {
-            switch (index + round) % 5 {
-            case 0: box.value.update { $0 = Version($0.count + 1, alive) }
-            case 1:
-              box.value.updateRetrying {
-                runs.add(1)
-                $0 = Version($0.count + 1, alive)
-              }
-            case 2: Self.add(to: box.value, alive)
-            case 3: box.value.replace { Version($0.count + 1, alive) }
-            default:
-              // Takes everything that was counted so far out of the box, and adds its own one to that.
-              let old = box.value.exchange(Version(0, alive))
-              taken.add(old.read { $0.count } + 1)
-            }
-            written.add(1)
+          var round = index
+          // Until they have met in the middle of their writes, many times.
+          while counts.written.value < 12_000 || counts.retried.value < 50 || counts.refused.value < 50 {
+            Self.write(round % 5, to: box.value, alive, counts)
+            counts.written.add(1)
+            round += 1
           }
-          writers.add(-1)
+          counts.ended.add(1)
         } else {
-          while writers.value > 0 {
-            let bad = F.readAnywhere { box.value.lend { Self.lookAtAll($0) } }
-            torn.add(bad)
+          while counts.ended.value < 4 {
+            let torn = F.readAnywhere { box.value.lend { Self.lookAtAll($0) } }
+            counts.torn.add(torn)
           }
         }
       }
       let left = F.readAnywhere { box.value.read { $0.count } }
-      #expect(written.value == 4 * rounds)
-      #expect(left + taken.value == written.value)
-      #expect(torn.value == 0)
+      #expect(left + counts.taken.value == counts.written.value)
+      #expect(counts.torn.value == 0)
       await F.barrier()
       // The threads' closures may hold the box a moment longer; so its last version is counted.
       withExtendedLifetime(box) { #expect(alive.value == 1) }
@@ -81,15 +65,41 @@ import Testing
     return torn
   }
 
-  /// One more by a loop of compare and exchange.
-  private static func add<F: Flavor>(to box: borrowing RCUBox<Version, F>, _ alive: Counter) {
-    var isDone = false
-    while !isDone {
-      isDone = F.readAnywhere {
-        F.read { section in
-          let seen = box.load(section)
-          return box.compareExchange(seen, with: Version(seen.value.count + 1, alive)).isExchanged
-        }
+  private struct Counts: Sendable {
+    let written = Counter(), taken = Counter(), torn = Counter(), ended = Counter()
+    let retried = Counter(), refused = Counter()
+  }
+
+  /// One more, by each kind of write.
+  private static func write<F: Flavor>(
+    _ kind: Int, to box: borrowing RCUBox<Version, F>, _ alive: Counter, _ counts: Counts
+  ) {
+    switch kind {
+    case 0: box.update { $0 = Version($0.count + 1, alive) }
+    case 1:
+      var runs = 0
+      box.updateRetrying {
+        runs += 1
+        $0 = Version($0.count + 1, alive)
+      }
+      counts.retried.add(runs - 1)
+    case 2:
+      while !compareExchange(box, alive) { counts.refused.add(1) }
+    case 3: box.replace { Version($0.count + 1, alive) }
+    default:
+      // Takes everything that was counted so far out of the box, and adds its own one to that.
+      let old = box.exchange(Version(0, alive))
+      counts.taken.add(old.read { $0.count } + 1)
+    }
+  }
+
+  private static func compareExchange<F: Flavor>(_ box: borrowing RCUBox<Version, F>, _ alive: Counter)
+    -> Bool
+  {
+    F.readAnywhere {
+      F.read { section in
+        let seen = box.load(section)
+        return box.compareExchange(seen, with: Version(seen.value.count + 1, alive)).isExchanged
       }
     }
   }
