@@ -120,7 +120,7 @@ import Testing
       message: "lifetime-dependent variable 'n' escapes its scope"),
     Refusal(
       rule: "a projection does not leave the lending of its box",
-      code: "func f() { let n = box.lend { b in b.map(\\.count) }; print(n.read { $0 }) }",
+      code: "func f() { let n = box.lend { b in return b.map(\\.count) }; print(n.read { $0 }) }",
       message: "requires that 'Projection<[Int], Int, Memb>' conform to 'Escapable'"),
     Refusal(
       rule: "a local box is not moved away under its projection",
@@ -182,7 +182,7 @@ import Testing
       rule: "what a version was expected to be is loaded in a section that is open",
       code: """
         func f() {
-          let seen = Memb.read { s in box.load(s) }
+          let seen = Memb.read { s in return box.load(s) }
           _ = box.compareExchange(seen, with: [3])
         }
         """,
