@@ -8,7 +8,8 @@ internal import _QuiescenceShims
 ///
 /// Waiting for the grace period waits for the readers, so a thread that forks must hold no lock that a reader takes
 /// inside a section. What the Swift runtime locks, such as the table of a generic type's first uses, is not in this
-/// library's hands: fork when the process has warmed up, or execute another program at once. Only a thread that forks inside a section cannot wait: if a grace period is under way just then,
+/// library's hands: fork when the process has warmed up, or execute another program at once. A box that another thread
+/// was writing to stays locked for the child's writers. Only a thread that forks inside a section cannot wait: if a grace period is under way just then,
 /// the child may read, and traps when it waits.
 enum ForkWatch {
   private static let state = Locked(State())

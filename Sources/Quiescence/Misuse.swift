@@ -41,4 +41,16 @@ package enum Misuse {
       "a grace period in a child that was forked inside a read-side critical section, while a grace period waited for it"
     )
   }
+
+  @inline(never) @usableFromInline
+  package static func writeInsideWrite() -> Never {
+    fatalError(
+      "RCUBox: a write to a box inside the closure of its own update or replace would wait for itself: "
+        + "use updateRetrying")
+  }
+
+  @inline(never) @usableFromInline
+  package static func projectionNotLentOnce() -> Never {
+    fatalError("RCUBox.map(lending:): the function must call its second argument exactly once")
+  }
 }

@@ -11,6 +11,17 @@ public import Synchronization
 /// Readers see one whole version, the old or the new. A version that was replaced is destroyed after
 /// a grace period, on the flavour's reclaimer thread. Writers take turns under a lock of the box.
 ///
+/// | to write | when |
+/// |---|---|
+/// | ``update(_:)`` | the new value comes from the old one, quickly |
+/// | ``updateRetrying(_:)-(_)`` | as above, but it takes long, waits, or writes to boxes |
+/// | ``exchange(_:)`` | the new value is there already |
+/// | ``replace(_:)`` | as `update`, for values that cannot be copied |
+/// | ``compareExchange(_:with:)`` | the new value is there, and is right for one version only |
+///
+/// A box is four words. It gives parts of itself to readers by ``map(_:)-(KeyPath<Value,Field>)``, and to a reader with
+/// a copy of its own by ``cached(_:)``.
+///
 /// Source: Documentation/RCU/whatisRCU.rst; liburcu, `urcu/pointer.h`.
 public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {
   // Unchecked for the pointer only: the value behind it is Sendable and changes by publication alone.
@@ -18,7 +29,11 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
   @usableFromInline
   let current: Atomic<UnsafeMutablePointer<Value>?>
 
-  private let writers = Mutex<Void>(())
+  /// Even between publications and odd during one; never the same number for two versions. See `publish(_:)`.
+  @usableFromInline
+  let publications = Atomic<UInt>(0)
+
+  let turn = WriterTurn()
 
   /// Publishes `value` under the flavour `F`.
   ///
@@ -60,31 +75,16 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
     return _overrideLifetime(borrowed, borrowing: section)
   }
 
-  /// Replaces the value and gives the old one back, which readers may still be using.
-  ///
-  /// Dropping the result destroys the old value after a grace period; ``Retired/take()`` waits for it.
-  ///
-  /// - Complexity: one allocation and the box's lock. Does not wait for readers.
-  /// - Threads: any, also inside a section.
-  @discardableResult
-  public borrowing func exchange(_ value: consuming Value) -> Retired<Value, F> {
-    let new = Self.allocate(value)
-    return Retired(replace(with: new))
-  }
-
-  private borrowing func replace(
-    with new: UnsafeMutablePointer<Value>
-  ) -> UnsafeMutablePointer<Value> {
-    writers._unsafeLock()
-    defer { writers._unsafeUnlock() }
-    // Release publishes the contents; acquire, to read the old value afterwards.
-    return current.exchange(new, ordering: .acquiringAndReleasing).unsafelyUnwrapped
-  }
-
   static func allocate(_ value: consuming Value) -> UnsafeMutablePointer<Value> {
     let pointer = UnsafeMutablePointer<Value>.allocate(capacity: 1)
     pointer.initialize(to: value)
     return pointer
+  }
+
+  /// Destroys what nobody has seen yet.
+  static func discard(_ pointer: UnsafeMutablePointer<Value>) {
+    pointer.deinitialize(count: 1)
+    pointer.deallocate()
   }
 
   static func retire(_ pointer: UnsafeMutablePointer<Value>) {
@@ -112,33 +112,4 @@ extension RCUBox where F == QSBR, Value: ~Copyable {
   }
 }
 
-extension RCUBox {
-  /// A copy of the current version, to keep or to carry across an `await`.
-  ///
-  /// - Complexity: one section and one copy of the value.
-  public borrowing func snapshot() -> Value {
-    read { value in copy value }
-  }
-
-  /// Copies the current version, lets `change` change the copy, and publishes it.
-  ///
-  /// Nothing is published when `change` throws. Updates take turns; none is lost. `change` must not
-  /// write to the same box: it would wait for itself.
-  ///
-  /// - Complexity: a copy of the value, one allocation, the box's lock. Does not wait for readers.
-  /// - Threads: any, also inside a section.
-  public borrowing func update<Result: ~Copyable, Failure: Error>(
-    _ change: (inout Value) throws(Failure) -> Result
-  ) throws(Failure) -> Result {
-    writers._unsafeLock()
-    defer { writers._unsafeUnlock() }
-    // Only writers change the pointer, and this one holds their lock: no section needed.
-    let old = current.load(ordering: .acquiring).unsafelyUnwrapped
-    var new = old.pointee
-    let result = try change(&new)
-    // Release: a reader that sees the pointer sees what it points to.
-    current.store(Self.allocate(new), ordering: .releasing)
-    Self.retire(old)
-    return result
-  }
-}
+extension RCUBox: RCUCell {}

@@ -13,6 +13,16 @@ public struct Retired<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unche
     F.enqueue(Callback(destroying: pointer))
   }
 
+  /// Lends the value to `body`. Readers may be reading it too.
+  ///
+  /// - Complexity: no section, no wait.
+  /// - Threads: any.
+  public borrowing func read<Result: ~Copyable, Failure: Error>(
+    _ body: (borrowing Value) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try body(pointer.pointee)
+  }
+
   /// Waits for a grace period and gives the value back. Blocks; traps inside a section.
   @available(*, noasync, message: "await take() instead")
   public consuming func take() -> Value {

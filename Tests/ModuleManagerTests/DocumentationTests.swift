@@ -41,6 +41,11 @@ import Testing
     }
     let address = 1, route = 2
     """,
+    "RCUBox+Exchange.swift": """
+    struct Routes: Sendable { func adding(_ route: Int) -> Routes { self } }
+    let routes = RCUBox(Routes()), route = 1
+    func retryLater(_ routes: Routes) {}
+    """,
     "QSBR.swift": """
     let routes = RCUBox(1, flavor: QSBR.self)
     nonisolated(unsafe) var running = true

@@ -47,6 +47,31 @@ func dispatchOnline(
   point.dispatch(&argument, in: reader).called
 }
 
+/// For any cell; `readGenerically` must become what `readThroughMemb` is.
+func next(in cell: borrowing some RCUCell<Table> & ~Copyable & ~Escapable) -> Int {
+  cell.read { $0.next }
+}
+
+@inline(never)
+func readGenerically(_ router: Router) -> Int {
+  next(in: router.routes)
+}
+
+@inline(never)
+func readProjection(_ box: borrowing RCUBox<Table, Memb>) -> Int {
+  box.map(\.next).read { $0 }
+}
+
+@inline(never)
+func readKeptProjection(_ names: Projection<Table, [String], Memb>) -> Int {
+  names.read { $0.count }
+}
+
+@inline(never)
+func readCached(_ cached: inout Cached<Table, Table, Memb>) -> Int {
+  cached.read { $0.next &+ $0.names.count }
+}
+
 /// Takes an object out of the section: a retain, which `check` must find.
 @inline(never)
 func retainOnPurpose(_ router: Router) -> Owner {
@@ -62,3 +87,11 @@ let online = QSBR.withOnlineReader { reader in
 }
 print(dispatchThroughMemb(hooks, &argument))
 print(readThroughMemb(router), readTwoInOneSection(router), online, retainOnPurpose(router) === Owner())
+print(readGenerically(router))
+router.routes.lend { routes in
+  var cached = routes.cached()
+  print(readProjection(routes), readKeptProjection(routes.map(\.names)))
+  print(readCached(&cached))
+}
+let failures = cellAddressFailures()
+precondition(failures.isEmpty, "read where the box is not: \(failures)")

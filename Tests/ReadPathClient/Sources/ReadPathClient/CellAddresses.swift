@@ -1,0 +1,1 @@
+../../../QuiescenceTests/CellAddresses.swift
