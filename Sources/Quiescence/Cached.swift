@@ -3,9 +3,10 @@ public import Synchronization
 /// One reader's own copy of what a cell holds, renewed when the box has a new version.
 ///
 /// ```swift
-/// let limit = RCUBox(100)
-/// var cached = limit.cached()
-/// cached.read { $0 + 1 }
+/// RCUBox(100).lend { limit in
+///   var cached = limit.cached()
+///   for _ in 0..<10 { cached.read { print($0) } }
+/// }
 /// ```
 ///
 /// A read that finds the box unchanged touches nothing but its own copy and one number of the box: it opens no
@@ -101,13 +102,15 @@ extension Projection where Root: ~Copyable, Value: Copyable {
 extension RCUBox {
   /// A reader with its own copy of the value, which it renews when the box has a new version.
   ///
-  /// For a value that is read very often on one thread and is cheap to copy.
+  /// For a value that is read very often on one thread and is cheap to copy. A box in a local variable or in a
+  /// field of a class gives caches inside ``lend(_:)``. The parameter does nothing: with it Swift 6.3 sees that
+  /// a local box is moved away under its cache, and without it does not.
   ///
   /// - Complexity: one read and one copy.
   /// - Threads: as ``read(_:)``.
   @inlinable
   @_lifetime(borrow self)
-  public borrowing func cached() -> Cached<Value, Value, F> {
-    Cached(Projection(self))
+  public borrowing func cached(_: Void = ()) -> Cached<Value, Value, F> {
+    Cached(Projection(self, offset: 0))
   }
 }

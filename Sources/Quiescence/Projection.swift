@@ -1,6 +1,6 @@
 public import Synchronization
 
-/// A part of a box, or what a function makes of it, as a cell of its own: see ``RCUBox/map``.
+/// A part of a box, or what a function makes of it, as a cell of its own: see ``RCUBox/map(_:)-(KeyPath<Value,Field>)``.
 ///
 /// Reads go to the box: each sees the version that is current then. A projection cannot outlive its box; the
 /// compiler refuses that. Any thread that may read the box may read it.
@@ -26,30 +26,34 @@ public struct Projection<Root: ~Copyable & Sendable, Value: ~Copyable & Sendable
 
   @inlinable @inline(__always)
   @_lifetime(borrow box)
-  init(_ box: borrowing RCUBox<Root, F>) where Root == Value {
+  init(_ box: borrowing RCUBox<Root, F>, offset: Int) {
     self.box = box.address
-    offset = 0
-    lending = { _, _ in }
-  }
-
-  @inlinable @inline(__always)
-  @_lifetime(copy lifetime)
-  init(
-    _ box: UnsafePointer<RCUBox<Root, F>>, offset: Int,
-    lifetime: borrowing some ~Copyable & ~Escapable
-  ) {
-    self.box = box
     self.offset = offset
     lending = { _, _ in }
   }
 
   @inlinable @inline(__always)
-  @_lifetime(copy lifetime)
-  init(
-    _ box: UnsafePointer<RCUBox<Root, F>>, lending: @escaping Lending,
-    lifetime: borrowing some ~Copyable & ~Escapable
+  @_lifetime(borrow box)
+  init(_ box: borrowing RCUBox<Root, F>, lending: @escaping Lending) {
+    self.box = box.address
+    offset = -1
+    self.lending = lending
+  }
+
+  @inlinable @inline(__always)
+  @_lifetime(copy other)
+  init<Other: ~Copyable & Sendable>(of other: Projection<Root, Other, F>, offset: Int) {
+    box = other.box
+    self.offset = offset
+    lending = { _, _ in }
+  }
+
+  @inlinable @inline(__always)
+  @_lifetime(copy other)
+  init<Other: ~Copyable & Sendable>(
+    of other: Projection<Root, Other, F>, lending: @escaping Lending
   ) {
-    self.box = box
+    box = other.box
     offset = -1
     self.lending = lending
   }
@@ -71,7 +75,7 @@ public struct Projection<Root: ~Copyable & Sendable, Value: ~Copyable & Sendable
     return try body((UnsafeRawPointer(version) + offset).assumingMemoryBound(to: Value.self).pointee)
   }
 
-  /// Beside the way of a read that lends a stored property in place; inlined where the function is known.
+  /// Beside the way of a read that lends a stored property in place.
   @inlinable
   borrowing func readLent<Result: ~Copyable, Failure: Error>(
     from version: UnsafeRawPointer, _ body: (borrowing Value) throws(Failure) -> Result
@@ -97,21 +101,21 @@ public struct Projection<Root: ~Copyable & Sendable, Value: ~Copyable & Sendable
 extension Projection: RCUCell where Root: ~Copyable {}
 
 extension Projection where Root: ~Copyable {
-  /// A property of the part as a cell. See ``Projector``.
+  /// A property of the part as a cell. See the box's `map`.
   @inlinable @inline(__always)
   @_lifetime(copy self)
   public func map<Field: Sendable>(
     _ property: KeyPath<Value, Field> & Sendable
   ) -> Projection<Root, Field, F> {
     if offset >= 0, let further = MemoryLayout<Value>.offset(of: property) {
-      return Projection<Root, Field, F>(box, offset: offset + further, lifetime: self)
+      return Projection<Root, Field, F>(of: self, offset: offset + further)
     }
     return map(lending: { value, lend in lend(value[keyPath: property]) })
   }
 }
 
 extension Projection where Root: ~Copyable, Value: ~Copyable {
-  /// What `transform` makes of the part, as a cell. See ``Projector``.
+  /// What `transform` makes of the part, as a cell. See the box's `map`.
   @inlinable @inline(__always)
   @_lifetime(copy self)
   public func map<Field: ~Copyable & Sendable>(
@@ -120,7 +124,7 @@ extension Projection where Root: ~Copyable, Value: ~Copyable {
     map(lending: { value, lend in lend(transform(value)) })
   }
 
-  /// A part of the part as a cell, lent in place. See ``Projector``.
+  /// A part of the part as a cell, lent in place. See the box's `map`.
   @inlinable @inline(__always)
   @_lifetime(copy self)
   public func map<Field: ~Copyable & Sendable>(
@@ -130,13 +134,13 @@ extension Projection where Root: ~Copyable, Value: ~Copyable {
     if offset >= 0 {
       let offset = offset
       return Projection<Root, Field, F>(
-        box,
+        of: self,
         lending: { version, lend in
           function((version + offset).assumingMemoryBound(to: Value.self).pointee, lend)
-        }, lifetime: self)
+        })
     }
     let first = lending
     return Projection<Root, Field, F>(
-      box, lending: { version, lend in first(version) { value in function(value, lend) } }, lifetime: self)
+      of: self, lending: { version, lend in first(version) { value in function(value, lend) } })
   }
 }

@@ -13,6 +13,14 @@ extension RCUBox where Value: ~Copyable {
     return Retired(publish(new))
   }
 
+  /// `exchange(_:)` that runs `step` before and after the pointer is stored, in the middle of the publication.
+  package borrowing func exchange(_ value: consuming Value, step: () -> Void) -> Retired<Value, F> {
+    let new = Self.allocate(value)
+    turn.take()
+    defer { turn.give() }
+    return Retired(publish(new, step: step))
+  }
+
   /// Publishes what `make` makes of the current version, and gives the old one back.
   ///
   /// ``update(_:)`` for values that cannot be copied. Nothing is published when `make` throws. `make` runs
@@ -80,7 +88,10 @@ extension RCUBox where Value: ~Copyable {
   }
 
   /// Makes `new` the current version and returns the one before. The caller has the turn.
-  borrowing func publish(_ new: UnsafeMutablePointer<Value>) -> UnsafeMutablePointer<Value> {
+  @inline(__always)
+  borrowing func publish(
+    _ new: UnsafeMutablePointer<Value>, step: () -> Void = {}
+  ) -> UnsafeMutablePointer<Value> {
     // For ``Cached``, which takes an even number to mean "the version with this number, or a later one".
     // Odd first: between the pointer and the last store a reader of the box sees the new version already, and
     // a cache that still found the old number would give that reader's thread the old version afterwards.
@@ -88,9 +99,11 @@ extension RCUBox where Value: ~Copyable {
     // new number, and keep it for good.
     let number = publications.load(ordering: .relaxed)
     publications.store(number &+ 1, ordering: .relaxed)
+    step()
     let old = current.load(ordering: .relaxed).unsafelyUnwrapped
     // Release: a reader that sees the pointer sees what it points to, and the odd number.
     current.store(new, ordering: .releasing)
+    step()
     // Release: a cache that sees the even number sees the pointer.
     publications.store(number &+ 2, ordering: .releasing)
     return old

@@ -19,8 +19,8 @@ public import Synchronization
 /// | ``replace(_:)`` | as `update`, for values that cannot be copied |
 /// | ``compareExchange(_:with:)`` | the new value is there, and is right for one version only |
 ///
-/// A box is four words. It gives parts of itself to readers by ``map``, and to a reader with
-/// a copy of its own by ``cached()``.
+/// A box is four words. It gives parts of itself to readers by ``map(_:)-(KeyPath<Value,Field>)``, and to a reader with
+/// a copy of its own by ``cached(_:)``.
 ///
 /// Source: Documentation/RCU/whatisRCU.rst; liburcu, `urcu/pointer.h`.
 public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {

@@ -8,7 +8,7 @@ import Testing
 @Suite struct DocumentationTests {
   @Test func theExamplesOfTheREADMECompile() async throws {
     let examples = try blocks("swift", in: "README.md").filter { !$0.contains(".package(") }
-    #expect(examples.count == 2)
+    #expect(examples.count == 3)
     for example in examples {
       let result = await Compiler.swift(example)
       #expect(result.status == 0, "\(result.output)")
@@ -40,6 +40,11 @@ import Testing
       mutating func insert(_ route: Int) {}
     }
     let address = 1, route = 2
+    """,
+    "RCUBox+Exchange.swift": """
+    struct Routes: Sendable { func adding(_ route: Int) -> Routes { self } }
+    let routes = RCUBox(Routes()), route = 1
+    func retryLater(_ routes: Routes) {}
     """,
     "QSBR.swift": """
     let routes = RCUBox(1, flavor: QSBR.self)

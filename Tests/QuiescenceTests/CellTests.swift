@@ -21,53 +21,54 @@ import Testing
   }
 
   @Test func everyCellIsReadByTheSameCode() {
-    let box = RCUBox(Limits())
     let plain = RCUBox(4)
-    let seen = [
-      twice(plain), twice(box.map(\.hops)), twice(box.map { $0.hops + 1 }), twice(ConstantCell(5)),
-      twice(ConstantCell(Limits()).map { $0.packets }),
-    ]
-    #expect(seen == [8, 16, 18, 10, 200])
+    #expect(twice(plain) == 8)
+    let projections = RCUBox(Limits()).lend { [twice($0.map(\.hops)), twice($0.map { $0.hops + 1 })] }
+    #expect(projections == [16, 18])
+    #expect(twice(ConstantCell(5)) == 10)
+    #expect(twice(ConstantCell(Limits()).map { $0.packets }) == 200)
   }
 
   @Test(arguments: FlavorCase.all)
   func projectionsFollowTheirBox(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
-      let values = await onThread {
-        let box = RCUBox(Settings(), flavor: F.self)
-        let stored = box.map(\.limits.packets)
-        let computed = box.map(\.limits.sum)
-        let made = box.map { "\($0.name)\($0.routes.count)" }
-        func look() -> [String] {
-          F.readAnywhere { [stored.read { "\($0)" }, computed.read { "\($0)" }, made.snapshot()] }
-        }
-        let before = look()
-        box.update {
-          $0.limits = Limits(hops: 1, packets: 2)
-          $0.routes.append(4)
-        }
-        return before + look()
-      }
+      let values = await onThread { RCUBox(Settings(), flavor: F.self).lend(Self.beforeAndAfterAWrite) }
       #expect(values == ["100", "108", "a3", "2", "3", "a4"])
     }
     await run(flavor.type)
   }
 
+  private static func beforeAndAfterAWrite<F: Flavor>(_ box: borrowing RCUBox<Settings, F>) -> [String] {
+    let stored = box.map(\.limits.packets)
+    let computed = box.map(\.limits.sum)
+    let made = box.map { "\($0.name)\($0.routes.count)" }
+    func look() -> [String] {
+      F.readAnywhere { [stored.read { "\($0)" }, computed.read { "\($0)" }, made.snapshot()] }
+    }
+    let before = look()
+    box.update {
+      $0.limits = Limits(hops: 1, packets: 2)
+      $0.routes.append(4)
+    }
+    return before + look()
+  }
+
   @Test func projectionsOfProjections() {
-    let box = RCUBox(Settings())
-    let limits = box.map(\.limits)
-    let stored = limits.map(\.packets)
-    let computed = limits.map(\.sum)
-    let made = limits.map { $0.hops * 2 }
-    let afterMade = made.map { $0 + 1 }.map(\.description)
-    let ofMade = box.map { $0.limits }.map(\.packets)
-    box.update { $0.limits = Limits(hops: 1, packets: 2) }
-    let whole = limits.snapshot()
-    #expect(whole == Limits(hops: 1, packets: 2))
-    let numbers = [stored.read { $0 }, computed.read { $0 }, made.read { $0 }, ofMade.read { $0 }]
-    #expect(numbers == [2, 3, 2, 2])
-    let text = afterMade.snapshot()
-    #expect(text == "3")
+    RCUBox(Settings()).lend { box in
+      let limits = box.map(\.limits)
+      let stored = limits.map(\.packets)
+      let computed = limits.map(\.sum)
+      let made = limits.map { $0.hops * 2 }
+      let afterMade = made.map { $0 + 1 }.map(\.description)
+      let ofMade = box.map { $0.limits }.map(\.packets)
+      box.update { $0.limits = Limits(hops: 1, packets: 2) }
+      let whole = limits.snapshot()
+      #expect(whole == Limits(hops: 1, packets: 2))
+      let numbers = [stored.read { $0 }, computed.read { $0 }, made.read { $0 }, ofMade.read { $0 }]
+      #expect(numbers == [2, 3, 2, 2])
+      let text = afterMade.snapshot()
+      #expect(text == "3")
+    }
   }
 
   @Test func storedPropertiesAreLentInPlace() {
@@ -79,16 +80,17 @@ import Testing
     func address(_ part: borrowing any Sendable) -> UInt {
       withUnsafePointer(to: part) { UInt(bitPattern: $0) }
     }
-    let box = RCUBox(Settings())
-    let inBox = box.read { address($0.part) }
-    let stored = box.map(\.part).read { address($0) }
-    let nested = box.map(\.self).map(\.part).read { address($0) }
-    let lent = box.map(lending: { value, lend in lend(value.part) }).read { address($0) }
-    let made = box.map { $0.part }.read { address($0) }
-    #expect(stored == inBox)
-    #expect(nested == inBox)
-    #expect(lent == inBox)
-    #expect(made != inBox, "a made part is a copy")
+    RCUBox(Settings()).lend { box in
+      let inBox = box.read { address($0.part) }
+      let stored = box.map(\.part).read { address($0) }
+      let nested = box.map(\.self).map(\.part).read { address($0) }
+      let lent = box.map(lending: { value, lend in lend(value.part) }).read { address($0) }
+      let made = box.map { $0.part }.read { address($0) }
+      #expect(stored == inBox)
+      #expect(nested == inBox)
+      #expect(lent == inBox)
+      #expect(made != inBox, "a made part is a copy")
+    }
   }
 
   @Test func noncopyableParts() {
@@ -99,38 +101,40 @@ import Testing
       let left = Key()
       let right: Key
     }
-    let box = RCUBox(Pair(right: Key(bits: 1)))
-    let right = box.map(lending: { pair, lend in lend(pair.right) })
-    let made = box.map { Key(bits: $0.right.bits + 1) }
-    let bits = right.map { $0.bits }
-    box.exchange(Pair(right: Key(bits: 10)))
-    let seen = [
-      right.read { $0.bits }, made.read { $0.bits }, bits.read { $0 },
-      right.map(lending: { key, lend in lend(key.bits) }).read { $0 },
-    ]
+    let seen = RCUBox(Pair(right: Key(bits: 1))).lend { box in
+      let right = box.map(lending: { pair, lend in lend(pair.right) })
+      let made = box.map { Key(bits: $0.right.bits + 1) }
+      let bits = right.map { $0.bits }
+      box.exchange(Pair(right: Key(bits: 10)))
+      return [
+        right.read { $0.bits }, made.read { $0.bits }, bits.read { $0 },
+        right.map(lending: { key, lend in lend(key.bits) }).read { $0 },
+      ]
+    }
     #expect(seen == [10, 11, 10, 10])
   }
 
   @Test func readsPassResultsAndErrorsOn() {
     struct Refused: Error, Equatable {}
     struct Token: ~Copyable { let number: Int }
-    let box = RCUBox(Limits())
-    let stored = box.map(\.hops)
-    let made = box.map { $0.hops }
-    var caught = 0
-    do { try stored.read { _ throws(Refused) in throw Refused() } } catch { caught += 1 }
-    do { try made.read { _ throws(Refused) in throw Refused() } } catch { caught += 1 }
-    #expect(caught == 2)
-    #expect(!Memb.isInside)
-    let tokens = (stored.read { Token(number: $0) }.number, made.read { Token(number: $0) }.number)
-    #expect(tokens == (8, 8))
+    RCUBox(Limits()).lend { box in
+      let stored = box.map(\.hops)
+      let made = box.map { $0.hops }
+      var caught = 0
+      do { try stored.read { _ throws(Refused) in throw Refused() } } catch { caught += 1 }
+      do { try made.read { _ throws(Refused) in throw Refused() } } catch { caught += 1 }
+      #expect(caught == 2)
+      #expect(!Memb.isInside)
+      let tokens = (stored.read { Token(number: $0) }.number, made.read { Token(number: $0) }.number)
+      #expect(tokens == (8, 8))
+    }
   }
 
   @Test func readsAreInsideASection() {
-    let box = RCUBox(Limits())
-    let stored = box.map(\.hops).read { _ in Memb.isInside }
-    let made = box.map { _ in Memb.isInside }.read { $0 }
-    #expect(stored && made)
+    let isInside = RCUBox(Limits()).lend { box in
+      [box.map(\.hops).read { _ in Memb.isInside }, box.map { _ in Memb.isInside }.read { $0 }]
+    }
+    #expect(isInside == [true, true])
     #expect(!ConstantCell(1).read { _ in Memb.isInside })
   }
 
@@ -147,17 +151,19 @@ import Testing
 
   @Test func aPartIsLentExactlyOnce() async {
     let never = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
-      let box = RCUBox(1)
-      let part: Projection<Int, Int, Memb> = box.map(lending: { _, _ in })
-      _ = part.read { $0 }
+      RCUBox(1).lend { box in
+        let part: Projection<Int, Int, Memb> = box.map(lending: { _, _ in })
+        _ = part.read { $0 }
+      }
     }
     let twice = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
-      let box = RCUBox(1)
-      let part = box.map(lending: { (value, lend: (borrowing Int) -> Void) in
-        lend(value)
-        lend(value)
-      })
-      _ = part.read { $0 }
+      RCUBox(1).lend { box in
+        let part = box.map(lending: { (value, lend: (borrowing Int) -> Void) in
+          lend(value)
+          lend(value)
+        })
+        _ = part.read { $0 }
+      }
     }
     for result in [never, twice] {
       let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)

@@ -63,11 +63,6 @@ func readProjection(_ box: borrowing RCUBox<Table, Memb>) -> Int {
 }
 
 @inline(never)
-func readMapped(_ box: borrowing RCUBox<Table, Memb>) -> Int {
-  box.map { $0.next &+ 1 }.read { $0 }
-}
-
-@inline(never)
 func readKeptProjection(_ names: Projection<Table, [String], Memb>) -> Int {
   names.read { $0.count }
 }
@@ -95,7 +90,7 @@ print(readThroughMemb(router), readTwoInOneSection(router), online, retainOnPurp
 print(readGenerically(router))
 router.routes.lend { routes in
   var cached = routes.cached()
-  print(readProjection(routes), readMapped(routes), readKeptProjection(routes.map(\.names)))
+  print(readProjection(routes), readKeptProjection(routes.map(\.names)))
   print(readCached(&cached))
 }
 let failures = cellAddressFailures()
