@@ -19,7 +19,10 @@ public final class Reclaimer: Sendable {
   let isSleepy = Atomic<Bool>(false)
   private let state = Mutex(State())
 
-  package init<F: Flavor>(named name: String, flavor: F.Type) {
+  /// A reclaimer for a flavour of your own: keep one for each flavour, for ever, as its ``Flavor/reclaimer``.
+  ///
+  /// - Parameter name: What its thread is called; cut to the kernel's 15 bytes. The thread starts with the first work.
+  public init<F: Flavor>(named name: String, flavor: F.Type) {
     self.name = name
     gracePeriods = GracePeriodSequence { F.unsafeSynchronize() }
     place = F.retirePlace
