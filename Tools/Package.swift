@@ -58,6 +58,10 @@ let package = Package(
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ],
       swiftSettings: lifetimes),
+    .testTarget(
+      name: "TortureTests",
+      dependencies: ["Torture", "quiesce", .product(name: "Quiescence", package: "swift-quiescence")],
+      swiftSettings: lifetimes),
   ],
   swiftLanguageModes: [.v6]
 )
