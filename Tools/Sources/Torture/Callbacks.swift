@@ -1,3 +1,4 @@
+import Dispatch
 import Quiescence
 import Synchronization
 
@@ -23,9 +24,9 @@ final class CallbackLedger: Sendable {
   }
 
   /// Before the retire. False: this one is to be dropped on purpose.
-  fileprivate func post() -> Bool {
+  fileprivate func post(mayBeDropped: Bool) -> Bool {
     let number = posted.add(1, ordering: .relaxed).newValue
-    return !dropsSome || number % 1000 != 0
+    return !(dropsSome && mayBeDropped && number % 1000 == 0)
   }
 
   fileprivate func run() {
@@ -76,6 +77,9 @@ class CallbackEntry: @unchecked Sendable {
     ledger.run()
   }
 
+  /// By a ledger that drops some on purpose.
+  var mayBeDropped: Bool { true }
+
   /// A second opinion, by those who know the flavour.
   var isBeforeItsGracePeriod: Bool { false }
 
@@ -96,7 +100,7 @@ extension Flavor {
   static func post(_ entry: CallbackEntry, as kind: RetireKind, choosing choice: UInt64) {
     let presence = entry.ledger.presence
     entry.prepare(witness: presence.witness(Int(choice % UInt64(presence.count))))
-    if !entry.ledger.post() { return }
+    if !entry.ledger.post(mayBeDropped: entry.mayBeDropped) { return }
     switch kind {
     case .closure: retire { entry.run() }
     case .object: retire(RunsWhenReleased(entry))
@@ -146,6 +150,20 @@ final class ChainedEntry<F: Flavor>: CallbackEntry, @unchecked Sendable {
     F.post(self, as: RetireKind.allCases[Int(choice % 3)], choosing: choice)
     return true
   }
+}
+
+/// A callback that somebody waits for.
+final class SignallingEntry: CallbackEntry, @unchecked Sendable {
+  // Unchecked like its base.
+  private let done = DispatchSemaphore(value: 0)
+
+  /// Blocks until it has run. Once.
+  func wait() { done.wait() }
+
+  // What is dropped shall be missed at the end, and not be waited for.
+  override var mayBeDropped: Bool { false }
+
+  override func atEnd() { done.signal() }
 }
 
 /// An element that callbacks carry through the pipe.

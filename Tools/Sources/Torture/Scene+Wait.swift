@@ -15,6 +15,14 @@ extension Scene {
     case .asyncPoll:
       let gracePeriod = F.startGracePeriod()
       watchPolled(waiter, way, gracePeriod) { blockOn { await gracePeriod.elapsed() } }
+    case .retireAndWait:
+      let entry = SignallingEntry(ledger: ledger)
+      let kind = RetireKind.allCases[random.below(3)]
+      let choice = random.next()
+      watch(waiter, way) {
+        F.post(entry, as: kind, choosing: choice)
+        entry.wait()
+      }
     case .barrier: watch(waiter, way) { F.barrier() }
     case .asyncBarrier: watch(waiter, way) { blockOn { await F.barrier() } }
     case .take: take(waiter, box, &random)

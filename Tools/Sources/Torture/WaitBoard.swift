@@ -54,6 +54,8 @@ enum Way: String, CaseIterable {
   case retireClosure = "retire_closure"
   case retireObject = "retire_object"
   case retireFunction = "retire_function"
+  /// A callback that says when it has run: nothing else wakes the reclaimer for it.
+  case retireAndWait = "retire_and_wait"
   case barrier
   case asyncBarrier = "async_barrier"
   /// The old value of a box.
@@ -75,6 +77,7 @@ enum Way: String, CaseIterable {
     case .retireClosure: "retire of a closure"
     case .retireObject: "retire of an object"
     case .retireFunction: "unsafeRetire"
+    case .retireAndWait: "retire until it has run"
     case .barrier: "barrier()"
     case .asyncBarrier: "await barrier()"
     case .take: "Retired.take()"

@@ -87,9 +87,11 @@ import Torture
   }
 
   @Test(arguments: [
-    (["--seconds", "0"], "--seconds"), (["--seconds", "nan"], "--seconds"), (["--readers", "0"], "--readers"),
+    (["--seconds", "0"], "--seconds"), (["--seconds", "nan"], "--seconds"),
+    (["--readers", "0"], "--readers"),
     (["--writers", "1000"], "--writers"), (["--fake-writers=-1"], "--fake-writers"),
-    (["--flavor", "signal"], "--flavor"), (["--break", "nothing"], "--break"), (["--format", "xml"], "--format"),
+    (["--flavor", "signal"], "--flavor"), (["--break", "nothing"], "--break"),
+    (["--format", "xml"], "--format"),
     (["--without", "readers"], "--without"), (["--seed", "x"], "--seed"),
   ])
   func badOptionsAreNamed(_ arguments: [String], _ option: String) async throws {

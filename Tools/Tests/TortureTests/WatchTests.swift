@@ -49,6 +49,28 @@ import Testing
     #expect(scene.failures[.sectionErrors] == 1)
   }
 
+  @Test func aReaderSeesWhatItMustNotFind() throws {
+    let scene = scene { $0.writers = 1 }
+    let reader = Reader(scene, index: 0)
+    let pool = scene.pools[0]
+    let element = try #require(pool.take())
+    element.pointer.pointee.fill(1)
+    _ = pool.publish(element)
+    for _ in 0..<100 { reader.section() }
+    #expect(!scene.failures.hasAny)
+
+    element.pointer.pointee.age.store(2, ordering: .relaxed)
+    reader.section()
+    #expect(scene.failures[.overtaken] > 0)
+    #expect(scene.failures[.publicationErrors] == 0)
+
+    // Published before it was filled.
+    _ = pool.publish(try #require(pool.take()))
+    reader.section()
+    #expect(scene.failures[.publicationErrors] > 0)
+    #expect(scene.failures[.usedAfterFree] == 0)
+  }
+
   @Test func tooLittleIsSaid() throws {
     let options = TortureOptions(flavor: .memb)
     var summary = TortureSummary(options: options, seconds: 10, isInterrupted: false, failures: FailureLog())
