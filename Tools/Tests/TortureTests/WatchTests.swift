@@ -14,7 +14,7 @@ import Testing
 
   @Test func theWatchdogNamesWhoWaitsForEver() async throws {
     let scene = scene()
-    let watchdog = Watchdog(scene)
+    let watchdog = Watchdog(scene, standstill: 1, leftBehind: 2)
     // Waits come and go here, and there one stays.
     scene.waits.begin(1, .asyncSynchronize)
     let ended = Ended()
@@ -32,7 +32,19 @@ import Testing
     #expect(watchdog.hasBitten)
     #expect(scene.failures[.hangs] == 1)
     let words = try #require(scene.failures.first)
-    #expect(words.contains("second has waited for 5 seconds in await synchronize()"), "\(words)")
+    #expect(words.contains("second has waited for 2 seconds in await synchronize()"), "\(words)")
+  }
+
+  @Test func theWatchdogSeesThatNothingMoves() throws {
+    let scene = Scene<MB>(TortureOptions(flavor: .mb), waiters: ["only"])
+    scene.waits.begin(0, .poll)
+    scene.presence.entered(1)
+    Watchdog(scene, standstill: 1, leftBehind: 1000).run()
+    let words = try #require(scene.failures.first)
+    #expect(
+      words.contains("only has waited for 1 seconds in isElapsed, in which 0 grace periods ended"), "\(words)"
+    )
+    #expect(words.contains("in a section all the time: reader 1"), "\(words)")
   }
 
   private final class Ended: Sendable {
@@ -87,7 +99,7 @@ import Testing
     summary.ages[1] = 0
     #expect(
       Minimum.complaints(about: summary, options)
-        == ["0 reads of an element that was removed meanwhile, 20 at least are needed"])
+        == ["0 reads of an element that was removed meanwhile, 2 at least are needed"])
     summary.vacuous = ["something"]
     #expect(summary.verdict == .vacuous)
   }
