@@ -31,10 +31,15 @@ let package = Package(
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ],
       swiftSettings: lifetimes),
+    .target(name: "CTorture"),
+    .target(
+      name: "Torture",
+      dependencies: ["CTorture", .product(name: "Quiescence", package: "swift-quiescence")],
+      swiftSettings: lifetimes),
     .executableTarget(
       name: "quiesce",
       dependencies: [
-        "CControl", "Control", "Relay", "Traffic",
+        "CControl", "Control", "Relay", "Torture", "Traffic",
         .product(name: "ModuleManager", package: "swift-quiescence"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -52,6 +57,10 @@ let package = Package(
         "CControl", "Control", "Relay", "Traffic", "quiesce",
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ],
+      swiftSettings: lifetimes),
+    .testTarget(
+      name: "TortureTests",
+      dependencies: ["Torture", "quiesce", .product(name: "Quiescence", package: "swift-quiescence")],
       swiftSettings: lifetimes),
   ],
   swiftLanguageModes: [.v6]

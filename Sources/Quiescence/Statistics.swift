@@ -1,4 +1,7 @@
 extension Flavor {
+  /// Grace periods that have ended since the process started. One load; any thread, also inside a section.
+  public static var completedGracePeriods: Int { Int(domain.sequence.completed) }
+
   /// What the flavour has come to since the process started.
   ///
   /// - Complexity: three locks, none of which a reader ever takes. Any thread.

@@ -1,0 +1,130 @@
+import CTorture
+import Foundation
+import Quiescence
+import Synchronization
+
+/// One thread that starts threads which read, retire and end: a grace period meets them at every point of their life.
+final class Churn<F: TortureFlavor> {
+  private let scene: Scene<F>
+  private var random: Random
+
+  init(_ scene: Scene<F>, lane: Int) {
+    self.scene = scene
+    random = Random(seed: scene.options.seed, stream: 4000 + lane)
+  }
+
+  /// Until the run stops.
+  func run() {
+    while !scene.isStopped {
+      let threads = (0...random.below(4)).compactMap { _ in
+        let life = BriefLife(scene, random: Random(seed: random.next(), stream: 0))
+        return try? TortureThread { life.run() }
+      }
+      for thread in threads { thread.join() }
+      scene.churned.add(threads.count, ordering: .relaxed)
+      if random.oneIn(4) { sleep(microseconds: random.below(5000)) }
+      scene.gate.pass()
+    }
+  }
+}
+
+/// What one of these threads does between its start and its end.
+private final class BriefLife<F: TortureFlavor>: RoundReader, @unchecked Sendable {
+  // Unchecked: handed to one thread, and used by it alone.
+  private let scene: Scene<F>
+  private var random: Random
+
+  init(_ scene: Scene<F>, random: Random) {
+    self.scene = scene
+    self.random = random
+  }
+
+  func run() {
+    switch random.below(8) {
+    // Never a reader.
+    case 0: break
+    // The first read registers the thread, and then it ends.
+    case 1: read(rounds: 1)
+    case 2: read(rounds: 1 + random.below(20))
+    // Ends with what it retired still before it.
+    case 3: retire()
+    case 4:
+      retire()
+      read(rounds: 2)
+    case 5:
+      read(rounds: 1)
+      F.synchronize()
+      retire()
+    // While it ends: it registers again and leaves again.
+    case 6:
+      read(rounds: 1)
+      LateWork.atEnd { [self] in
+        read(rounds: 1)
+        retire()
+      }
+    default:
+      LateWork.atEnd { [self] in read(rounds: 1) }
+    }
+  }
+
+  func below(_ bound: Int) -> Int { random.below(bound) }
+
+  func pause() { if random.oneIn(4) { sched_yield() } }
+
+  private func read(rounds: Int) {
+    for _ in 0..<rounds { F.round(of: self) }
+  }
+
+  func section() {
+    let slot = scene.pools[random.below(scene.pools.count)].slot
+    let spins = random.below(2000)
+    F.unsafeEnter()
+    if let element = slot.pointee.current.load(ordering: .acquiring) {
+      let number = element.pointee.contents()
+      torture_spin(spins)
+      let age = element.pointee.age.load(ordering: .relaxed)
+      if number == nil || element.pointee.contents() != number {
+        scene.failures.record(.usedAfterFree, "a thread that was about to end held an element that was freed")
+      }
+      if age > 1 {
+        scene.failures.record(.overtaken, "a thread that was about to end held an element of age \(age)")
+      }
+    }
+    F.unsafeLeave()
+    scene.readsOfChurned.add(1, ordering: .relaxed)
+  }
+
+  private func retire() {
+    for _ in 0...random.below(4) {
+      let entry = ChainedEntry<F>(ledger: scene.ledger)
+      let kind = RetireKind.allCases[random.below(3)]
+      entry.post(as: kind, choosing: random.next(), links: random.below(3), polls: random.oneIn(8))
+    }
+  }
+}
+
+/// Work for the moment in which a thread's own memory is taken down.
+private enum LateWork {
+  private static let key: pthread_key_t = {
+    var key = pthread_key_t()
+    pthread_key_create(&key) { body in
+      // Set below; never NULL when this is called.
+      Unmanaged<Body>.fromOpaque(body!).takeRetainedValue().body()
+    }
+    return key
+  }()
+
+  private final class Body {
+    let body: () -> Void
+
+    init(_ body: @escaping () -> Void) {
+      self.body = body
+    }
+  }
+
+  /// Once a thread.
+  static func atEnd(_ body: @escaping () -> Void) {
+    let late = Unmanaged.passRetained(Body(body))
+    if pthread_setspecific(key, late.toOpaque()) != 0 { late.release() }
+  }
+}

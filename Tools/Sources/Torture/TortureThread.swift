@@ -1,0 +1,61 @@
+import Foundation
+
+/// A thread of its own: what blocks in it holds up nobody else.
+struct TortureThread: @unchecked Sendable {
+  // Unchecked for the handle, which is a number.
+  private let thread: pthread_t
+
+  /// Throws when the system has no more threads.
+  init(_ body: @escaping @Sendable () -> Void) throws(TortureError) {
+    let start = Unmanaged.passRetained(Start(body))
+    var thread = pthread_t()
+    let error = pthread_create(
+      &thread, nil,
+      { start in
+        // The argument of the call below.
+        Unmanaged<Start>.fromOpaque(start!).takeRetainedValue().body()
+        return nil
+      }, start.toOpaque())
+    if error != 0 {
+      start.release()
+      throw TortureError("cannot start a thread: \(String(cString: strerror(error)))")
+    }
+    self.thread = thread
+  }
+
+  /// Waits for its end, to the last destructor. Once.
+  func join() { pthread_join(thread, nil) }
+
+  private final class Start: Sendable {
+    let body: @Sendable () -> Void
+
+    init(_ body: @escaping @Sendable () -> Void) {
+      self.body = body
+    }
+  }
+}
+
+/// Why a torture could not be started.
+public struct TortureError: Error, CustomStringConvertible {
+  /// In words.
+  public let description: String
+
+  init(_ description: String) {
+    self.description = description
+  }
+}
+
+/// Blocks the calling thread until `body` has returned, which runs as a task.
+func blockOn(_ body: @escaping @Sendable () async -> Void) {
+  let done = DispatchSemaphore(value: 0)
+  Task.detached {
+    await body()
+    done.signal()
+  }
+  done.wait()
+}
+
+/// Sleeps; only ever so that something else has time, never so that something has happened.
+func sleep(microseconds: Int) {
+  usleep(UInt32(microseconds))
+}
