@@ -29,8 +29,12 @@ struct Rounds {
 
   mutating func add(_ figure: Double) { figures.append(figure) }
 
-  /// Others on the machine only ever add time.
-  var best: Double { figures.min() ?? .nan }
+  /// The best but one, or but a tenth of many. Others on the machine add time; but the thread clock of a virtual
+  /// machine also loses some now and then, when the host takes back time that it had reported as stolen, and the
+  /// very best round would be such a one.
+  var best: Double {
+    figures.isEmpty ? .nan : figures.sorted()[min(max(1, figures.count / 10), figures.count - 1)]
+  }
 
   var median: Double { figures.median }
 
