@@ -1,3 +1,5 @@
+import Foundation
+
 /// Something that is measured, as rows of a table.
 protocol Experiment {
   var name: ExperimentName { get }
@@ -20,6 +22,10 @@ struct MeasurementError: Error, CustomStringConvertible {
 
   init(_ description: String) {
     self.description = description
+  }
+
+  static func pinning(_ error: Int32) -> Self {
+    Self("cannot keep a thread on one processor: \(String(cString: strerror(error)))")
   }
 }
 

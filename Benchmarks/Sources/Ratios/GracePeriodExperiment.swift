@@ -25,7 +25,8 @@ struct GracePeriodExperiment: Experiment {
     var onTheirs = Rounds()
     for _ in 0..<scale.rounds {
       do {
-        let idle = try IdleThreads(count, enter: { peer_memb_register() }, leave: { peer_memb_unregister() })
+        let idle = try IdleThreads(
+          count, enter: { peer_memb_register() }, leave: { peer_memb_unregister() })
         defer { idle.end() }
         theirs.add(try time(threads, calls) { peer_memb_synchronize() })
         onTheirs.add(try time(threads, calls) { Memb.synchronize() })
@@ -41,7 +42,7 @@ struct GracePeriodExperiment: Experiment {
       peer,
       row("Memb.synchronize()", count, ours)
         .compared(to: peer, as: peer.contender, wanted: count == 1000 ? 1.1 : nil),
-      row("Memb.synchronize(), liburcu's idle threads", count, onTheirs).compared(to: peer, as: peer.contender),
+      row("Memb.synchronize(), liburcu's threads", count, onTheirs).compared(to: peer, as: peer.contender),
     ]
   }
 

@@ -2,7 +2,7 @@ import CPeers
 import Foundation
 import Synchronization
 
-/// Threads of the benchmark: each on one processor, all started together.
+/// Threads of the benchmark for one round: each on one processor, all started together.
 struct PinnedThreads {
   let processors: [Int32]
 
@@ -11,38 +11,82 @@ struct PinnedThreads {
   func run<Result: Sendable>(
     _ count: Int, _ body: @escaping @Sendable (_ index: Int, _ start: Barrier) -> Result
   ) throws -> [Result] {
-    let start = Barrier(count)
-    let outcome = Outcome<Result>(count)
-    let processors = processors
-    try Thread.runAll(count) { index in
-      let error = peer_pin(processors[index % processors.count])
-      outcome.set(index, body(index, start), error)
-    }
-    return try outcome.get()
+    let crew = try Crew(count, on: processors, body)
+    defer { crew.dismiss() }
+    return try crew.round()
   }
+}
 
-  private final class Outcome<Result: Sendable>: Sendable {
-    private let state: Mutex<(results: [Result?], error: Int32)>
+/// Threads that stay for several rounds, and do one whenever they are told to.
+///
+/// What a thread keeps between its rounds (its queue of retired objects, the memory it has touched) is warm, as it is
+/// in a program that runs for longer than a moment.
+final class Crew<Result: Sendable> {
+  private let shared: Shared
+  private var threads: [Thread] = []
+
+  private final class Shared: Sendable {
+    /// Passed by the threads and the caller, at the beginning and at the end of a round.
+    let rounds: Barrier
+    let isOver = Atomic(false)
+    let state: Mutex<(results: [Result?], error: Int32)>
 
     init(_ count: Int) {
+      rounds = Barrier(count + 1)
       state = Mutex((Array(repeating: nil, count: count), 0))
     }
+  }
 
-    func set(_ index: Int, _ result: Result, _ error: Int32) {
-      state.withLock { state in
-        state.results[index] = result
-        if error != 0 { state.error = error }
+  /// Thread i runs on processor i modulo their number. `body` gets a barrier that all of them pass together.
+  init(
+    _ count: Int, on processors: [Int32],
+    _ body: @escaping @Sendable (_ index: Int, _ start: Barrier) -> Result
+  ) throws {
+    let shared = Shared(count)
+    self.shared = shared
+    let start = Barrier(count)
+    // A thread that cannot be started would leave the others at their barrier: all or none.
+    let gate = Gate()
+    do {
+      for index in 0..<count {
+        threads.append(
+          try Thread {
+            if !gate.wait() { return }
+            let error = peer_pin(processors[index % processors.count])
+            if error != 0 { shared.state.withLock { $0.error = error } }
+            while true {
+              shared.rounds.wait()
+              if shared.isOver.load(ordering: .acquiring) { return }
+              let result = body(index, start)
+              shared.state.withLock { $0.results[index] = result }
+              shared.rounds.wait()
+            }
+          })
       }
+    } catch {
+      gate.open(false)
+      for thread in threads { thread.join() }
+      throw error
     }
+    gate.open(true)
+  }
 
-    func get() throws -> [Result] {
-      let (results, error) = state.withLock { $0 }
-      if error != 0 {
-        throw MeasurementError("cannot keep a thread on one processor: \(String(cString: strerror(error)))")
-      }
-      // Each thread set its own before it was joined.
-      return results.map { $0! }
-    }
+  /// One round of all of them.
+  func round() throws -> [Result] {
+    shared.rounds.wait()
+    shared.rounds.wait()
+    let (results, error) = shared.state.withLock { $0 }
+    if error != 0 { throw MeasurementError.pinning(error) }
+    // Each thread set its own before the second barrier.
+    return results.map { $0! }
+  }
+
+  /// The threads end.
+  func dismiss() {
+    shared.isOver.store(true, ordering: .releasing)
+    shared.rounds.wait()
+    for thread in threads { thread.join() }
+    threads = []
   }
 }
 
@@ -90,22 +134,6 @@ struct Thread {
   }
 
   func join() { pthread_join(handle, nil) }
-
-  /// Runs `body` on threads 0 to `count` - 1 and waits for them.
-  static func runAll(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) throws {
-    // A thread that cannot start would leave the others at their barrier: all or none.
-    let gate = Gate()
-    var threads: [Thread] = []
-    do {
-      for index in 0..<count { threads.append(try Thread { if gate.wait() { body(index) } }) }
-    } catch {
-      gate.open(false)
-      for thread in threads { thread.join() }
-      throw error
-    }
-    gate.open(true)
-    for thread in threads { thread.join() }
-  }
 
   private final class Start: Sendable {
     let body: @Sendable () -> Void

@@ -27,9 +27,9 @@ final class Report {
     if format == .json { return }
     text("\(experiment.name.rawValue)")
     for note in experiment.notes { text("  \(note)") }
-    text(
-      "  " + "what".padded(to: 44) + "threads".aligned(to: 8) + "ns best".aligned(to: 12)
-        + "median".aligned(to: 12) + "ratio".aligned(to: 9) + "median".aligned(to: 9) + "wanted".aligned(to: 12))
+    let titles = "threads".aligned(to: 8) + "ns".aligned(to: 12) + "median".aligned(to: 12)
+    let ratios = "ratio".aligned(to: 9) + "median".aligned(to: 9) + "wanted".aligned(to: 14)
+    text("  " + "what".padded(to: 44) + titles + ratios)
   }
 
   /// In both formats a line for people: a program that reads rows sees that they are missing.
@@ -62,7 +62,8 @@ final class Report {
     let figure = "\(nanoseconds(row.nanoseconds)) ns"
     switch row.wanted {
     case .ratio(let limit):
-      return "\(what): \(figure) is \(ratio(row.ratio)) of \(row.base ?? "?"); wanted is at most \(ratio(limit))"
+      let base = row.base ?? "nothing"
+      return "\(what): \(figure) is \(ratio(row.ratio)) of \(base); wanted is at most \(ratio(limit))"
     case .nanoseconds(let limit):
       return "\(what): \(figure); wanted is at most \(nanoseconds(limit)) ns"
     case nil: return what
@@ -74,9 +75,9 @@ final class Report {
     line += nanoseconds(row.nanoseconds).aligned(to: 12) + nanoseconds(row.median).aligned(to: 12)
     line += ratio(row.ratio).aligned(to: 9) + ratio(row.medianRatio).aligned(to: 9)
     switch row.wanted {
-    case .ratio(let limit): line += "<= \(ratio(limit))".aligned(to: 12)
-    case .nanoseconds(let limit): line += "<= \(nanoseconds(limit)) ns".aligned(to: 12)
-    case nil: line += "".aligned(to: 12)
+    case .ratio(let limit): line += "<= \(ratio(limit))".aligned(to: 14)
+    case .nanoseconds(let limit): line += "<= \(nanoseconds(limit)) ns".aligned(to: 14)
+    case nil: line += "".aligned(to: 14)
     }
     switch row.isOK {
     case true?: line += "  ok "

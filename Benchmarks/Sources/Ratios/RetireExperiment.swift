@@ -9,94 +9,98 @@ struct RetireExperiment: Experiment {
   private let many = 3
 
   let notes = [
-    "Processor time of the retiring thread a call: it shares the processors with the others and with the reclaimer.",
-    "The thread has allocated its objects before the clock starts; the reclaimer frees them while it retires.",
-    "Here a figure is the mean of all rounds: the backlog's memory is part of it, and a best round would hide that.",
+    "Processor time of the retiring thread a call: it shares processors with others and the reclaimer.",
+    "Each thread has allocated its objects before the clock starts; the reclaimer frees them while it retires.",
+    "The figure is the mean of every call, ten million and more a thread; the median is of the rounds.",
   ]
 
   func skipped(on machine: Machine) -> [String] {
     machine.processors.count > 1
-      ? [] : ["\(many) threads against 1, since there is one processor only: they never run at the same time."]
+      ? []
+      : ["\(many) threads against 1, since there is one processor only: they never run at the same time."]
   }
 
   func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
-    let threads = PinnedThreads(processors: machine.processors)
-    // Ten million calls of one thread, or more.
     let count: UInt64 = scale.isQuick ? 100_000 : 1_000_000
     let rounds = scale.isQuick ? scale.rounds : max(scale.rounds, 10)
-    let crowds = machine.processors.count > 1 ? [1, many] : [1]
-    var figures: [String: [Int: Figures]] = [:]
-    for _ in 0..<rounds {
-      for contender in contenders {
-        for crowd in crowds {
-          try figures[contender.name, default: [:]][crowd, default: Figures()]
-            .add(time(contender, count, crowd, threads))
-        }
-      }
+    let sizes = machine.processors.count > 1 ? [1, many] : [1]
+    var teams: [Team] = []
+    defer { for team in teams { team.dismiss() } }
+    for contender in contenders {
+      for size in sizes { teams.append(try Team(contender, size, on: machine.processors, count)) }
+    }
+    // The first round of each counts for nothing: the thread touches its memory for the first time.
+    for round in 0...rounds {
+      for team in teams { try team.round(counts: round > 0) }
     }
     return contenders.flatMap { contender in
-      // Both were filled by the loop above.
-      let one = row(contender, 1, figures[contender.name]![1]!)
-      var rows = [contender.limit.map(one.limited) ?? one]
-      if let crowd = figures[contender.name]![many] {
-        let row = row(contender, many, crowd)
-        rows.append(row.compared(to: one, as: "1 thread", wanted: contender.limit == nil ? nil : 1.1))
+      let rows = teams.filter { $0.contender.name == contender.name }.map { row($0) }
+      return rows.map { row in
+        row.threads == 1
+          ? row.limited(to: 20)
+          // The one thread's comes first.
+          : row.compared(to: rows[0], as: "1 thread", wanted: 1.1)
       }
-      return rows
     }
   }
 
-  private func row(_ contender: Contender, _ threads: Int, _ figures: Figures) -> Row {
+  private func row(_ team: Team) -> Row {
     var row = Row(
-      name, contender.name, threads: threads, nanoseconds: figures.times.mean, median: figures.times.median,
+      name, team.contender.name, threads: team.size, nanoseconds: team.times.mean, median: team.times.median,
       clock: .thread)
-    row.sleeps = figures.sleeps
+    row.sleeps = team.sleeps
     return row
   }
 
-  private struct Figures {
-    var times = Rounds()
-    var sleeps = 0
+  /// Threads that retire at the same time.
+  private final class Team {
+    let contender: Contender
+    let size: Int
+    private(set) var times = Rounds()
+    private(set) var sleeps = 0
+    private let crew: Crew<(time: UInt64, sleeps: UInt64)>
+    private let retired = Counter()
 
-    mutating func add(_ one: (nanoseconds: Double, sleeps: Int)) {
-      times.add(one.nanoseconds)
-      sleeps += one.sleeps
-    }
-  }
-
-  /// The mean of the threads.
-  private func time(
-    _ contender: Contender, _ count: UInt64, _ threadCount: Int, _ threads: PinnedThreads
-  ) throws -> (nanoseconds: Double, sleeps: Int) {
-    let before = peer_released_count()
-    let finished = Counter()
-    let extra = Counter()
-    let times = try threads.run(threadCount) { _, start -> (time: UInt64, sleeps: UInt64) in
-      let batch = contender.make(count)
-      start.wait()
-      let sleeps = peer_thread_sleeps()
-      let before = peer_thread_nanoseconds()
-      batch.retire()
-      let after = peer_thread_nanoseconds()
-      let sleepsAfter = peer_thread_sleeps()
-      // Nobody is measured beside fewer threads than it says.
-      finished.add()
-      while finished.value < threadCount {
-        let more = contender.make(1000)
-        more.retire()
-        more.free()
-        extra.add(1000)
+    init(_ contender: Contender, _ size: Int, on processors: [Int32], _ count: UInt64) throws {
+      (self.contender, self.size, self.count) = (contender, size, count)
+      let finished = Counter()
+      crew = try Crew(size, on: processors) { [retired] _, start in
+        let batch = contender.make(count)
+        start.wait()
+        let sleeps = peer_thread_sleeps()
+        let before = peer_thread_nanoseconds()
+        batch.retire()
+        let after = peer_thread_nanoseconds()
+        let sleepsAfter = peer_thread_sleeps()
+        retired.add(Int(count))
+        // Nobody is measured beside fewer threads than it says.
+        finished.add()
+        while finished.value % size != 0 {
+          let more = contender.make(1000)
+          more.retire()
+          more.free()
+          retired.add(1000)
+        }
+        batch.free()
+        return (after - before, sleepsAfter - sleeps)
       }
-      batch.free()
-      return (after - before, sleepsAfter - sleeps)
     }
-    contender.drain()
-    let expected = Int(count) * threadCount + extra.value
-    if Int(peer_released_count() - before) != expected {
-      throw MeasurementError("retire: \(contender.name) did not release everything that was retired.")
+
+    private let count: UInt64
+
+    func round(counts: Bool) throws {
+      let before = Int(peer_released_count()) - retired.value
+      let results = try crew.round()
+      contender.drain()
+      if Int(peer_released_count()) - retired.value != before {
+        throw MeasurementError("retire: \(contender.name) did not release what was retired.")
+      }
+      if !counts { return }
+      times.add(results.reduce(0) { $0 + Double($1.time) } / Double(size) / Double(count))
+      sleeps += results.reduce(0) { $0 + Int($1.sleeps) }
     }
-    let mean = times.reduce(0) { $0 + Double($1.time) } / Double(threadCount) / Double(count)
-    return (mean, times.reduce(0) { $0 + Int($1.sleeps) })
+
+    func dismiss() { crew.dismiss() }
   }
 }
 
@@ -107,14 +111,13 @@ extension RetireExperiment {
     let make: @Sendable (UInt64) -> any Batch
     /// Waits until everything has been released.
     let drain: @Sendable () -> Void
-    var limit: Double?
   }
 
   private var contenders: [Contender] {
     [
-      Contender(name: "Memb.retire(object)", make: Objects.init, drain: { Memb.barrier() }, limit: 20),
-      Contender(name: "Memb.unsafeRetire(pointer)", make: Pointers.init, drain: { Memb.barrier() }, limit: 20),
-      Contender(name: "QSBR.retire(object)", make: OnlineObjects.init, drain: { QSBR.barrier() }, limit: 20),
+      Contender(name: "Memb.retire(object)", make: Objects.init, drain: { Memb.barrier() }),
+      Contender(name: "Memb.unsafeRetire(pointer)", make: Pointers.init, drain: { Memb.barrier() }),
+      Contender(name: "QSBR.retire(object)", make: OnlineObjects.init, drain: { QSBR.barrier() }),
     ]
   }
 }

@@ -38,7 +38,8 @@ struct WaitExperiment: Experiment {
     let empty = row("memb rcu_barrier, empty, C", barrierRCU)
     return [
       call,
-      row("await Memb.synchronize()", asyncSynchronize).compared(to: call, as: call.contender).limited(to: 50_000),
+      row("await Memb.synchronize()", asyncSynchronize).compared(to: call, as: call.contender)
+        .limited(to: 50_000),
       empty,
       row("await Memb.barrier(), empty", asyncBarrier).compared(to: empty, as: empty.contender)
         .limited(to: 100_000),
