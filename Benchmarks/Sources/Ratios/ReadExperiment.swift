@@ -24,47 +24,57 @@ struct ReadExperiment: Experiment {
   func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
     let threads = PinnedThreads(processors: machine.processors)
     let all = contenders
-    let one = try rows(all, 1, threads, scale)
+    let everywhere = Array(0..<Int32(PEER_PLACES))
+    let one = try measured(all.map { ($0, everywhere) }, 1, threads, scale)
     // Every name that is looked up is in the list.
-    func figures(_ name: String) -> Row { one.first { $0.contender == name }! }
-    func contender(_ row: Row) -> Contender { all.first { $0.name == row.contender }! }
+    func alone(_ name: String) -> Measured { one.first { $0.contender.name == name }! }
 
-    var result = one.map { row in
-      guard let base = contender(row).base else { return row }
-      return row.compared(to: figures(base), as: base, wanted: contender(row).wanted)
+    var rows = one.map { figures in
+      guard let base = figures.contender.base else { return figures.row }
+      return figures.row.compared(to: alone(base).row, as: base, wanted: figures.contender.wanted)
     }
     if machine.processors.count > 1 {
-      let crowd = try rows(all.filter(\.crowds), many, threads, scale)
-      result += crowd.map { row in
-        row.compared(to: figures(row.contender), as: "1 thread", wanted: contender(row).wanted)
+      // The very same instructions as with one thread.
+      let crowding = all.filter(\.crowds).map { ($0, [alone($0.name).place]) }
+      rows += try measured(crowding, many, threads, scale).map { figures in
+        figures.row.compared(
+          to: alone(figures.contender.name).row, as: "1 thread", wanted: figures.contender.wanted)
       }
     }
-    return result
+    return rows
   }
 
-  private func rows(
-    _ contenders: [Contender], _ count: Int, _ threads: PinnedThreads, _ scale: Scale
-  ) throws -> [Row] {
+  private struct Measured {
+    let contender: Contender
+    /// Where its loop ran best.
+    let place: Int32
+    let row: Row
+  }
+
+  private func measured(
+    _ contenders: [(Contender, places: [Int32])], _ count: Int, _ threads: PinnedThreads, _ scale: Scale
+  ) throws -> [Measured] {
     let target = scale.isQuick ? 1e6 : 5e6
-    let places = Int32(PEER_PLACES)
-    var rounds = contenders.map { _ in (0..<places).map { _ in Rounds() } }
+    var rounds = contenders.map { _, places in places.map { _ in Rounds() } }
     // How many operations fill the time: from a first look that counts for nothing.
-    let sizes = try contenders.map { contender in
-      let figure = try time(contender, at: 0, 20_000, 1, threads)
+    let sizes = try contenders.map { contender, places in
+      let figure = try time(contender, at: places[0], 20_000, 1, threads)
       return UInt64(max(1000, target / max(figure, 0.05)))
     }
     for _ in 0..<scale.rounds {
-      for (index, contender) in contenders.enumerated() {
-        for place in 0..<places {
-          rounds[index][Int(place)].add(try time(contender, at: place, sizes[index], count, threads))
+      for (index, (contender, places)) in contenders.enumerated() {
+        for (number, place) in places.enumerated() {
+          rounds[index][number].add(try time(contender, at: place, sizes[index], count, threads))
         }
       }
     }
     return zip(contenders, rounds).map { contender, rounds in
       // There are places.
-      let best = rounds.min { $0.best < $1.best }!
-      return Row(
-        name, contender.name, threads: count, nanoseconds: best.best, median: best.median, clock: .thread)
+      let best = rounds.indices.min { rounds[$0].best < rounds[$1].best }!
+      let row = Row(
+        name, contender.0.name, threads: count, nanoseconds: rounds[best].best, median: rounds[best].median,
+        clock: .thread)
+      return Measured(contender: contender.0, place: contender.places[best], row: row)
     }
   }
 
