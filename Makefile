@@ -1,5 +1,5 @@
 # A table of contents. What a target does is in Scripts/.
-.PHONY: help setup demo torture test sanitize format lint
+.PHONY: help setup demo torture ratios test sanitize format lint
 
 help:    ## this list
 	@sed -n 's/^\([a-z]*:.*\)##/\1/p' Makefile
@@ -12,6 +12,9 @@ demo:    ## modules come and go under live traffic; ARGS="--seconds 5 --format j
 
 torture: ## stresses grace periods until one is too short; ARGS="--flavor all --seconds 60 --format json"
 	@Scripts/setup && Scripts/torture $(ARGS)
+
+ratios:  ## measures this library beside liburcu in C; ARGS="--only read,retire --format json"
+	@Scripts/setup && Scripts/ratios $(ARGS)
 
 test:    ## every test, and the check of the read path's machine code
 	@Scripts/setup && Scripts/test
