@@ -1,4 +1,5 @@
 public import Synchronization
+public import _QuiescenceShims
 
 /// A published value: readers borrow it without contention, writers replace it.
 ///
@@ -100,6 +101,21 @@ extension RCUBox where F == Memb, Value: ~Copyable {
 }
 
 extension RCUBox where F == QSBR, Value: ~Copyable {
+  /// Lends the current version to `body`, as the general form does, at the cost of a load.
+  ///
+  /// - Complexity: O(1); no allocation, no lock, no reference counting, no call.
+  /// - Threads: any that is online; others trap.
+  @inlinable @inline(__always)
+  public borrowing func read<Result: ~Copyable, Failure: Error>(
+    _ body: (borrowing Value) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let outside = qs_qsbr_enter_from()
+    // A thread that is online through other code is online as well.
+    if outside == 0 && !qs_qsbr_is_online() { Misuse.qsbrReadOffline() }
+    defer { qs_qsbr_leave_to(outside) }
+    return try body(current.load(ordering: .acquiring).unsafelyUnwrapped.pointee)
+  }
+
   /// The current version, until `reader` next says that it is quiescent.
   ///
   /// - Complexity: one load.

@@ -28,6 +28,8 @@ extension ReclaimerCore {
         if bound != queue.consumed {
           queue.pins += 1
           batch.queues.append((queue, bound))
+        } else {
+          queue.trim()
         }
         return false
       }

@@ -15,6 +15,12 @@ struct RetireQueue: @unchecked Sendable {
     var appended = 0
     /// Entries below this number have a segment.
     var covered = Segment.capacity
+    /// What was granted when the thread last asked.
+    var allowed = 0
+    /// Empty segments to use again.
+    var spare: UnsafeMutablePointer<Segment>?
+    /// How many segments the thread has used again. Written by the thread.
+    let reused = Atomic<Int>(0)
     /// Whoever empties it, and who is woken for it. Never retained here: a reference count would be a line that all
     /// threads write. They live as long as somebody can retire through them.
     let reclaimer: Unmanaged<ReclaimerCore>
@@ -30,6 +36,10 @@ struct RetireQueue: @unchecked Sendable {
     let padding = (0, 0, 0, 0, 0, 0, 0, 0)
     /// The consumer's own.
     var head: UnsafeMutablePointer<Segment>
+    /// How many segments were given back, and not freed since.
+    let givenBack = Atomic<Int>(0)
+    /// Empty segments on their way back: the consumer pushes, the thread takes all at once.
+    let returned = Atomic<UnsafeMutablePointer<Segment>?>(nil)
     /// Written by the consumer. Entries below this number have run, but the last of them may be running.
     let consumed = Atomic<Int>(0)
     /// Under the reclaimer's lock: up to which number the thread may append, without asking again.
@@ -42,12 +52,15 @@ struct RetireQueue: @unchecked Sendable {
 
   private struct Segment: ~Copyable {
     /// The number of its first entry.
-    let first: Int
+    var first: Int
     var next: UnsafeMutablePointer<Segment>?
     let entries: UnsafeMutablePointer<Callback>
 
     /// A power of two. Small, since a thread has a queue for every reclaimer that it uses.
     static let capacity = 64
+
+    /// So many empty ones stay when the queue is empty.
+    static let spares = 16
 
     static func make(first: Int) -> UnsafeMutablePointer<Segment> {
       let segment = UnsafeMutablePointer<Segment>.allocate(capacity: 1)
@@ -93,6 +106,7 @@ struct RetireQueue: @unchecked Sendable {
   func append(_ callback: Callback, mayRefuse: Bool = false) -> Bool {
     // Again after asking: what ran meanwhile on this thread may have appended.
     while memory.pointee.appended >= memory.pointee.stop.load(ordering: .relaxed) {
+      if extend() { break }
       switch memory.pointee.reclaimer._withUnsafeGuaranteedRef({ $0.makeRoom(in: self, mayRefuse: mayRefuse) }
       ) {
       case .granted: break
@@ -116,15 +130,45 @@ struct RetireQueue: @unchecked Sendable {
     return true
   }
 
+  /// When only the segment is full, the thread goes on by itself: the lock is for what threads share. False when it
+  /// has to ask.
+  @inline(never)
+  private func extend() -> Bool {
+    let number = memory.pointee.appended
+    if number != memory.pointee.covered || memory.pointee.allowed <= number { return false }
+    addSegment()
+    // Fails when the reclaimer has revoked what it had granted, before or just now: nobody else writes another number
+    // than 0. A plain store could undo it, and the thread would go on past the limit.
+    return memory.pointee.stop.compareExchange(
+      expected: number, desired: min(memory.pointee.allowed, memory.pointee.covered), ordering: .relaxed
+    ).exchanged
+  }
+
+  private func addSegment() {
+    if memory.pointee.spare == nil {
+      // Acquire: the consumer is done with them.
+      memory.pointee.spare = memory.pointee.returned.exchange(nil, ordering: .acquiring)
+    }
+    let segment: UnsafeMutablePointer<Segment>
+    if let spare = memory.pointee.spare {
+      memory.pointee.spare = spare.pointee.next
+      spare.pointee.next = nil
+      spare.pointee.first = memory.pointee.covered
+      memory.pointee.reused.store(memory.pointee.reused.load(ordering: .relaxed) + 1, ordering: .relaxed)
+      segment = spare
+    } else {
+      segment = Segment.make(first: memory.pointee.covered)
+    }
+    memory.pointee.tail.pointee.next = segment
+    memory.pointee.tail = segment
+    memory.pointee.covered += Segment.capacity
+  }
+
   /// Lets the thread go on to `granted`, as far as there is a segment. Under the reclaimer's lock, by the thread.
   func grant(upTo granted: Int) {
     memory.pointee.granted = granted
-    if memory.pointee.appended == memory.pointee.covered {
-      let segment = Segment.make(first: memory.pointee.covered)
-      memory.pointee.tail.pointee.next = segment
-      memory.pointee.tail = segment
-      memory.pointee.covered += Segment.capacity
-    }
+    memory.pointee.allowed = granted
+    if memory.pointee.appended == memory.pointee.covered { addSegment() }
     memory.pointee.stop.store(min(granted, memory.pointee.covered), ordering: .relaxed)
   }
 
@@ -189,12 +233,53 @@ struct RetireQueue: @unchecked Sendable {
         let done = memory.pointee.head
         // Linked before the entry was counted.
         memory.pointee.head = done.pointee.next!
-        Segment.free(done)
+        giveBack(done)
       }
       let callback = memory.pointee.head.pointee.entries[number & (Segment.capacity - 1)]
       memory.pointee.consumed.store(number + 1, ordering: .relaxed)
       callback.run()
     }
+  }
+
+  /// For the thread to use again: malloc would take the lock of the thread's arena, on a line that both then write.
+  private func giveBack(_ segment: UnsafeMutablePointer<Segment>) {
+    memory.pointee.givenBack.add(1, ordering: .relaxed)
+    push(segment, to: segment)
+  }
+
+  /// Pushes a list. Others push too, and the thread takes all: a head that was taken and came back is as good as one
+  /// that stayed, since nobody takes a single one.
+  private func push(_ first: UnsafeMutablePointer<Segment>, to last: UnsafeMutablePointer<Segment>) {
+    var head = memory.pointee.returned.load(ordering: .relaxed)
+    while true {
+      last.pointee.next = head
+      let (done, now) = memory.pointee.returned.compareExchange(
+        expected: head, desired: first, ordering: .releasing)
+      if done { return }
+      head = now
+    }
+  }
+
+  /// Frees empty segments but a few: the backlog that needed them is gone. Under the reclaimer's lock.
+  func trim() {
+    let spare =
+      memory.pointee.givenBack.load(ordering: .relaxed) - memory.pointee.reused.load(ordering: .relaxed)
+    if spare <= Segment.spares { return }
+    guard let first = memory.pointee.returned.exchange(nil, ordering: .acquiring) else { return }
+    var last = first
+    for _ in 1..<Segment.spares {
+      guard let next = last.pointee.next else { break }
+      last = next
+    }
+    var rest = last.pointee.next
+    var freed = 0
+    while let segment = rest {
+      rest = segment.pointee.next
+      Segment.free(segment)
+      freed += 1
+    }
+    memory.pointee.givenBack.subtract(freed, ordering: .relaxed)
+    push(first, to: last)
   }
 
   /// Whether nothing is left and nothing can come any more.
@@ -209,10 +294,14 @@ struct RetireQueue: @unchecked Sendable {
 
   private func free() {
     // One at the end of a reclaimer that did not run everything would leak its entries: there is none.
-    var segment: UnsafeMutablePointer<Segment>? = memory.pointee.head
-    while let current = segment {
-      segment = current.pointee.next
-      Segment.free(current)
+    for list in [
+      memory.pointee.head, memory.pointee.spare, memory.pointee.returned.load(ordering: .acquiring),
+    ] {
+      var segment = list
+      while let current = segment {
+        segment = current.pointee.next
+        Segment.free(current)
+      }
     }
     memory.deinitialize(count: 1)
     memory.deallocate()

@@ -48,11 +48,15 @@ static void leave(void *unused) {
     trap("a thread ended inside a Memb read-side critical section: leave every section first");
   if (ours[QS_MB] && qs_mb_is_inside())
     trap("a thread ended inside an MB read-side critical section: leave every section first");
-  if (ours[QS_QSBR] && qs_thread.qsbr_depth != 0)
+  if (ours[QS_QSBR] && qs_qsbr_depth() != 0)
     trap("a thread ended inside a QSBR read-side critical section: leave every section first");
   registry_lock();
   if (ours[QS_MEMB]) {
     qs_thread.memb_registered = false;
+#if !defined(QUIESCENCE_OUT_OF_LINE)
+    // Not ready: a late read in another destructor has to register again.
+    _CMM_STORE_SHARED(urcu_memb_reader.ctr, 0);
+#endif
     urcu_memb_unregister_thread();
     registry_remove(QS_MEMB);
   }
@@ -139,16 +143,27 @@ static void register_memb(void) {
   qs_thread.memb_registered = !QS_ANNOUNCES;
 }
 
+#if defined(QUIESCENCE_OUT_OF_LINE)
 void qs_memb_enter_cold(void) {
   register_memb();
-#if defined(ANNOUNCES_DEPTH)
-  if (urcu_memb_read_ongoing()) return;
-  urcu_memb_read_lock();
-  announce_enter(&urcu_memb_reader.ctr, &memb_order);
-#else
   order_enter(&memb_order);
+}
+#else
+// All of an enter from outside.
+QS_UNSANITIZED void qs_memb_enter_cold(void) {
+  register_memb();
+  urcu_memb_read_lock();
+#if defined(ANNOUNCES_DEPTH)
+  announce_enter(&urcu_memb_reader.ctr, &memb_order);
+  _CMM_STORE_SHARED(urcu_memb_reader.ctr, urcu_memb_reader.ctr + URCU_GP_COUNT);
+#else
+  // Not when it was registered by other code, which may leave at any time: ask again at the next read. And not when
+  // the fences have to be real.
+  if (reader_self.registered[QS_MEMB] && urcu_memb_has_sys_membarrier)
+    _CMM_STORE_SHARED(urcu_memb_reader.ctr, urcu_memb_reader.ctr | QS_MEMB_READY);
 #endif
 }
+#endif
 
 void qs_unbalanced_cold(const char *flavor) {
   char line[160];
@@ -292,11 +307,13 @@ static void register_qsbr(void) {
 
 void qs_qsbr_go_online(void) {
   register_qsbr();
+  qs_thread.qsbr_word |= QS_QSBR_ONLINE;
   order_enter(&qsbr_order);
 }
 
 void qs_qsbr_go_offline(void) {
   order_leave(&qsbr_order);
+  qs_thread.qsbr_word &= ~QS_QSBR_ONLINE;
   urcu_qsbr_thread_offline();
 }
 

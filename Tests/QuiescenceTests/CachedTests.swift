@@ -134,13 +134,14 @@ import Testing
           }
           return
         }
-        F.readAnywhere {
-          box.value.lend { box in
-            var cached = box.cached()
-            var last = 0
-            while !isOver {
+        // A cache for a while: what is retired has to wait for the section around it, and there is a limit to that.
+        while !isOver {
+          F.readAnywhere {
+            box.value.lend { box in
+              var cached = box.cached()
+              var last = 0
               var seen = 0
-              for _ in 0..<200 {
+              for _ in 0..<2000 {
                 let published = told.value
                 let direct = box.read { $0 }
                 let mine = cached.read { $0 }

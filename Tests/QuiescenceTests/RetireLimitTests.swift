@@ -113,6 +113,48 @@ import Testing
     #expect(ran.value == 1032)
   }
 
+  /// Producers at full speed go on by themselves as long as they are allowed to. A limit that is set meanwhile stops
+  /// each after one more at the most, however it meets the thread that takes itself the next segment.
+  @Test func aLimitStopsProducersAtFullSpeed() async {
+    let reclaimer = RCUReclaimer(named: "stopped", Memb.self)
+    let ran = Counter()
+    let retired = Counter()
+    let tooMany = Counter()
+    for _ in 0..<200 {
+      reclaimer.limit = nil
+      let inside = Parker()
+      let leave = Parker()
+      let done = Counter()
+      await onThreads(4) { index in
+        switch index {
+        case 0:
+          Memb.read { _ in
+            inside.open(); leave.wait()
+          }
+        case 1:
+          inside.wait()
+          while reclaimer.statistics.queued < 200 { Processor.yield() }
+          reclaimer.limit = RetireLimit(1, .wait)
+          // What was on its way when the limit came.
+          let queued = reclaimer.statistics.queued
+          for _ in 0..<200 { Processor.yield() }
+          if reclaimer.statistics.queued > queued + 2 { tooMany.add(1) }
+          done.add(1)
+          leave.open()
+        default:
+          inside.wait()
+          while done.value == 0 {
+            reclaimer.retire { ran.add(1) }
+            retired.add(1)
+          }
+        }
+      }
+    }
+    await reclaimer.barrier()
+    #expect(tooMany.value == 0)
+    #expect(ran.value == retired.value)
+  }
+
   @Test func callbacksThatRetireAreNotHeldUp() async {
     let reclaimer = RCUReclaimer(named: "chained", Memb.self, limit: RetireLimit(4, .wait))
     let ran = Counter()

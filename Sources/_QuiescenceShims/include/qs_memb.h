@@ -14,6 +14,7 @@ extern __thread struct urcu_reader urcu_memb_reader __attribute__((tls_model("in
 void qs_memb_wake_cold(void) __attribute__((cold, noinline));
 #endif
 
+#if defined(QUIESCENCE_OUT_OF_LINE)
 /// Enters a read-side critical section; sections nest.
 static inline void qs_memb_enter(void) {
   // An unregistered reader is invisible to synchronize: what it reads could be freed under it.
@@ -22,31 +23,53 @@ static inline void qs_memb_enter(void) {
 }
 
 /// Leaves the innermost section.
-static inline void qs_memb_leave(void) {
-#if defined(QUIESCENCE_OUT_OF_LINE)
-  qs_memb_leave_cold();
+static inline void qs_memb_leave(void) { qs_memb_leave_cold(); }
 #else
-  // liburcu's unlock, step for step, with the futex call moved out of line so that the caller's
+/// In the thread's word, outside of sections and in them: the thread is registered through us, and liburcu uses
+/// membarrier(2). So one comparison answers all that an enter has to ask, where liburcu's own asks for the fence each
+/// time. The top bit: liburcu looks at the depth alone, and at the phase where the depth is not 0. An unlock of other
+/// code on this thread may drop it; then the next enter takes the cold way, which sets it again.
+#define QS_MEMB_READY (1UL << (8 * sizeof(unsigned long) - 1))
+
+/// Enters a read-side critical section; sections nest.
+static inline void qs_memb_enter(void) {
+  cmm_barrier();
+  unsigned long word = urcu_memb_reader.ctr;
+  if (__builtin_expect(word == QS_MEMB_READY, 1)) {
+    // liburcu's lock. The barrier keeps the section's loads behind the store, with the writer's membarrier: without
+    // it a grace period could end while they are under way.
+    _CMM_STORE_SHARED(urcu_memb_reader.ctr, _CMM_LOAD_SHARED(urcu_memb_gp.ctr) + QS_MEMB_READY);
+    cmm_barrier();
+  } else if (word & URCU_GP_CTR_NEST_MASK) {
+    _CMM_STORE_SHARED(urcu_memb_reader.ctr, word + URCU_GP_COUNT);
+    cmm_barrier();
+  } else {
+    // An unregistered reader is invisible to synchronize: what it reads could be freed under it.
+    qs_memb_enter_cold();
+  }
+}
+
+/// Leaves the innermost section.
+static inline void qs_memb_leave(void) {
+  // liburcu's unlock, step for step, with what is rare moved out of line so that the caller's
   // code stays small. The first barrier keeps the section's accesses before the store: without
   // it the grace period could end while they are under way. The second keeps the store before
   // the futex test: without it the writer could sleep after we looked, and never wake.
-  unsigned long counter = urcu_memb_reader.ctr;
-  if (__builtin_expect((counter & URCU_GP_CTR_NEST_MASK) == URCU_GP_COUNT, 1)) {
-    urcu_memb_smp_mb_slave();
-    _CMM_STORE_SHARED(urcu_memb_reader.ctr, counter - URCU_GP_COUNT);
-    urcu_memb_smp_mb_slave();
+  cmm_barrier();
+  unsigned long word = urcu_memb_reader.ctr;
+  unsigned long depth = word & URCU_GP_CTR_NEST_MASK;
+  if (__builtin_expect((word & (QS_MEMB_READY | URCU_GP_CTR_NEST_MASK)) == (QS_MEMB_READY | URCU_GP_COUNT), 1)) {
+    _CMM_STORE_SHARED(urcu_memb_reader.ctr, QS_MEMB_READY);
+    cmm_barrier();
     if (__builtin_expect(uatomic_read(&urcu_memb_gp.futex) == -1, 0)) qs_memb_wake_cold();
-  } else if (__builtin_expect((counter & QS_ANNOUNCED) != 0, 0)) {
-    qs_memb_leave_cold();
-  } else if (__builtin_expect((counter & URCU_GP_CTR_NEST_MASK) == 0, 0)) {
-    // One less than none would be as deep as can be: no grace period would end any more.
-    qs_unbalanced_cold("Memb");
+  } else if (depth > URCU_GP_COUNT && depth < QS_ANNOUNCED) {
+    _CMM_STORE_SHARED(urcu_memb_reader.ctr, word - URCU_GP_COUNT);
   } else {
-    _CMM_STORE_SHARED(urcu_memb_reader.ctr, counter - URCU_GP_COUNT);
+    qs_memb_leave_cold();
   }
   cmm_barrier();
-#endif
 }
+#endif
 
 /// Whether the calling thread is inside a section.
 static inline bool qs_memb_is_inside(void) { return urcu_memb_read_ongoing() != 0; }

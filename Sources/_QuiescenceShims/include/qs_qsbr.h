@@ -31,11 +31,30 @@ static inline void qs_qsbr_quiescent_state(void) {
   qs_qsbr_quiescent_state_cold();
 }
 
-static inline uint32_t qs_qsbr_depth(void) { return qs_thread.qsbr_depth; }
-static inline void qs_qsbr_nest(void) { qs_thread.qsbr_depth += 1; }
+/// In the thread's word from going online through us to going offline.
+#define QS_QSBR_ONLINE (UINT32_C(1) << 31)
+
+static inline uint32_t qs_qsbr_depth(void) { return qs_thread.qsbr_word & ~QS_QSBR_ONLINE; }
+static inline void qs_qsbr_nest(void) { qs_thread.qsbr_word += 1; }
 static inline void qs_qsbr_unnest(void) {
-  if (__builtin_expect(qs_thread.qsbr_depth == 0, 0)) qs_unbalanced_cold("QSBR");
-  qs_thread.qsbr_depth -= 1;
+  if (__builtin_expect(qs_qsbr_depth() == 0, 0)) qs_unbalanced_cold("QSBR");
+  qs_thread.qsbr_word -= 1;
+}
+
+/// Nests, for a section whose end is where its beginning is: returns what to give to `qs_qsbr_leave_to`; 0 when the
+/// thread did not go online through us and is in no section. Two plain stores: with a count up and down again each read
+/// would wait for the one before it. One word, which the compiler keeps in a register from one read to the next.
+static inline uint32_t qs_qsbr_enter_from(void) {
+  uint32_t word = qs_thread.qsbr_word;
+  qs_thread.qsbr_word = QS_QSBR_ONLINE + 1;
+  // Inside, so that a quiescent state in the section meets it.
+  cmm_barrier();
+  return word;
+}
+
+static inline void qs_qsbr_leave_to(uint32_t word) {
+  cmm_barrier();
+  qs_thread.qsbr_word = word;
 }
 
 /// Waits until every thread that is online now has passed a quiescent state or gone offline.

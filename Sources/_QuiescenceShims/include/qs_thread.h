@@ -27,8 +27,8 @@ struct qs_thread {
   /// The same for other reclaimers, by their place behind the flavours'.
   void **more_queues;
   uint32_t more_capacity;
-  /// Depth of nested QSBR sections that forbid a quiescent state.
-  uint32_t qsbr_depth;
+  /// Depth of nested QSBR sections that forbid a quiescent state, and QS_QSBR_ONLINE.
+  uint32_t qsbr_word;
 };
 
 extern __thread struct qs_thread qs_thread __attribute__((tls_model("initial-exec")));
