@@ -30,9 +30,10 @@ package struct Poller: ~Copyable {
     if error != 0 { throw RelayError(subject, -error, "cannot wait for its sockets") }
   }
 
-  /// Changes what is watched. Fails only for a descriptor that was never added.
-  package func watch(_ socket: Int32, token: UInt64, readable: Bool, writable: Bool) {
-    _ = relay_poll_watch(descriptor, socket, token, readable, writable, false)
+  /// Changes what is watched. Returns 0 or a negative errno: only a descriptor that was never added has one.
+  @discardableResult
+  package func watch(_ socket: Int32, token: UInt64, readable: Bool, writable: Bool) -> Int32 {
+    relay_poll_watch(descriptor, socket, token, readable, writable, false)
   }
 
   /// Blocks until something is ready, at most `milliseconds`, or for ever when that is -1.

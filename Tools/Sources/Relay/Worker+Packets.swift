@@ -112,14 +112,17 @@ extension Worker {
   }
 
   private func watch(_ flow: Flow) {
-    poller.watch(
+    let error = poller.watch(
       flow.socket.descriptor, token: flow.token, readable: !flow.isPaused,
       writable: flow.outbox.isBlocked)
+    // What is blocked would wait for ever: not silently.
+    if error != 0 { handle.counters.add(1, to: .errors) }
   }
 
   private func watchListener() {
-    poller.watch(
+    let error = poller.watch(
       handle.listener.descriptor, token: Self.listenerToken, readable: !isListenerPaused,
       writable: answers.isBlocked)
+    if error != 0 { handle.counters.add(1, to: .errors) }
   }
 }
