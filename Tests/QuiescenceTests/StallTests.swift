@@ -8,7 +8,10 @@ import Testing
   func theReaderIsNamed(_ flavor: FlavorCase) async throws {
     let reports = Shared(Locked([StallReport]()))
     let third = Parker()
+    let name = "\(flavor.type)"
     StallReports.setHandler { report in
+      // On a busy machine other tests' readers can be slow as well.
+      guard report.flavor == name, report.readers.contains(where: { $0.name == "dawdler" }) else { return }
       let count = reports.value.withLock { reports in
         reports.append(report)
         return reports.count
@@ -25,8 +28,7 @@ import Testing
     }
     #expect(seen[0].duration >= StallReports.threshold)
     for report in seen.prefix(3) {
-      #expect(report.flavor == "\(flavor.type)")
-      #expect(report.readers == [StallReport.Reader(id: Int32(id), name: "dawdler")])
+      #expect(report.readers.contains(StallReport.Reader(id: Int32(id), name: "dawdler")))
       #expect(report.description.contains("dawdler (\(id))"))
     }
   }
@@ -54,14 +56,25 @@ import Testing
   }
 
   @Test func readersAreCounted() async {
-    let before = Memb.statistics.readers
-    let during = await onThread {
-      Memb.read { _ in }
-      return Memb.statistics.readers
+    let inside = Counter()
+    let counted = Counter()
+    let leave = Parker()
+    await onThreads(51) { index in
+      if index == 0 {
+        while inside.value < 50 { Processor.yield() }
+        counted.add(Memb.statistics.readers)
+        leave.open()
+      } else {
+        Memb.read { _ in
+          inside.add(1)
+          leave.wait()
+        }
+      }
     }
-    #expect(during > before)
-    // The thread leaves at its end, a moment after its last line.
-    await onThread { while Memb.statistics.readers >= during { Processor.yield() } }
+    // Others come and go meanwhile; these are there.
+    #expect(counted.value >= 50)
+    // Each leaves at its thread's end, a moment after its last line.
+    await onThread { while Memb.statistics.readers >= counted.value { Processor.yield() } }
   }
 
   @Test func theHandlerCanBeReplacedAndIsGivenBack() {
