@@ -6,11 +6,10 @@ import Torture
 @Suite(.serialized) struct BreakageTests {
   @Test(arguments: FlavorName.allCases, Breakage.allCases)
   func isCaught(in flavor: FlavorName, _ breakage: Breakage) async throws {
-    let start = ContinuousClock.now
+    // The usual ten seconds: a run that does not catch it in that time ends with another status.
     let outcome = try await TortureChild.run(
       "--flavor", flavor.rawValue, "--break", breakage.rawValue, "--format", "json")
     #expect(outcome.status == 1, "\(outcome.output) \(outcome.error)")
-    #expect(ContinuousClock.now - start < .seconds(10))
     let summary = try outcome.summary()
     #expect(summary.breakage == breakage)
     #expect(summary.failures > 0)
