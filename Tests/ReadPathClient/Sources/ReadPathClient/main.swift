@@ -1,3 +1,4 @@
+import Bigref
 import ModuleManager
 import Quiescence
 
@@ -47,6 +48,32 @@ func dispatchOnline(
   point.dispatch(&argument, in: reader).called
 }
 
+@inline(never)
+func countAcquire(_ count: borrowing Bigref) {
+  count.acquire()
+}
+
+@inline(never)
+func countRelease(_ count: borrowing Bigref) {
+  count.release()
+}
+
+@inline(never)
+func countTryAcquireLive(_ count: borrowing Bigref) -> Bool {
+  count.tryAcquireLive()
+}
+
+// Another type than above: two equal functions would become one, under a third name.
+@inline(never)
+func countTryAcquire(_ count: borrowing Bigref) -> Int {
+  count.tryAcquire() ? 1 : 2
+}
+
+@inline(never)
+func countUnderLabel(_ count: borrowing Bigref) {
+  count.acquire(for: "packet")
+}
+
 /// Takes an object out of the section: a retain, which `check` must find.
 @inline(never)
 func retainOnPurpose(_ router: Router) -> Owner {
@@ -60,5 +87,10 @@ var argument = 0
 let online = QSBR.withOnlineReader { reader in
   readOnline(router, reader) + dispatchOnline(fastHooks, &argument, reader)
 }
+let count = Bigref()
+countAcquire(count)
+countUnderLabel(count)
+print(countTryAcquire(count), countTryAcquireLive(count))
+for _ in 0..<4 { countRelease(count) }
 print(dispatchThroughMemb(hooks, &argument))
 print(readThroughMemb(router), readTwoInOneSection(router), online, retainOnPurpose(router) === Owner())
