@@ -82,6 +82,7 @@ uint64_t qs_rseq_next_barrier(void) {
 
 void qs_rseq_pass_barrier(uint64_t number) {
   if (__atomic_load_n(&passed, __ATOMIC_ACQUIRE) >= number) return;
+  if (refusal != NULL) trap("a barrier for restartable sequences, where there are none");
   pthread_mutex_lock(&barrier_lock);
   // One that started after the caller took its number, while the caller waited for the lock, serves as well.
   while (passed < number) {

@@ -10,7 +10,7 @@ import Testing
   @Test func zeroIsNeverEarly() async {
     let early = await Self.race(rounds: 2000) { count in
       count.beginKill()
-      if Storage.needsGracePeriod { Memb.unsafeSynchronize() }
+      if Storage.needsGracePeriod { Memb.synchronize() }
       count.confirmKill()
       count.releaseOwner()
     }

@@ -37,6 +37,15 @@ void qs_rseq_pass_barrier(uint64_t number);
 /// Barriers issued so far: each is one system call.
 uint64_t qs_rseq_barriers(void);
 
+// For the tests' variants of the sequence: one that takes so long between its test and its commit that it is interrupted
+// there, and one that is not announced, so that nothing restarts it. Empty, and as it is, anywhere else.
+#if !defined(QS_RSEQ_IN_BETWEEN)
+#define QS_RSEQ_IN_BETWEEN
+#endif
+#if !defined(QS_RSEQ_ANNOUNCE)
+#define QS_RSEQ_ANNOUNCE(instructions) instructions
+#endif
+
 #if defined(__x86_64__)
 #include "qs_rseq_x86_64.h"
 #elif defined(__aarch64__)

@@ -25,9 +25,9 @@ static inline __attribute__((always_inline)) bool qs_rseq_add(struct qs_cell *ce
       // Announces the sequence: its descriptor's page, then the address in it. From here on an interruption is an abort.
       // An abort clears the announcement, so it comes back here.
       "5:\n\t"
-      "adrp x16, 3b\n\t"
-      "add x16, x16, :lo12:3b\n\t"
-      "str x16, [%[rseq], %[cs]]\n"
+      QS_RSEQ_ANNOUNCE("adrp x16, 3b\n\t"
+                       "add x16, x16, :lo12:3b\n\t"
+                       "str x16, [%[rseq], %[cs]]\n")
       "1:\n\t"
       // The mode, with acquire: who resurrects a cell clears its slots and then stores the mode. A plain load could be
       // followed by a load of the slot from before it was cleared.
@@ -38,6 +38,7 @@ static inline __attribute__((always_inline)) bool qs_rseq_add(struct qs_cell *ce
       // (else its processor is -1 or -2). Inside the sequence, or a barrier could not make it be read again.
       "cmp w17, w16\n\t"
       "b.hs %l[slow]\n\t"
+      QS_RSEQ_IN_BETWEEN
       "add x17, %[slot], x17, lsl %[shift]\n\t"
       "ldr x16, [x17]\n\t"
       "add x16, x16, %[difference]\n\t"

@@ -25,8 +25,8 @@ static inline __attribute__((always_inline)) bool qs_rseq_add(struct qs_cell *ce
       // Announces the sequence: the kernel compares the instruction pointer with the descriptor's range. From here on an
       // interruption is an abort. An abort clears the announcement, so it comes back here.
       "5:\n\t"
-      "leaq 3b(%%rip), %%rax\n\t"
-      "movq %%rax, %%fs:%c[cs](%[rseq])\n"
+      QS_RSEQ_ANNOUNCE("leaq 3b(%%rip), %%rax\n\t"
+                       "movq %%rax, %%fs:%c[cs](%[rseq])\n")
       "1:\n\t"
       // The processor, inside the sequence: it is the current one until the end. The load clears rax's upper half.
       "movl %%fs:%c[cpu](%[rseq]), %%eax\n\t"
@@ -34,6 +34,7 @@ static inline __attribute__((always_inline)) bool qs_rseq_add(struct qs_cell *ce
       // (else its processor is -1 or -2). Inside the sequence, or a barrier could not make it be read again.
       "cmpl (%[cell]), %%eax\n\t"
       "jae %l[slow]\n\t"
+      QS_RSEQ_IN_BETWEEN
       "shlq %[shift], %%rax\n\t"
       // The commit: one instruction, the last. It has no lock prefix: an interruption comes before or after it, and no
       // other processor adds to this slot.

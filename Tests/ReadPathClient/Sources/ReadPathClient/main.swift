@@ -70,8 +70,8 @@ func countTryAcquire(_ count: borrowing Bigref) -> Int {
 }
 
 @inline(never)
-func countUnderLabel(_ count: borrowing Bigref) {
-  count.acquire(for: "packet")
+func countUnderLabel(_ count: borrowing Bigref) -> Int8 {
+  count.tryAcquire(for: "packet") ? 3 : 4
 }
 
 /// Takes an object out of the section: a retain, which `check` must find.
@@ -89,8 +89,7 @@ let online = QSBR.withOnlineReader { reader in
 }
 let count = Bigref()
 countAcquire(count)
-countUnderLabel(count)
-print(countTryAcquire(count), countTryAcquireLive(count))
+print(countUnderLabel(count), countTryAcquire(count), countTryAcquireLive(count))
 for _ in 0..<4 { countRelease(count) }
 print(dispatchThroughMemb(hooks, &argument))
 print(readThroughMemb(router), readTwoInOneSection(router), online, retainOnPurpose(router) === Owner())
