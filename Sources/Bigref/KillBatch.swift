@@ -29,7 +29,7 @@ public struct KillBatch: ~Copyable, Sendable {
   ///
   /// - Complexity: O(1) on average; no barrier.
   public mutating func add(_ counter: borrowing Bigref) {
-    counter.storage.beginKill()
+    counter.storage.endLive()
     killed.append(counter.storage)
   }
 
@@ -50,9 +50,14 @@ public struct KillBatch: ~Copyable, Sendable {
   }
 
   private mutating func finish() {
-    // The first passes a barrier that started after every `add`; the others find that it has passed.
-    for storage in killed.reversed() { storage.confirmKill() }
-    for storage in killed { storage.releaseOwner() }
+    if !Storage.needsGracePeriod && !killed.isEmpty {
+      // The number after every mode.
+      ProcessorCell.passBarrier(ProcessorCell.nextBarrier)
+    }
+    for storage in killed {
+      storage.addUp()
+      storage.releaseOwner()
+    }
     killed = []
   }
 }

@@ -18,6 +18,8 @@ struct Storage: @unchecked Sendable {
     let count = Atomic<Int>(Storage.bias + 1)
     /// The barrier that the confirmation waits for. Only the owner's.
     var barrier: UInt64 = 0
+    /// Whether anybody has ever waited. Set under the cell's lock, read without it.
+    let isAwaited = Atomic(false)
     /// Under the cell's lock.
     var waiters: WaiterList?
     /// Set once. Its contents are under the cell's lock.
@@ -110,6 +112,14 @@ extension Storage {
 
 extension Storage {
   func beginKill() {
+    let live = endLive()
+    // After the mode: a barrier of this number has it be read.
+    state.pointee.barrier = live == .live ? ProcessorCell.nextBarrier : 0
+  }
+
+  /// Returns what the counter was; ``addUp()`` may follow after a barrier, or a grace period.
+  @discardableResult
+  func endLive() -> Phase {
     let live = phase
     let isFirst =
       live.isLive
@@ -117,8 +127,7 @@ extension Storage {
         expected: live.mode, desired: Phase.killed.mode, ordering: .acquiringAndReleasing
       ).exchanged
     if !isFirst { Misuse.killedTwice() }
-    // After the mode: a barrier of this number has it be read.
-    state.pointee.barrier = live == .live ? ProcessorCell.nextBarrier : 0
+    return live
   }
 
   func confirmKill() {

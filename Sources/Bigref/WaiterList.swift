@@ -1,4 +1,5 @@
 internal import Quiescence
+internal import Synchronization
 
 /// Who waits for a counter's zero. Under the cell's lock.
 final class WaiterList {
@@ -30,8 +31,10 @@ extension Storage {
   /// Resumes `waiter` at zero, or now. Returns what to ``forget(_:)``, or nil when it was resumed at once.
   func atZero(_ waiter: Waiter) -> Int? {
     let entry = cell.withLock { () -> Int? in
-      // Under the lock that `reachedZero` takes after the count is zero: either this sees zero,
-      // or that sees this waiter.
+      // Announced, then the count; `reachedZero` comes after the count, and looks at the announcement. One of the two
+      // sees the other: either this sees zero, or that takes the lock, behind this, and finds this waiter.
+      state.pointee.isAwaited.store(true, ordering: .sequentiallyConsistent)
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
       if isZero { return nil }
       let waiters = state.pointee.waiters ?? WaiterList()
       state.pointee.waiters = waiters
@@ -49,6 +52,9 @@ extension Storage {
 
   /// Inside the section of the release that brought the count to zero.
   func reachedZero() {
+    // See `atZero`. A lock for each of many counters that nobody waits for would be half of what their kill costs.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+    if !state.pointee.isAwaited.load(ordering: .sequentiallyConsistent) { return }
     // Zero still: if the owner has resurrected the counter meanwhile, it has woken those who waited for this zero, and
     // whoever is on the list waits for the next.
     let woken = cell.withLock { isZero ? takeWaiters() : [] }

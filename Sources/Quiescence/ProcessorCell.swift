@@ -1,4 +1,4 @@
-package import Synchronization
+public import Synchronization
 public import _QuiescenceShims
 
 /// A word of mode, 48 bytes of state, and a slot of its own on every processor: what scalable counters are made of.
@@ -17,6 +17,7 @@ package struct ProcessorCell: @unchecked Sendable {
 
   package init(_ pointer: UnsafeMutableRawPointer) { cell = pointer.assumingMemoryBound(to: qs_cell.self) }
 
+  @inlinable
   package var pointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(cell) }
 
   /// Adds to the slot of the current processor if the mode is live, by a restartable sequence. Returns whether it did.
@@ -39,26 +40,32 @@ package struct ProcessorCell: @unchecked Sendable {
 
 extension ProcessorCell {
   /// The mode: a phase, which its maker numbers from ``firstPhase`` on, and whether everybody counts on their processors.
+  @inlinable
   package var mode: UnsafeMutablePointer<Atomic<UInt64>> {
     pointer.assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  package static let firstPhase = UInt32(QS_CELL_FIRST_PHASE.rawValue)
+  @inlinable
+  package static var firstPhase: UInt32 { UInt32(QS_CELL_FIRST_PHASE.rawValue) }
 
   /// The word of a phase. Live: ``add(_:)`` adds to the slots, for which ``hasSlots`` and ``isRestartable`` must hold.
+  @inlinable
   package static func mode(_ phase: UInt32, isLive: Bool = false) -> UInt64 {
     UInt64(phase) << 32 | (isLive ? UInt64(qs_cell_processors()) : 0)
   }
 
+  @inlinable
   package static func phase(_ mode: UInt64) -> UInt32 { UInt32(mode >> 32) }
 
   /// The mode between the last use and ``recycle()``.
   package static var retired: UInt64 { mode(UInt32(QS_CELL_RETIRED.rawValue)) }
 
   /// What the maker keeps in the cell: 48 bytes.
-  package var state: UnsafeMutableRawPointer { pointer + stateOffset }
-  package static let stateSize = 48
-  private var stateOffset: Int { 16 }
+  @inlinable
+  package var state: UnsafeMutableRawPointer { pointer + 16 }
+
+  @inlinable
+  package static var stateSize: Int { 48 }
 }
 
 // MARK: - Slots
