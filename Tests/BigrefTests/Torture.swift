@@ -33,11 +33,11 @@ final class Torture: Sendable {
   }
 
   private let variant: Variant
-  /// How long zero may take to come. On a busy machine, every holder has to get its turn first.
-  private let patience: Duration
   private let places: Places
   /// What each worker holds, as an address; nothing else of the target is touched after its reference is gone.
   private let held: [Shared<Atomic<UInt>>]
+  /// How often each has gone round. Between two rounds it holds nothing.
+  private let turns: [Counter]
   private let threads: [Shared<Atomic<UInt>>]
   private let ids: [Shared<Atomic<Int32>>]
   private let isDone = Shared(Atomic(false))
@@ -45,11 +45,11 @@ final class Torture: Sendable {
 
   static let workers = 4
 
-  init(_ variant: Variant = .correct, patience: Duration = .seconds(60)) {
+  init(_ variant: Variant = .correct) {
     self.variant = variant
-    self.patience = patience
     places = Places(variant)
     held = (0..<Self.workers).map { _ in Shared(Atomic(0)) }
+    turns = (0..<Self.workers).map { _ in Counter() }
     threads = (0..<Self.workers).map { _ in Shared(Atomic(0)) }
     ids = (0..<Self.workers).map { _ in Shared(Atomic(0)) }
   }
@@ -95,10 +95,13 @@ extension Torture {
       kill(target.count)
       target.era.add(1)
 
-      let limit = ContinuousClock.now + patience
-      while !target.count.waitForZero(atMost: .microseconds(200)) {
+      if !target.count.waitForZero(atMost: .milliseconds(1)) {
+        // Whoever held a reference gives it back or hands it on in the round that it is in, and nobody gets a new one.
+        waitForRounds()
         while target.takeHanded() { target.release() }
-        if ContinuousClock.now > limit { fatalError("torture: a missed zero") }
+        // Whoever has taken one over gives it back in that round.
+        waitForRounds()
+        if !target.count.isZero { fatalError("torture: a missed zero") }
       }
       let address = UInt(bitPattern: Unmanaged.passUnretained(target).toOpaque())
       for worker in held where worker.value.load(ordering: .sequentiallyConsistent) == address {
@@ -117,6 +120,12 @@ extension Torture {
       rounds += 1
     }
     return rounds
+  }
+
+  /// Until every worker has ended the round that it is in.
+  private func waitForRounds() {
+    let before = turns.map(\.value)
+    for (turn, before) in zip(turns, before) { while turn.value == before { usleep(20) } }
   }
 
   private func kill(_ count: borrowing Bigref) {
@@ -153,6 +162,7 @@ extension Torture {
       }
       useOne(Int(choice % UInt64(Places.count)), hold: held[index].value, handsOn: choice & 0x300 == 0)
       if choice & 0x1c00 == 0 { takeOver(Int((choice >> 16) % UInt64(Places.count))) }
+      turns[index].add(1)
     }
     pthread_sigmask(SIG_BLOCK, &signals, nil)
     // Nobody interrupts a thread that may be gone.

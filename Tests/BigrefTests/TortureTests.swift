@@ -53,7 +53,7 @@ import Testing
   /// Ends the process by a trap; or returns, after far more rounds than a mutant lives.
   private static func meetsItsEnd(_ variant: Torture.Variant) async {
     let start = ContinuousClock.now
-    _ = await Torture(variant, patience: .seconds(5)).run { rounds in
+    _ = await Torture(variant).run { rounds in
       rounds >= 100_000 || ContinuousClock.now - start > .seconds(120)
     }
   }

@@ -2,7 +2,7 @@
 #pragma once
 
 #if defined(__x86_64__)
-#define QS_RSEQ_IN_BETWEEN ".rept 16\n\tpause\n\t.endr\n\t"
+#define QS_RSEQ_IN_BETWEEN ".rept 64\n\tpause\n\t.endr\n\t"
 #elif defined(__aarch64__)
-#define QS_RSEQ_IN_BETWEEN ".rept 16\n\tisb\n\t.endr\n\t"
+#define QS_RSEQ_IN_BETWEEN ".rept 64\n\tisb\n\t.endr\n\t"
 #endif
