@@ -47,8 +47,6 @@ static const char *find_refusal(void) {
   if (wish != NULL && strcmp(wish, "") != 0 && strcmp(wish, "0") != 0) return "QUIESCENCE_NO_RSEQ is set";
 #if defined(QS_RSEQ_MISSING)
   return QS_RSEQ_MISSING;
-#elif defined(SANITIZED)
-  return "the thread sanitizer does not see them";
 #else
   if (&__rseq_offset == NULL || &__rseq_size == NULL) return "the C library does not register threads for them";
   // 0: an old kernel, an emulator such as valgrind, a tunable, or another library came first.
@@ -57,7 +55,11 @@ static const char *find_refusal(void) {
   if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) != 0 ||
       syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) != 0)
     return "the kernel has no membarrier for them";
+#if defined(SANITIZED)
+  return "the thread sanitizer does not see them";
+#else
   return NULL;
+#endif
 #endif
 }
 
