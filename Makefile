@@ -1,8 +1,8 @@
 # A table of contents. What a target does is in Scripts/.
-.PHONY: help setup demo torture ratios test sanitize format lint
+.PHONY: help setup demo torture ratios test aarch64 sanitize format lint
 
 help:    ## this list
-	@sed -n 's/^\([a-z]*:.*\)##/\1/p' Makefile
+	@sed -n 's/^\([a-z0-9]*:.*\)##/\1/p' Makefile
 
 setup:   ## installs what is missing; asks for nothing when all is there
 	@Scripts/setup
@@ -18,6 +18,9 @@ ratios:  ## measures this library beside liburcu in C; ARGS="--only read,retire 
 
 test:    ## every test, and the check of the read path's machine code
 	@Scripts/setup && Scripts/test
+
+aarch64: ## the restartable sequence for aarch64, cross-compiled and emulated
+	@Tests/Aarch64/check
 
 sanitize: ## the library's tests under the thread, address and undefined-behaviour sanitizers
 	@Scripts/setup && Scripts/sanitize

@@ -30,7 +30,10 @@ let package = Package(
       name: "QuiescenceTests", dependencies: ["Quiescence", "TestSupport", "_QuiescenceShims"],
       exclude: ["BEHAVIOURS.md"],
       swiftSettings: lifetimes),
-    .testTarget(name: "BigrefTests", dependencies: ["Bigref", "TestSupport"], swiftSettings: lifetimes),
+    .target(name: "SequenceVariants", dependencies: ["_QuiescenceShims"], path: "Tests/SequenceVariants"),
+    .testTarget(
+      name: "BigrefTests", dependencies: ["Bigref", "SequenceVariants", "TestSupport"],
+      swiftSettings: lifetimes),
     .testTarget(
       name: "ModuleManagerTests", dependencies: ["ModuleManager", "TestSupport"], swiftSettings: lifetimes),
   ],

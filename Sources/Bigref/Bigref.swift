@@ -1,10 +1,10 @@
-package import Quiescence
+public import Quiescence
 
 /// A reference counter that scales with processors and is exact when it matters.
 ///
 /// While it is live, everybody counts on the processor they run on, and nobody can say the exact total.
 /// The owner holds a reference of its own from the start, so that zero is impossible. ``kill()`` ends
-/// the live mode: after a grace period nobody counts on a processor any more, the slots are added up into
+/// the live mode: after a barrier nobody counts on a processor any more, the slots are added up into
 /// one atomic, and the owner's reference is given back. From then on zero is exact, happens once, and wakes
 /// whoever waits.
 ///
@@ -18,25 +18,35 @@ package import Quiescence
 ///
 /// The protocol in full:
 ///
-/// 1. Live: an acquire or release reads the mode and adds to its slot inside one `Memb` section.
+/// 1. Live: one restartable sequence tests the mode and adds to the processor's slot, without an atomic instruction.
 ///    `count` holds a bias so large that no sum of releases brings it to zero.
 /// 2. Kill sets the mode. Who read it before may still add to a slot; who reads it now adds to `count`, where the
 ///    bias keeps zero away. Adding up now would miss the former: a lost reference.
-/// 3. After a grace period all of the former have left. The sum of the slots goes into `count` in the same
-///    atomic step that takes the bias out: in two steps a release in between could see a false zero.
+/// 3. `membarrier(PRIVATE_EXPEDITED_RSEQ)` sends every sequence that is under way back to its start, where it reads the
+///    new mode. The sum of the slots goes into `count` in the same atomic step that takes the bias out: in two steps a
+///    release in between could see a false zero.
 /// 4. The owner's reference is released like any other. Whoever brings `count` to 0 wakes the waiters.
 ///
-/// Source: Rusty Russell, "Module rewrite", September 2002 (`wait_for_zero`); Linux lib/percpu-refcount.c.
+/// Where the kernel or the C library has no restartable sequences (see ``Statistics/counting``), 1 is an atomic add inside
+/// a `Memb` section that spans the test, and 3 a grace period. Nothing else differs.
+///
+/// Source: Rusty Russell, "Module rewrite", September 2002 (`wait_for_zero`); Linux lib/percpu-refcount.c; rseq(2).
 public struct Bigref: ~Copyable, Sendable {
-  private let storage: Storage
+  @usableFromInline
+  let storage: Storage
 
   /// Makes a live counter that only its owner holds.
   ///
-  /// - Complexity: one cache line a processor.
-  public init() {
-    storage = Storage()
+  /// - Parameter recordingHolders: Keeps a label for every reference, see ``holders``: to find who does not let go. Every
+  ///   reference then costs a lock and a lookup. Counters that do not record pay nothing for it.
+  /// - Complexity: O(1): 64 bytes, and 8 bytes a processor, from the thread's own magazine; every 32nd takes a lock.
+  public init(recordingHolders: Bool = false) {
+    storage = Storage(recordingHolders: recordingHolders)
   }
 
+  /// Gives the memory back after a grace period. Nobody holds a reference any more, or nobody will give it back.
+  ///
+  /// Traps when a kill is under way: destroy it after its confirmation.
   deinit {
     // A release that brought the count to zero may still be waking waiters, inside its section.
     storage.retire()
@@ -44,33 +54,42 @@ public struct Bigref: ~Copyable, Sendable {
 
   /// Counts one more reference.
   ///
-  /// The caller holds a reference already, or runs where the owner is known not to have finished ``kill()``:
-  /// inside a section in which it found the counted object. Traps when the count was zero already.
+  /// The caller holds a reference already, or knows that the owner's has not been given back. Who finds the counted object
+  /// in a section, and may meet its end, uses ``tryAcquire()``. Traps when the count was zero already.
   ///
-  /// - Complexity: O(1); one section and one atomic add to the processor's own cache line. After
-  ///   ``kill()`` the atomic is shared.
-  /// - Threads: any.
+  /// - Complexity: O(1); while live, a dozen instructions without an atomic one. After ``kill()`` an atomic that is
+  ///   shared.
+  /// - Threads: any, also inside sections and in signal handlers while live.
+  @inlinable @inline(__always)
   public func acquire() {
-    Memb.read { _ in storage.add(1) }
+    if !storage.cell.add(1) { storage.acquireSlowly(for: nil) }
+  }
+
+  /// Counts one more reference unless the count is zero. Returns whether it did.
+  ///
+  /// Also for a counter that was killed and is still held. Costs and threads: as ``acquire()``.
+  @inlinable @inline(__always)
+  public func tryAcquire() -> Bool {
+    storage.cell.add(1) || storage.tryAcquireSlowly(onlyLive: false, for: nil)
   }
 
   /// Counts one more reference unless the counter was killed. Returns whether it did.
   ///
-  /// Certain to fail once ``kill()`` has returned.
-  public func tryAcquire() -> Bool {
-    Memb.read { _ in
-      // In one section with the add: a kill that this test did not see waits for the add.
-      if storage.isKilled { return false }
-      storage.add(1)
-      return true
-    }
+  /// May succeed while a ``kill()`` is under way. Certain to fail once it is confirmed. Costs and threads: as
+  /// ``acquire()``.
+  @inlinable @inline(__always)
+  public func tryAcquireLive() -> Bool {
+    storage.cell.add(1) || storage.tryAcquireSlowly(onlyLive: true, for: nil)
   }
 
-  /// Gives a reference back. Traps when there was none.
+  /// Gives a reference back. What the caller did with the counted object happens before zero.
+  ///
+  /// Traps when there was none: after ``kill()`` at once, before it when the kill adds up.
   ///
   /// - Complexity: as ``acquire()``; the one that reaches zero wakes the waiters.
+  @inlinable @inline(__always)
   public func release() {
-    Memb.read { _ in storage.add(-1) }
+    if !storage.cell.add(-1) { storage.releaseSlowly(for: nil) }
   }
 
   /// About how many references there are, without the owner's.
@@ -82,66 +101,4 @@ public struct Bigref: ~Copyable, Sendable {
 
   /// Whether the counter was killed and its last reference is gone. False while it is live, whatever the slots say.
   public var isZero: Bool { storage.isZero }
-
-  /// Ends the live mode and gives the owner's reference back. Blocks for a grace period of `Memb`.
-  ///
-  /// When it returns, ``tryAcquire()`` fails, ``isZero`` and ``approximateCount`` are exact, and
-  /// zero comes with the last release. Traps inside a section, and when the counter was killed before.
-  @available(*, noasync, message: "await kill() instead of blocking the task's thread")
-  public func kill() {
-    beginKill()
-    Memb.synchronize()
-    confirmKill()
-    releaseOwner()
-  }
-
-  /// Ends the live mode and gives the owner's reference back. Suspends for a grace period of `Memb`.
-  public func kill() async {
-    beginKill()
-    await Memb.synchronize()
-    confirmKill()
-    releaseOwner()
-  }
-
-  /// Makes a killed counter live again, with its owner's reference. Traps when it is live or a kill is under way.
-  ///
-  /// The caller makes sure that the counter has not reached zero, or that nobody acted upon it.
-  ///
-  /// - Complexity: O(processors), no grace period.
-  public func resurrect() {
-    storage.resurrect()
-  }
-
-  /// Suspends until the counter is zero. Returns at once when it is.
-  public func zero() async {
-    await suspended { storage.atZero(.task($0)) }
-  }
-
-  /// Blocks until the counter is zero, or for at most `limit`. Returns whether it is zero.
-  ///
-  /// - Threads: not inside a section, where it could wait for itself: traps. One waiter costs an allocation.
-  @available(*, noasync, message: "await zero() instead of blocking the task's thread")
-  @discardableResult
-  public func waitForZero(atMost limit: Duration? = nil) -> Bool {
-    if Memb.isInside { Misuse.waitInSection("waitForZero()", "Bigref in a Memb section: Memb") }
-    let parker = Parker()
-    storage.atZero(.thread(parker))
-    return parker.wait(for: limit)
-  }
-}
-
-/// The steps of ``kill()`` one by one, for an owner who kills several counters with one grace period, or waits
-/// for the grace periods of several flavours.
-extension Bigref {
-  /// Step 2. Traps on a second kill.
-  package func beginKill() { storage.beginKill() }
-
-  /// Step 3. A grace period of `Memb` has passed since ``beginKill()``.
-  package func confirmKill() { storage.confirmKill() }
-
-  /// Step 4.
-  package func releaseOwner() { Memb.read { _ in storage.releaseOwner() } }
-
-  /// Calls `waiter` when the counter is zero: inside a `Memb` section, so it must not wait for anything.
-  package func atZero(_ waiter: Waiter) { storage.atZero(waiter) }
 }

@@ -41,7 +41,7 @@ enum HostTable {
 
   private static func fillCounts(_ table: UnsafeMutablePointer<quiescent_host>) {
     table.pointee.acquire = { this in
-      Module.from(this)._withUnsafeGuaranteedRef { $0.references.bigref.tryAcquire() ? 0 : -EBUSY }
+      Module.from(this)._withUnsafeGuaranteedRef { $0.references.bigref.tryAcquireLive() ? 0 : -EBUSY }
     }
     table.pointee.release = { this in
       Module.from(this)._withUnsafeGuaranteedRef { $0.references.bigref.release() }

@@ -74,7 +74,7 @@ public final class ModuleManager: Sendable {
     // Under the lock that takes the name away: a reference taken here is seen by the unload's recheck.
     let opened = withState { state -> OpenObject? in
       guard let (object, owner) = state.objects[name], owner.currentState == .live,
-        owner.references.bigref.tryAcquire()
+        owner.references.bigref.tryAcquireLive()
       else { return nil }
       let label = "\(holder) holds object \(name)"
       owner.withLinks { $0.labels[label, default: 0] += 1 }

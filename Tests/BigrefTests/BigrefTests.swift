@@ -92,7 +92,7 @@ import Testing
     let count = Bigref()
     count.acquire()
     await count.kill()
-    #expect(count.tryAcquire() == false)
+    #expect(count.tryAcquireLive() == false)
     count.resurrect()
     #expect(count.approximateCount == 1)
     #expect(count.tryAcquire() == true)

@@ -9,6 +9,7 @@ let package = Package(
     .executableTarget(
       name: "ReadPathClient",
       dependencies: [
+        .product(name: "Bigref", package: "swift-quiescence"),
         .product(name: "Quiescence", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ])

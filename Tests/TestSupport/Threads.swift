@@ -56,6 +56,11 @@ package final class Counter: Sendable {
   package func add(_ difference: Int) -> Int {
     count.add(difference, ordering: .sequentiallyConsistent).newValue
   }
+
+  /// Returns whether it was `old`, and now is `new`.
+  package func exchange(from old: Int, to new: Int) -> Bool {
+    count.compareExchange(expected: old, desired: new, ordering: .sequentiallyConsistent).exchanged
+  }
 }
 
 /// Counts how many of it are alive.

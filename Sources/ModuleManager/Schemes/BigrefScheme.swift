@@ -8,7 +8,7 @@ internal import Synchronization
 /// Rusty Russell's order (seed 001, as Keith Owens tells it) on his bigref (seed 003):
 ///
 /// 1. check: someone who holds the module on purpose ends the attempt with `EBUSY`, before anything is touched.
-/// 2. kill: every counter of the module leaves its live mode; `tryAcquire` fails from here on.
+/// 2. kill: every counter of the module leaves its live mode; `tryAcquireLive` fails from the confirmation on.
 /// 3. stop: hooks and objects are unlinked; no new call comes in.
 /// 4. one grace period of every flavour that the module's hook points use, all at once. Whoever was inside the
 ///    module has left it, or has counted itself.

@@ -1,3 +1,4 @@
+import Bigref
 import ModuleManager
 import Quiescence
 
@@ -72,6 +73,32 @@ func readCached(_ cached: inout Cached<Table, Table, Memb>) -> Int {
   cached.read { $0.next &+ $0.names.count }
 }
 
+@inline(never)
+func countAcquire(_ count: borrowing Bigref) {
+  count.acquire()
+}
+
+@inline(never)
+func countRelease(_ count: borrowing Bigref) {
+  count.release()
+}
+
+@inline(never)
+func countTryAcquireLive(_ count: borrowing Bigref) -> Bool {
+  count.tryAcquireLive()
+}
+
+// Another type than above: two equal functions would become one, under a third name.
+@inline(never)
+func countTryAcquire(_ count: borrowing Bigref) -> Int {
+  count.tryAcquire() ? 1 : 2
+}
+
+@inline(never)
+func countUnderLabel(_ count: borrowing Bigref) -> Int8 {
+  count.tryAcquire(for: "packet") ? 3 : 4
+}
+
 /// Takes an object out of the section: a retain, which `check` must find.
 @inline(never)
 func retainOnPurpose(_ router: Router) -> Owner {
@@ -85,6 +112,10 @@ var argument = 0
 let online = QSBR.withOnlineReader { reader in
   readOnline(router, reader) + dispatchOnline(fastHooks, &argument, reader)
 }
+let count = Bigref()
+countAcquire(count)
+print(countUnderLabel(count), countTryAcquire(count), countTryAcquireLive(count))
+for _ in 0..<4 { countRelease(count) }
 print(dispatchThroughMemb(hooks, &argument))
 print(readThroughMemb(router), readTwoInOneSection(router), online, retainOnPurpose(router) === Owner())
 print(readGenerically(router))

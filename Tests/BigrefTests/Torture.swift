@@ -1,0 +1,370 @@
+import Glibc
+import Quiescence
+import SequenceVariants
+import Synchronization
+import TestSupport
+
+@testable import Bigref
+
+/// Counters that are killed, resurrected and destroyed while threads count on them, hand references to each other, are
+/// moved between the processors all the time, and are interrupted by signals whose handler counts as well.
+final class Torture: Sendable {
+  /// What is counted with, and which step is left out: the mutants.
+  enum Variant {
+    /// As it is.
+    case correct
+    /// With a sequence that takes so long that it is interrupted most of the time.
+    case long
+    /// With a long sequence that nothing restarts.
+    case withoutRestart
+    /// With a long sequence, and no barrier before the slots are added up.
+    case withoutBarrier
+    /// The bias goes before the slots are added up.
+    case withoutBias
+  }
+
+  /// What a run has seen.
+  struct Result {
+    var rounds = 0
+    var signals = 0
+    var moves = 0
+    /// References that were given back by another thread than took them.
+    var handed = 0
+  }
+
+  private let variant: Variant
+  private let places: Places
+  /// What each worker holds, as an address; nothing else of the target is touched after its reference is gone.
+  private let held: [Shared<Atomic<UInt>>]
+  /// How often each has gone round. Between two rounds it holds nothing.
+  private let turns: [Counter]
+  private let threads: [Shared<Atomic<UInt>>]
+  private let ids: [Shared<Atomic<Int32>>]
+  private let isDone = Shared(Atomic(false))
+  private let handed = Counter()
+
+  static let workers = 4
+
+  init(_ variant: Variant = .correct) {
+    self.variant = variant
+    places = Places(variant)
+    held = (0..<Self.workers).map { _ in Shared(Atomic(0)) }
+    turns = (0..<Self.workers).map { _ in Counter() }
+    threads = (0..<Self.workers).map { _ in Shared(Atomic(0)) }
+    ids = (0..<Self.workers).map { _ in Shared(Atomic(0)) }
+  }
+
+  /// Runs until `isEnough` says so. Traps at the first thing that is wrong.
+  func run(until isEnough: @escaping @Sendable (_ rounds: Int) -> Bool) async -> Result {
+    let result = Shared(Locked(Result()))
+    Ambient.handleSignals()
+    let signalsBefore = Ambient.signals.value
+    await onThreads(Self.workers + 3) { index in
+      switch index {
+      case 0:
+        let rounds = self.own(isEnough)
+        self.isDone.value.store(true, ordering: .sequentiallyConsistent)
+        result.value.withLock { $0.rounds = rounds }
+      case 1:
+        let moves = self.moveWorkers()
+        result.value.withLock { $0.moves = moves }
+      case 2: self.interruptWorkers()
+      default: self.work(index - 3)
+      }
+    }
+    places.drain()
+    if Ambient.total != 0 { fatalError("torture: \(Ambient.total) references are left of none") }
+    return result.value.withLock { result in
+      result.signals = Ambient.signals.value - signalsBefore
+      result.handed = handed.value
+      return result
+    }
+  }
+}
+
+// MARK: - The owner
+
+extension Torture {
+  private func own(_ isEnough: (Int) -> Bool) -> Int {
+    var rounds = 0
+    while !isEnough(rounds) {
+      let place = rounds % Places.count
+      let target = places.target(place)
+      let isDestroyed = rounds % 3 == 0
+      if isDestroyed { places.publish(Target(variant), at: place) }
+      kill(target.count)
+      target.era.add(1)
+
+      if !target.count.waitForZero(atMost: .milliseconds(1)) {
+        // Whoever held a reference gives it back or hands it on in the round that it is in, and nobody gets a new one.
+        waitForRounds()
+        while target.takeHanded() { target.release() }
+        // Whoever has taken one over gives it back in that round.
+        waitForRounds()
+        if !target.count.isZero { fatalError("torture: a missed zero") }
+      }
+      let address = UInt(bitPattern: Unmanaged.passUnretained(target).toOpaque())
+      for worker in held where worker.value.load(ordering: .sequentiallyConsistent) == address {
+        fatalError("torture: a false zero, somebody holds a reference")
+      }
+      if target.handed.value != 0 { fatalError("torture: a false zero, a reference was handed on") }
+
+      if isDestroyed {
+        // The address of the next one may be the same: nobody holds it, and the era starts again.
+        Memb.retire(target)
+        places.forget(target)
+      } else {
+        target.era.add(1)
+        target.count.resurrect()
+      }
+      rounds += 1
+    }
+    return rounds
+  }
+
+  /// Until every worker has ended the round that it is in.
+  private func waitForRounds() {
+    let before = turns.map(\.value)
+    for (turn, before) in zip(turns, before) { while turn.value == before { usleep(20) } }
+  }
+
+  private func kill(_ count: borrowing Bigref) {
+    count.beginKill()
+    if variant == .withoutBias {
+      count.storage.state.pointee.count.subtract(Storage.bias, ordering: .relaxed)
+    }
+    if variant != .withoutBarrier {
+      if Storage.needsGracePeriod { Memb.synchronize() }
+      ProcessorCell.passBarrier(count.storage.state.pointee.barrier)
+    }
+    if variant == .withoutBias { count.storage.state.pointee.count.add(Storage.bias, ordering: .relaxed) }
+    count.storage.addUp()
+    count.releaseOwner()
+  }
+}
+
+// MARK: - The workers
+
+extension Torture {
+  private func work(_ index: Int) {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGUSR1)
+    ids[index].value.store(ServiceThread.currentID, ordering: .sequentiallyConsistent)
+    threads[index].value.store(UInt(pthread_self()), ordering: .sequentiallyConsistent)
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
+    var random = SystemRandomNumberGenerator()
+    while !isDone.value.load(ordering: .relaxed) {
+      let choice = random.next()
+      for _ in 0..<4 {
+        Ambient.count.acquire()
+        Ambient.count.release()
+      }
+      useOne(Int(choice % UInt64(Places.count)), hold: held[index].value, handsOn: choice & 0x300 == 0)
+      if choice & 0x1c00 == 0 { takeOver(Int((choice >> 16) % UInt64(Places.count))) }
+      turns[index].add(1)
+    }
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    // Nobody interrupts a thread that may be gone.
+    threads[index].value.store(0, ordering: .sequentiallyConsistent)
+  }
+
+  private func useOne(_ place: Int, hold: borrowing Atomic<UInt>, handsOn: Bool) {
+    let found: (target: Unmanaged<Target>, era: Int)? = Memb.read { _ in
+      let target = places.unmanaged(place)
+      let era = target._withUnsafeGuaranteedRef { $0.era.value }
+      return target._withUnsafeGuaranteedRef { $0.tryAcquireLive() } ? (target, era) : nil
+    }
+    guard let (target, era) = found else { return }
+    target._withUnsafeGuaranteedRef { target in
+      hold.store(
+        UInt(bitPattern: Unmanaged.passUnretained(target).toOpaque()), ordering: .sequentiallyConsistent)
+      // Odd from the confirmation of a kill to the resurrection.
+      if era % 2 == 1 && target.era.value == era { fatalError("torture: acquired after the confirmation") }
+      target.acquire()
+      target.release()
+      // First: whoever takes it over may give it back at once.
+      hold.store(0, ordering: .sequentiallyConsistent)
+      if handsOn { target.handed.add(1) } else { target.release() }
+    }
+  }
+
+  /// Gives back a reference that another thread has left.
+  private func takeOver(_ place: Int) {
+    let taken: Unmanaged<Target>? = Memb.read { _ in
+      let target = places.unmanaged(place)
+      return target._withUnsafeGuaranteedRef { $0.takeHanded() } ? target : nil
+    }
+    guard let taken else { return }
+    taken._withUnsafeGuaranteedRef { $0.release() }
+    handed.add(1)
+  }
+}
+
+// MARK: - What disturbs them
+
+extension Torture {
+  /// Sends every worker to another processor, again and again.
+  private func moveWorkers() -> Int {
+    let processors = Affinity.processors
+    var moves = 0
+    while !isDone.value.load(ordering: .relaxed) {
+      for id in ids {
+        let id = id.value.load(ordering: .sequentiallyConsistent)
+        // Fails for one that has ended; its number is nobody else's so soon.
+        if id != 0 && Affinity.move(id, to: processors[moves % processors.count]) { moves += 1 }
+      }
+      // An odd step: the next round sends each to another processor than this one.
+      moves += 1
+      sched_yield()
+    }
+    return moves
+  }
+
+  private func interruptWorkers() {
+    while !isDone.value.load(ordering: .relaxed) {
+      for thread in threads {
+        let thread = thread.value.load(ordering: .sequentiallyConsistent)
+        if thread != 0 { pthread_kill(pthread_t(thread), SIGUSR1) }
+      }
+      // A pace at which the workers still come to work.
+      usleep(20)
+    }
+  }
+}
+
+/// Which processors threads may run on. The C library's module leaves these functions out.
+private enum Affinity {
+  private typealias Function = @convention(c) (pid_t, Int, UnsafeMutableRawPointer) -> Int32
+  private static let set = unsafeBitCast(dlsym(nil, "sched_setaffinity"), to: Function.self)
+  private static let get = unsafeBitCast(dlsym(nil, "sched_getaffinity"), to: Function.self)
+  private static let bits = 1024
+
+  static let processors: [Int] = {
+    var mask = [UInt64](repeating: 0, count: bits / 64)
+    precondition(get(0, bits / 8, &mask) == 0)
+    return (0..<bits).filter { mask[$0 / 64] >> UInt64($0 % 64) & 1 == 1 }
+  }()
+
+  static func move(_ thread: pid_t, to processor: Int) -> Bool {
+    var mask = [UInt64](repeating: 0, count: bits / 64)
+    mask[processor / 64] = 1 << UInt64(processor % 64)
+    return set(thread, bits / 8, &mask) == 0
+  }
+}
+
+// MARK: - What is counted
+
+/// A counter that is always live, which the handler of the signals uses too.
+enum Ambient {
+  static let count = Bigref()
+  static let signals = Counter()
+
+  static func handleSignals() {
+    // Made before a handler meets them.
+    _ = total + signals.value
+    signal(SIGUSR1) { _ in
+      Ambient.count.acquire()
+      Ambient.signals.add(1)
+      Ambient.count.release()
+    }
+  }
+
+  /// Exact while nobody counts.
+  static var total: Int {
+    count.storage.state.pointee.count.load(ordering: .relaxed) - Storage.bias - 1 + count.storage.cell.sum
+  }
+}
+
+final class Target: Sendable {
+  let count = Bigref()
+  /// References that were left for somebody else to give back.
+  let handed = Counter()
+  /// Odd while a kill is confirmed.
+  let era = Counter()
+  private let variant: Torture.Variant
+
+  init(_ variant: Torture.Variant) {
+    self.variant = variant
+  }
+
+  func takeHanded() -> Bool {
+    var old = handed.value
+    while old > 0 {
+      if handed.exchange(from: old, to: old - 1) { return true }
+      old = handed.value
+    }
+    return false
+  }
+
+  func tryAcquireLive() -> Bool {
+    guard let added = add(1) else { return count.tryAcquireLive() }
+    return added || count.storage.tryAcquireSlowly(onlyLive: true, for: nil)
+  }
+
+  func acquire() {
+    guard let added = add(1) else { return count.acquire() }
+    if !added { count.storage.acquireSlowly(for: nil) }
+  }
+
+  func release() {
+    guard let added = add(-1) else { return count.release() }
+    if !added { count.storage.releaseSlowly(for: nil) }
+  }
+
+  /// Counts with the variant's sequence; nil when it has none of its own.
+  private func add(_ difference: Int) -> Bool? {
+    let cell = count.storage.cell
+    switch variant {
+    case .correct, .withoutBias: return nil
+    case .long, .withoutBarrier: return add_by_long_sequence(cell.pointer, Int64(difference))
+    case .withoutRestart:
+      if add_by_unannounced_sequence(cell.pointer, Int64(difference)) { return true }
+      // Where there are no sequences, the same in Swift: an interruption between its steps goes unseen.
+      guard cell.mode.pointee.load(ordering: .relaxed) == Storage.Phase.shared.mode else { return false }
+      let slot = UnsafeMutablePointer<Int>(bitPattern: count.storage.slots + UInt(Processor.current) << 16)!
+      slot.pointee &+= difference
+      return true
+    }
+  }
+}
+
+/// Where the targets are found.
+final class Places: Sendable {
+  static let count = 3
+  private let addresses: [Shared<Atomic<UInt>>]
+
+  init(_ variant: Torture.Variant) {
+    addresses = (0..<Self.count).map { _ in
+      Shared(Atomic(UInt(bitPattern: Unmanaged.passRetained(Target(variant)).toOpaque())))
+    }
+  }
+
+  func unmanaged(_ place: Int) -> Unmanaged<Target> {
+    let address = addresses[place].value.load(ordering: .acquiring)
+    // Retained by the place.
+    return Unmanaged.fromOpaque(UnsafeRawPointer(bitPattern: address)!)
+  }
+
+  func target(_ place: Int) -> Target { unmanaged(place).takeUnretainedValue() }
+
+  /// The old one keeps the place's retain until ``forget(_:)``.
+  func publish(_ target: Target, at place: Int) {
+    addresses[place].value.store(
+      UInt(bitPattern: Unmanaged.passRetained(target).toOpaque()), ordering: .releasing)
+  }
+
+  func forget(_ target: Target) {
+    // `Memb.retire` has taken a retain of its own.
+    Unmanaged.passUnretained(target).release()
+  }
+
+  /// When nobody is left: gives back what was handed on to nobody, and lets go of the targets.
+  func drain() {
+    for place in 0..<Self.count {
+      let target = unmanaged(place).takeRetainedValue()
+      while target.takeHanded() { target.release() }
+      if target.count.approximateCount != 0 { fatalError("torture: references are left of none") }
+    }
+  }
+}

@@ -1,0 +1,8 @@
+// Time between the test and the commit, without touching a register.
+#pragma once
+
+#if defined(__x86_64__)
+#define QS_RSEQ_IN_BETWEEN ".rept 64\n\tpause\n\t.endr\n\t"
+#elif defined(__aarch64__)
+#define QS_RSEQ_IN_BETWEEN ".rept 64\n\tisb\n\t.endr\n\t"
+#endif
