@@ -18,14 +18,20 @@ enum ForkWatch {
     var domains: [FlavorDomain] = []
     /// Each leaves before it is freed.
     var cores: [Unmanaged<ReclaimerCore>] = []
+    /// The same.
+    var sleepables: [ObjectIdentifier: Unmanaged<SleepableCore>] = [:]
+    /// Those whose grace period is under way.
+    var running: [ObjectIdentifier: SleepableCore] = [:]
     var isWatching = false
     /// Whether each domain's grace periods are held; from before a fork to after it.
     var held: [Bool] = []
   }
 
-  static func add(_ domain: FlavorDomain) {
+  static func add(_ domain: FlavorDomain) { watch { $0.domains.append(domain) } }
+
+  private static func watch(_ change: (inout State) -> Void) {
     let starts = state.withLock { state in
-      state.domains.append(domain)
+      change(&state)
       defer { state.isWatching = true }
       return !state.isWatching
     }
@@ -37,6 +43,24 @@ enum ForkWatch {
   static func remove(_ core: ReclaimerCore) {
     let pointer = Unmanaged.passUnretained(core).toOpaque()
     state.withLock { state in state.cores.removeAll { $0.toOpaque() == pointer } }
+  }
+
+  static func add(_ core: SleepableCore) {
+    watch { $0.sleepables[ObjectIdentifier(core)] = .passUnretained(core) }
+  }
+
+  static func remove(_ core: SleepableCore) {
+    state.withLock { $0.sleepables[ObjectIdentifier(core)] = nil }
+  }
+
+  /// A grace period of the domain is under way, or not any more: for the stall reports.
+  static func note(_ core: SleepableCore, isRunning: Bool) {
+    state.withLock { $0.running[ObjectIdentifier(core)] = isRunning ? core : nil }
+  }
+
+  /// Everything whose grace periods can stall now: the flavours, and the domains with one under way.
+  static var stallSources: [any StallSource] {
+    state.withLock { $0.domains as [any StallSource] + $0.running.values.map { $0 } }
   }
 
   static var domains: [FlavorDomain] { state.withLock { $0.domains } }
@@ -66,6 +90,7 @@ enum ForkWatch {
         if !held && domain.number == Bulletproof.number { skipsBulletproof = true }
       }
       for core in state.cores { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
+      for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
     }
     qs_registry_before_fork(skipsBulletproof)
   }
@@ -73,6 +98,7 @@ enum ForkWatch {
   private static func parent() {
     qs_registry_after_fork_parent()
     state.whileHeld { state in
+      for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.releaseAfterFork() } }
       for core in state.cores { core._withUnsafeGuaranteedRef { $0.releaseAfterFork() } }
       for (domain, held) in zip(state.domains, state.held) {
         domain.thread.releaseAfterFork()
@@ -84,7 +110,11 @@ enum ForkWatch {
 
   private static func child() {
     qs_registry_after_fork_child()
+    // Let go after the lock: the last reference to a domain takes it.
+    var running: [ObjectIdentifier: SleepableCore] = [:]
     state.whileHeld { state in
+      for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.resetAfterFork() } }
+      swap(&running, &state.running)
       for core in state.cores { core._withUnsafeGuaranteedRef { $0.resetAfterFork() } }
       for (domain, held) in zip(state.domains, state.held) {
         domain.thread.resetAfterFork()

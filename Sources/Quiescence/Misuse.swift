@@ -36,6 +36,28 @@ package enum Misuse {
   }
 
   @inline(never)
+  static func waitInDomain(_ what: String, _ name: String) -> Never {
+    fatalError("SleepableDomain.\(what) inside a section of the same domain, \"\(name)\": it would wait for itself")
+  }
+
+  @inline(never) @usableFromInline
+  static func otherDomain() -> Never {
+    fatalError("SleepableBox.load with a section of another SleepableDomain, which does not protect it")
+  }
+
+  @inline(never)
+  static func domainDestroyed() -> Never {
+    fatalError("a SleepableDomain was used after it was destroyed")
+  }
+
+  @inline(never)
+  static func domainLostByFork(_ name: String) -> Never {
+    fatalError(
+      "a grace period of the SleepableDomain \"\(name)\" in a child that was forked while sections of it were open: "
+        + "nobody leaves them here")
+  }
+
+  @inline(never)
   static func gracePeriodLostByFork() -> Never {
     fatalError(
       "a grace period in a child that was forked inside a read-side critical section, while a grace period waited for it"

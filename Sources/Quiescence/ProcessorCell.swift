@@ -15,6 +15,7 @@ package struct ProcessorCell: @unchecked Sendable {
   /// - Complexity: O(1); from the thread's own magazine, every 32nd time under a lock.
   package init() { cell = qs_cell_create() }
 
+  @inlinable
   package init(_ pointer: UnsafeMutableRawPointer) { cell = pointer.assumingMemoryBound(to: qs_cell.self) }
 
   @inlinable

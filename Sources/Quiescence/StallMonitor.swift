@@ -58,56 +58,68 @@ enum StallMonitor {
   }
 
   private static func run() -> Never {
-    var watches: [Watch] = []
+    var watches: [ObjectIdentifier: Watch] = [:]
     while true {
       let now = MonotonicClock.nanoseconds
-      let domains = ForkWatch.domains
-      for domain in domains[watches.count...] { watches.append(Watch(domain)) }
+      let sources = ForkWatch.stallSources
       var next: UInt64?
-      for index in watches.indices {
-        if let due = watches[index].look(at: now) { next = min(next ?? .max, due) }
+      var kept: [ObjectIdentifier: Watch] = [:]
+      for source in sources {
+        var watch = watches[ObjectIdentifier(source)] ?? Watch()
+        if let due = watch.look(at: source, at: now) { next = min(next ?? .max, due) }
+        kept[ObjectIdentifier(source)] = watch
       }
+      watches = kept
       if let next {
         Parker().wait(for: .nanoseconds(Int64(next > now ? next - now : 1)))
       } else {
         // Grace periods often come one after the other: whoever begins one soon need not wake this thread.
         Parker().wait(for: StallReports.threshold)
-        let isIdle = !domains.contains { $0.sequence.runningSince.load(ordering: .relaxed) != 0 }
-        if isIdle {
-          sleeper.wait {
-            ForkWatch.domains.contains { $0.sequence.runningSince.load(ordering: .relaxed) != 0 }
-          }
-        }
+        if !isNeeded { sleeper.wait { isNeeded } }
       }
     }
   }
 
-  /// One flavour's grace period under way.
+  private static var isNeeded: Bool { ForkWatch.stallSources.contains { $0.startOfGracePeriod != 0 } }
+
+  /// One source's grace period under way.
   private struct Watch {
-    private let domain: FlavorDomain
     /// When it began: tells one from the next.
     private var since: UInt64 = 0
     /// When it is due for the next report.
     private var due: UInt64 = 0
 
-    init(_ domain: FlavorDomain) { self.domain = domain }
-
     /// Reports what is due. Returns when to look again; nil when nothing is under way.
-    mutating func look(at now: UInt64) -> UInt64? {
-      let since = domain.sequence.runningSince.load(ordering: .relaxed)
+    mutating func look(at source: any StallSource, at now: UInt64) -> UInt64? {
+      let since = source.startOfGracePeriod
       if since == 0 { return nil }
       if since != self.since {
         self.since = since
         due = since + UInt64(StallReports.threshold.nanoseconds)
       }
       if now >= due {
-        domain.stalls.report(domain, .nanoseconds(Int64(now - since)))
+        source.reportStall(.nanoseconds(Int64(now - since)))
         // Twice the time that has passed: a report that comes late does not bring the next one nearer.
         due = since + 2 * (now - since)
       }
       return due
     }
   }
+}
+
+/// What has grace periods that can take long: a flavour, a sleepable domain.
+protocol StallSource: AnyObject, Sendable {
+  /// When the one under way began, on the monotonic clock in nanoseconds; 0 while none is.
+  var startOfGracePeriod: UInt64 { get }
+
+  /// Counts and reports that it has taken so long.
+  func reportStall(_ duration: Duration)
+}
+
+extension FlavorDomain: StallSource {
+  var startOfGracePeriod: UInt64 { sequence.runningSince.load(ordering: .relaxed) }
+
+  func reportStall(_ duration: Duration) { stalls.report(self, duration) }
 }
 
 /// The reports of one flavour.

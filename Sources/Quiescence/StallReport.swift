@@ -23,23 +23,30 @@ public struct StallReport: Sendable, CustomStringConvertible {
     public var description: String { "\(name) (\(id))" }
   }
 
-  /// The flavour: `Memb`.
+  /// The flavour: `Memb`. Of a ``SleepableDomain``, that and its name.
   public let flavor: String
   /// How long the grace period has taken so far.
   public let duration: Duration
   /// Who holds it up, at the moment of the report: at most 16. Empty when they are not known, since other code
   /// registered them with liburcu, or when the last of them has just left.
   public let readers: [Reader]
+  /// How many sections hold it up, where they are counted and belong to no thread: those of a ``SleepableDomain``. Else
+  /// nil.
+  public let sections: Int?
 
   /// One of your own, to test a handler with.
-  public init(flavor: String, duration: Duration, readers: [Reader]) {
+  public init(flavor: String, duration: Duration, readers: [Reader], sections: Int? = nil) {
     self.flavor = flavor
     self.duration = duration
     self.readers = readers
+    self.sections = sections
   }
 
   /// One line.
   public var description: String {
+    if let sections {
+      return "a grace period of the \(flavor) has waited for \(duration) for \(sections) section\(sections == 1 ? "" : "s")"
+    }
     let who =
       readers.isEmpty
       ? "a thread that this library did not register, or that has just left"

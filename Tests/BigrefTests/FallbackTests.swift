@@ -24,7 +24,7 @@ import Testing
 
   /// Exit tests inherit the variable: their traps are those of this way, too.
   @Test func everythingHoldsWithoutSequences() async {
-    let run = await Self.tests(
+    let run = await TestProcess.run(
       ["QUIESCENCE_NO_RSEQ": "1"], "--filter", "BigrefTests", "--skip", "everythingHolds")
     #expect(run.status == 0, "\(run.output)")
     // The check of the check: the tests were found.
@@ -34,34 +34,10 @@ import Testing
 
   /// An old kernel, valgrind, an emulator: the C library says that it is not registered. A tunable has it do so.
   @Test func everythingHoldsWhereTheLibraryIsNotRegistered() async {
-    let run = await Self.tests(
+    let run = await TestProcess.run(
       ["GLIBC_TUNABLES": "glibc.pthread.rseq=0"], "--filter", "countingIsChosenAtTheStart", "--filter",
       "BigrefTests.BigrefTests")
     #expect(run.status == 0, "\(run.output)")
     #expect(run.output.contains("countingIsChosenAtTheStart() passed"), "\(run.output)")
-  }
-
-  /// Runs tests of this very executable.
-  private static func tests(
-    _ variables: [String: String], _ arguments: String...
-  ) async -> (status: Int32, output: String) {
-    await onThread {
-      let process = Process()
-      process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-      // The helper of some platforms takes the bundle first.
-      let bundle = ["--test-bundle-path", CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? ""]
-      let isHelper = process.executableURL?.pathExtension != "xctest"
-      process.arguments = (isHelper ? bundle : []) + ["--testing-library", "swift-testing"] + arguments
-      // Without backtraces of those that have to trap.
-      process.environment = ProcessInfo.processInfo.environment
-        .merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }.merging(variables) { $1 }
-      let output = Pipe()
-      process.standardOutput = output
-      process.standardError = output
-      do { try process.run() } catch { return (-1, "\(error)") }
-      let text = output.fileHandleForReading.readDataToEndOfFile()
-      process.waitUntilExit()
-      return (process.terminationStatus, String(decoding: text, as: UTF8.self))
-    }
   }
 }

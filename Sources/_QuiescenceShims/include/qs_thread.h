@@ -12,6 +12,12 @@
 #error "the shims are C"
 #endif
 
+/// A section of a sleepable domain that the thread cannot suspend in: on its stack, for the time of the section.
+struct qs_sleepable_frame {
+  const void *domain;
+  struct qs_sleepable_frame *outer;
+};
+
 /// One per thread. Initial-exec: a plain segment-relative access, never a call to find the address.
 struct qs_thread {
   /// The thread registered itself with liburcu-memb through us, and enters inline from now on.
@@ -29,6 +35,8 @@ struct qs_thread {
   uint32_t more_capacity;
   /// Depth of nested QSBR sections that forbid a quiescent state, and QS_QSBR_ONLINE.
   uint32_t qsbr_word;
+  /// The innermost of the sections of sleepable domains that the thread cannot suspend in.
+  struct qs_sleepable_frame *sleepable;
 };
 
 extern __thread struct qs_thread qs_thread __attribute__((tls_model("initial-exec")));
@@ -46,6 +54,9 @@ void qs_bp_leave_cold(void) __attribute__((cold, noinline));
 
 /// Traps: the thread is in no section that it could leave.
 void qs_unbalanced_cold(const char *flavor) __attribute__((cold, noinline, noreturn));
+
+static inline struct qs_sleepable_frame *qs_sleepable_innermost(void) { return qs_thread.sleepable; }
+static inline void qs_sleepable_set_innermost(struct qs_sleepable_frame *frame) { qs_thread.sleepable = frame; }
 
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }
 static inline void qs_thread_set_reclaims(bool value) { qs_thread.reclaims = value; }

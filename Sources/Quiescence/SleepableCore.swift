@@ -1,0 +1,319 @@
+public import Synchronization
+internal import _QuiescenceShims
+
+/// The grace periods of one ``SleepableDomain``.
+///
+/// Two cells take turns. `front` names the one that is open; the other is closed, and nobody is counted on it. A grace
+/// period:
+///
+/// 1. opens the other cell, makes it the front, and closes the one before;
+/// 2. passes a barrier: a restartable sequence that saw the cell open has counted, or starts again and finds it
+///    closed. From then on nobody is counted on it any more, and whoever leaves it goes the slow way;
+/// 3. adds the slots to `count`, which holds a bias until then, so that those who leave before do not reach zero. One
+///    atomic step: whoever makes it zero, this or the last to leave, ends the grace period.
+///
+/// Nobody looks at sums while sections move between processors: the sum is taken when only `count` changes. That is why
+/// the two counters a processor of Linux's SRCU (locks and unlocks) are one here.
+@usableFromInline
+final class SleepableCore: Sendable {
+  let name: String
+  /// The open cell.
+  nonisolated(unsafe) let front: UnsafeMutablePointer<Atomic<UnsafeMutableRawPointer>>
+  private let cells: (ProcessorCell, ProcessorCell)
+  private let state = Locked(State())
+  private let completedCount = Atomic<UInt64>(0)
+  /// When the running grace period began; 0 while none is running.
+  let runningSince = Atomic<UInt64>(0)
+  private let stallReports = Atomic<Int>(0)
+
+  /// Runs what all domains have retired. Without a limit: whoever ends a grace period hands it over, and must not wait.
+  static let reclaimer = RCUReclaimer(named: "rcu-sleepable", Memb.self)
+
+  /// How a cell counts. In its mode.
+  enum Phase: UInt32 {
+    /// On the slots, by restartable sequences.
+    case open
+    /// On the slots, by atomic adds inside `Memb` sections: there are no restartable sequences.
+    case shared
+    /// On `count`, inside `Memb` sections: there are no slots.
+    case counted
+    /// Nobody enters; who leaves counts on `count`.
+    case closed
+
+    var mode: UInt64 { ProcessorCell.mode(ProcessorCell.firstPhase + rawValue, isLive: self == .open) }
+  }
+
+  /// Out of reach of any number of sections that leave.
+  static let bias = Int.max / 2
+
+  private struct State {
+    /// The last that has begun.
+    var started: UInt64 = 0
+    /// From the request for one to its end.
+    var isRunning = false
+    /// For the one that has begun.
+    var waiters: [Waiter] = []
+    /// For the one that begins next.
+    var nextWaiters: [Waiter] = []
+    var durations = DurationHistogram()
+    /// This process was forked while sections were open that nobody leaves here.
+    var isBroken = false
+  }
+
+  init(name: String) {
+    self.name = name
+    cells = (Self.makeCell(), Self.makeCell())
+    front = .allocate(capacity: 1)
+    front.initialize(to: Atomic(cells.0.pointer))
+    cells.0.mode.pointee.store(Self.openPhase(cells.0).mode, ordering: .releasing)
+    ForkWatch.add(self)
+  }
+
+  deinit {
+    // Sections and waiters borrow the domain: there are none.
+    ForkWatch.remove(self)
+    for cell in [cells.0, cells.1] {
+      cell.mode.pointee.store(ProcessorCell.retired, ordering: .releasing)
+      cell.recycle()
+    }
+    front.deinitialize(count: 1)
+    front.deallocate()
+  }
+
+  private static func makeCell() -> ProcessorCell {
+    let cell = ProcessorCell()
+    count(cell).initialize(to: Atomic(bias))
+    cell.mode.pointee.store(Phase.closed.mode, ordering: .releasing)
+    return cell
+  }
+
+  /// In the cell's state.
+  static func count(_ cell: ProcessorCell) -> UnsafeMutablePointer<Atomic<Int>> {
+    cell.state.assumingMemoryBound(to: Atomic<Int>.self)
+  }
+
+  private static func openPhase(_ cell: ProcessorCell) -> Phase {
+    if !cell.hasSlots { return .counted }
+    return ProcessorCell.isRestartable ? .open : .shared
+  }
+}
+
+// MARK: - Requests
+
+extension SleepableCore {
+  /// Calls `waiter` after a grace period that begins after this call.
+  ///
+  /// - Parameter begins: the caller may spend the time to begin it. Else a thread of the library does.
+  func after(_ waiter: Waiter, begins: Bool) {
+    let isFirst = state.withLock { state in
+      if state.isBroken { Misuse.domainLostByFork(name) }
+      state.nextWaiters.append(waiter)
+      defer { state.isRunning = true }
+      return !state.isRunning
+    }
+    if !isFirst { return }
+    if begins { begin() } else { beginElsewhere() }
+  }
+
+  /// The number of the first that begins after this call.
+  var next: UInt64 { state.withLock { $0.started + 1 } }
+
+  /// The last one that has ended.
+  var completed: UInt64 { completedCount.load(ordering: .acquiring) }
+
+  func enqueue(_ callback: Callback) {
+    after(.call { _ = Self.reclaimer.core.enqueue(callback) }, begins: false)
+  }
+
+  func checkNotInside(_ what: String) {
+    var frame = qs_sleepable_innermost()
+    while let current = frame {
+      if current.pointee.domain == UnsafeRawPointer(front) { Misuse.waitInDomain(what, name) }
+      frame = current.pointee.outer
+    }
+    // Without restartable sequences it waits for a grace period of Memb.
+    if Memb.isInside { Misuse.waitInSection("synchronize() by SleepableDomain.\(what)", "Memb") }
+  }
+
+  var statistics: SleepableStatistics {
+    let durations = state.withLock { $0.durations }
+    return SleepableStatistics(
+      sections: sections, gracePeriods: Int(completed), durations: durations,
+      stalls: stallReports.load(ordering: .relaxed))
+  }
+
+  /// Open ones; exact while nobody comes or goes.
+  private var sections: Int {
+    var sections = 0
+    for cell in [cells.0, cells.1] {
+      let count = Self.count(cell).pointee.load(ordering: .relaxed)
+      // The slots are in `count` when the bias is not.
+      sections += count > Self.bias / 2 ? count - Self.bias + cell.sum : count
+    }
+    return max(0, sections)
+  }
+}
+
+// MARK: - One grace period
+
+extension SleepableCore {
+  /// A thread that waits for grace periods of `Memb` begins one; it runs nobody's code but the library's.
+  private func beginElsewhere() {
+    Memb.afterGracePeriod(.call { [self] in begin() })
+  }
+
+  /// Steps 1 to 3. Whoever set `isRunning`, and nobody else until ``finish(_:)``.
+  private func begin() {
+    state.withLock { state in
+      // Here and not at the request: whoever comes in between shares this one, and a number that was taken in between
+      // is this one's.
+      state.started += 1
+      swap(&state.waiters, &state.nextWaiters)
+    }
+    runningSince.store(MonotonicClock.nanoseconds, ordering: .relaxed)
+    ForkWatch.note(self, isRunning: true)
+    StallMonitor.noteStart()
+    let old = ProcessorCell(front.pointee.load(ordering: .relaxed))
+    let new = old.pointer == cells.0.pointer ? cells.1 : cells.0
+    // What was unpublished before the request is seen by everybody who sees the new cell open: they load the mode
+    // without order, and then whatever they read in the section.
+    if ProcessorCell.isRestartable { qs_fence_heavy() }
+    // In this order: at every moment one of them is open, and `enterSlowly` finds it.
+    new.mode.pointee.store(Self.openPhase(new).mode, ordering: .releasing)
+    front.pointee.store(new.pointer, ordering: .releasing)
+    let wasOpen = old.mode.pointee.exchange(Phase.closed.mode, ordering: .acquiringAndReleasing) == Phase.open.mode
+    if !wasOpen { return Memb.afterGracePeriod(.call { [self] in addUp(old) }) }
+    ProcessorCell.passBarrier(ProcessorCell.nextBarrier)
+    // What the sections read that have left by a sequence is read: leaving is a plain store.
+    qs_fence_heavy()
+    addUp(old)
+  }
+
+  private func addUp(_ old: ProcessorCell) {
+    let (_, count) = Self.count(old).pointee.add(old.sum &- Self.bias, ordering: .acquiringAndReleasing)
+    if count == 0 { finish(old) }
+  }
+
+  /// On the thread that brought `count` to zero: short, and takes no lock but the domain's.
+  private func finish(_ old: ProcessorCell) {
+    // Before the next request: that one opens the cell again.
+    old.clear()
+    Self.count(old).pointee.store(Self.bias, ordering: .relaxed)
+    let duration = MonotonicClock.nanoseconds - runningSince.load(ordering: .relaxed)
+    runningSince.store(0, ordering: .relaxed)
+    ForkWatch.note(self, isRunning: false)
+    let (waiters, isWanted) = state.withLock { state in
+      completedCount.store(state.started, ordering: .releasing)
+      state.durations.add(.nanoseconds(Int64(duration)))
+      defer { state.waiters = [] }
+      state.isRunning = !state.nextWaiters.isEmpty
+      return (state.waiters, state.isRunning)
+    }
+    // Not here: a section that leaves would begin one after the other for those who ask all the time.
+    if isWanted { beginElsewhere() }
+    for waiter in waiters { waiter.resume() }
+  }
+}
+
+// MARK: - The slow ways in and out
+
+extension SleepableCore {
+  /// Enters when a grace period has just begun, or without restartable sequences. Returns where it counted.
+  @inline(never) @usableFromInline
+  static func enterSlowly(_ front: UnsafeMutablePointer<Atomic<UnsafeMutableRawPointer>>) -> ProcessorCell {
+    while true {
+      // Acquire: the cell may have been opened just now.
+      let cell = ProcessorCell(front.pointee.load(ordering: .acquiring))
+      if cell.add(1) { return cell }
+      // In one section with the test: a grace period that this did not see waits for the add.
+      let isCounted = Memb.read { _ in
+        switch phase(cell) {
+        case .shared: cell.addAtomically(1)
+        case .counted: count(cell).pointee.add(1, ordering: .acquiringAndReleasing)
+        case .open, .closed: return false
+        }
+        return true
+      }
+      // Closed: then the front is another one by now.
+      if isCounted { return cell }
+    }
+  }
+
+  @inline(never) @usableFromInline
+  static func leaveSlowly(_ core: Unmanaged<SleepableCore>, _ cell: ProcessorCell) {
+    let left = Memb.read { _ -> Int in
+      if phase(cell) == .shared {
+        cell.addAtomically(-1)
+        return bias
+      }
+      // Release: what the section has read is read before whoever waits goes on.
+      return count(cell).pointee.subtract(1, ordering: .acquiringAndReleasing).newValue
+    }
+    // Only after the sum was taken: before, the bias is in.
+    if left == 0 { core._withUnsafeGuaranteedRef { $0.finish(cell) } }
+  }
+
+  private static func phase(_ cell: ProcessorCell) -> Phase {
+    let phase = ProcessorCell.phase(cell.mode.pointee.load(ordering: .acquiring))
+    guard phase >= ProcessorCell.firstPhase, let phase = Phase(rawValue: phase - ProcessorCell.firstPhase)
+    else { Misuse.domainDestroyed() }
+    return phase
+  }
+}
+
+// MARK: - Stalls
+
+extension SleepableCore: StallSource {
+  var startOfGracePeriod: UInt64 { runningSince.load(ordering: .relaxed) }
+
+  func reportStall(_ duration: Duration) {
+    stallReports.add(1, ordering: .relaxed)
+    let old = front.pointee.load(ordering: .relaxed) == cells.0.pointer ? cells.1 : cells.0
+    let count = Self.count(old).pointee.load(ordering: .relaxed)
+    StallReports.report(
+      StallReport(
+        flavor: "SleepableDomain \"\(name)\"", duration: duration, readers: [],
+        sections: count > 0 && count < Self.bias / 2 ? count : nil))
+  }
+}
+
+// MARK: - Forks
+
+extension SleepableCore {
+  func lockForFork() { state.holdForFork() }
+  func releaseAfterFork() { state.releaseAfterFork() }
+
+  /// In the child: tasks and other threads are gone, and with them whoever would leave their sections.
+  func resetAfterFork() {
+    state.whileHeld { state in
+      let open = sections
+      if open == 0 {
+        // As at the start. What was retired runs in both processes; those who waited are gone.
+        for cell in [cells.0, cells.1] {
+          cell.clear()
+          Self.count(cell).pointee.store(Self.bias, ordering: .relaxed)
+          cell.mode.pointee.store(Phase.closed.mode, ordering: .relaxed)
+        }
+        let cell = ProcessorCell(front.pointee.load(ordering: .relaxed))
+        cell.mode.pointee.store(Self.openPhase(cell).mode, ordering: .releasing)
+        state.nextWaiters = (state.waiters + state.nextWaiters).filter { if case .call = $0 { true } else { false } }
+        state.waiters = []
+        state.isRunning = false
+      } else if state.isRunning || open != sectionsOfThisThread {
+        state.isBroken = true
+      }
+    }
+    runningSince.store(0, ordering: .relaxed)
+    state.releaseAfterFork()
+  }
+
+  private var sectionsOfThisThread: Int {
+    var count = 0
+    var frame = qs_sleepable_innermost()
+    while let current = frame {
+      if current.pointee.domain == UnsafeRawPointer(front) { count += 1 }
+      frame = current.pointee.outer
+    }
+    return count
+  }
+}

@@ -1,0 +1,170 @@
+public import Synchronization
+public import _QuiescenceShims
+
+/// Read-side critical sections that may suspend: across `await`, and on from another thread.
+///
+/// ```swift
+/// let sessions = SleepableDomain("sessions")
+/// let greeting = SleepableBox("hello", in: sessions)
+/// let length = await sessions.read { section in
+///   let text = greeting.load(section)
+///   await Task.yield()                     // the version that was loaded stays
+///   return text.value.count
+/// }
+/// await sessions.synchronize()             // everybody who was inside has left
+/// ```
+///
+/// A section counts itself on the processor that it enters on, and gives the count back on the one that it leaves on. A
+/// grace period lets those who come from then on count elsewhere, and waits until the others have left. Domains are
+/// independent: a section that sleeps for an hour holds up the grace periods of its own domain, and nothing else.
+///
+/// | | `Memb` | `SleepableDomain` |
+/// |---|---|---|
+/// | a section | may not suspend, two stores | may suspend, two restartable sequences |
+/// | a grace period waits for | every section of the process | the sections of the domain |
+/// | what is chosen | at compile time | by instance |
+///
+/// Source: Paul McKenney, "Sleepable RCU", 2006; Linux kernel/rcu/srcutree.c; the protocol of the counters is that of
+/// lib/percpu-refcount.c, see `Bigref`.
+public struct SleepableDomain: ~Copyable, Sendable {
+  @usableFromInline
+  let core: SleepableCore
+
+  /// The cell to count on; here as well, so that a read finds it without a look at the core.
+  @usableFromInline
+  nonisolated(unsafe) let front: UnsafeMutablePointer<Atomic<UnsafeMutableRawPointer>>
+
+  /// Makes a domain that nobody reads yet.
+  ///
+  /// - Parameter name: for ``StallReport``s and traps.
+  /// - Complexity: two cells of 64 bytes, and 8 bytes a processor each, where somebody reads. No thread.
+  public init(_ name: String = "unnamed") {
+    core = SleepableCore(name: name)
+    front = core.front
+  }
+
+  /// The same domain, for a box.
+  init(sharing other: borrowing SleepableDomain) {
+    core = other.core
+    front = other.front
+  }
+
+  /// As in reports.
+  public var name: String { core.name }
+}
+
+// MARK: - Reading
+
+extension SleepableDomain {
+  /// Runs `body` inside one section.
+  ///
+  /// - Complexity: O(1); no allocation, no lock, no atomic instruction, no call.
+  /// - Threads: any, also inside sections of this domain and of others.
+  @inlinable @inline(__always)
+  public borrowing func read<Result: ~Copyable, Failure: Error>(
+    _ body: (inout SleepableSection) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    // Its address tells a wait for a grace period of this domain that it would wait for itself.
+    var frame = qs_sleepable_frame(domain: UnsafeRawPointer(front), outer: qs_sleepable_innermost())
+    return try withUnsafeMutablePointer(to: &frame) { frame throws(Failure) in
+      qs_sleepable_set_innermost(frame)
+      defer { qs_sleepable_set_innermost(frame.pointee.outer) }
+      var section = SleepableSection(entering: self)
+      return try body(&section)
+    }
+  }
+
+  /// Runs `body` inside one section, which goes on while `body` is suspended, and on whatever thread it resumes.
+  ///
+  /// The section is left when `body` returns or throws, also when that is because its task was cancelled. A task that
+  /// waits for a grace period of this domain in here waits for itself, and that is for ever: nothing but
+  /// ``StallReports`` can tell.
+  ///
+  /// - Complexity: O(1); no lock, no atomic instruction. Memory as for any call of an `async` function.
+  /// - Threads: any task; runs on the caller's executor.
+  @inlinable @inline(__always)
+  public nonisolated(nonsending) borrowing func read<Result: ~Copyable, Failure: Error>(
+    _ body: nonisolated(nonsending) (inout SleepableSection) async throws(Failure) -> Result
+  ) async throws(Failure) -> Result {
+    var section = SleepableSection(entering: self)
+    return try await body(&section)
+  }
+}
+
+// MARK: - Grace periods
+
+extension SleepableDomain {
+  /// Blocks until every section of this domain that is open now has been left.
+  ///
+  /// Traps inside a section of this domain on the same thread, where it would wait for itself, and inside one of `Memb`.
+  ///
+  /// - Complexity: while nobody is inside, O(processors) and three `membarrier(2)` calls. Concurrent callers share.
+  /// - Threads: any. Hold no lock that a section takes.
+  @available(*, noasync, message: "await synchronize() instead of blocking the task's thread")
+  public func synchronize() {
+    core.checkNotInside("synchronize()")
+    let parker = Parker()
+    core.after(.thread(parker), begins: true)
+    parker.wait()
+  }
+
+  /// Suspends until every section of this domain that is open now has been left; not at all while nobody is inside.
+  ///
+  /// It is not cancelled with the task: a grace period always ends when its readers leave.
+  public func synchronize() async {
+    await suspended { core.after(.task($0), begins: true) }
+  }
+
+  /// Starts a grace period and returns at once. It elapses by itself, without anybody waiting.
+  ///
+  /// - Complexity: a lock and an append; wakes a thread of the library if none is under way.
+  /// - Threads: any, also inside a section: that is one of those that it waits for.
+  public func startGracePeriod() -> SleepableGracePeriod { SleepableGracePeriod(of: core) }
+
+  /// Releases `object` after a grace period: until then, sections that found it may use it.
+  ///
+  /// - Complexity: a lock and an append.
+  /// - Threads: any, also inside a section. The object is released on the thread `rcu-sleepable`, which all domains share.
+  public func retire<Object: AnyObject & Sendable>(_ object: consuming Object) {
+    core.enqueue(Callback(releasing: object))
+  }
+
+  /// Runs `body` after a grace period, outside every section; as ``retire(_:)-(Object)``.
+  public func retire(_ body: @escaping @Sendable () -> Void) {
+    core.enqueue(Callback(running: body))
+  }
+
+  /// Blocks until everything retired before this call has run, and whatever that retires in turn. Traps where
+  /// ``synchronize()-()`` does, and in what was retired itself.
+  @available(*, noasync, message: "await barrier() instead of blocking the task's thread")
+  public func barrier() {
+    synchronize()
+    SleepableCore.reclaimer.barrier()
+  }
+
+  /// Suspends until everything retired before this call has run, and whatever that retires in turn.
+  public func barrier() async {
+    await synchronize()
+    await SleepableCore.reclaimer.barrier()
+  }
+
+  /// Whether a grace period has begun, and waits for sections.
+  package var isDraining: Bool { core.startOfGracePeriod != 0 }
+
+  /// What the domain has come to so far.
+  ///
+  /// - Complexity: O(processors), a lock. Any thread.
+  public var statistics: SleepableStatistics { core.statistics }
+}
+
+/// A domain's sections and grace periods so far.
+public struct SleepableStatistics: Hashable, Sendable {
+  /// Sections that are open, about: while they come and go, nobody can say how many at one moment.
+  public let sections: Int
+  /// Grace periods that have ended.
+  public let gracePeriods: Int
+  /// How long they took.
+  public let durations: DurationHistogram
+  /// Reports of sections that held one up: see ``StallReports``.
+  public let stalls: Int
+}

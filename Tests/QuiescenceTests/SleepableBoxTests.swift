@@ -1,0 +1,130 @@
+import Quiescence
+import TestSupport
+import Testing
+
+/// Values that are read in the sections of a sleepable domain.
+@Suite struct SleepableBoxTests {
+  struct Refused: Error {}
+
+  @Test func writersReplaceAndReadersKeep() async throws {
+    let alive = Counter()
+    let domain = Shared(SleepableDomain())
+    let box = Shared(SleepableBox(Tracked(1, alive: alive), in: domain.value))
+    let inside = Gate(), leave = Gate()
+    let reader = Task {
+      await domain.value.read { section in
+        let old = box.value.load(section)
+        inside.open()
+        await leave.wait()
+        return (old.value.value, box.value.load(section).value.value)
+      }
+    }
+    await inside.wait()
+    box.value.publish(Tracked(2, alive: alive))
+    await Memb.barrier()
+    #expect(alive.value == 2, "the version that is being read went")
+    leave.open()
+    #expect(await reader.value == (1, 2))
+    await domain.value.barrier()
+    #expect(alive.value == 1)
+  }
+
+  @Test func exchangeGivesTheOldValueBack() async {
+    struct Key: ~Copyable, Sendable { let number: Int }
+    let domain = SleepableDomain()
+    let box = SleepableBox(Key(number: 1), in: domain)
+    let old = await box.exchange(Key(number: 2))
+    #expect(old.number == 1)
+    #expect(box.read { $0.number } == 2)
+    let now = await box.read { key in
+      await Task.yield()
+      return key.number
+    }
+    #expect(now == 2)
+  }
+
+  @Test func noUpdateIsLost() async {
+    let domain = Shared(SleepableDomain())
+    let box = Shared(SleepableBox([0: 0], in: domain.value))
+    await onThreads(4) { index in
+      for _ in 0..<500 { box.value.update { $0[index, default: 0] += 1 } }
+    }
+    #expect((0..<4).allSatisfy { box.value.snapshot()[$0] == 500 })
+    await domain.value.barrier()
+  }
+
+  @Test func anUpdateThatThrowsPublishesNothing() {
+    let domain = SleepableDomain()
+    let box = SleepableBox([1], in: domain)
+    #expect(throws: Refused.self) {
+      try box.update { numbers throws(Refused) in
+        numbers.append(2)
+        throw Refused()
+      }
+    }
+    #expect(box.snapshot() == [1])
+    #expect(box.update { $0.append(3); return $0.count } == 2)
+    #expect(box.snapshot() == [1, 3])
+  }
+}
+
+/// What the compiler cannot see.
+@Suite struct SleepableMisuseTests {
+  private func expectTrap(_ line: String, _ result: ExitTest.Result?) {
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(text.contains(line), "\(text)")
+  }
+
+  @Test func synchronizeInsideASectionOfTheSameDomain() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in
+        let domain = SleepableDomain("routes"), other = SleepableDomain("other")
+        // In one of another domain it may wait.
+        other.read { _ in domain.synchronize() }
+        domain.read { _ in other.read { _ in domain.synchronize() } }
+      }
+    }
+    expectTrap("SleepableDomain.synchronize() inside a section of the same domain, \"routes\"", result)
+  }
+
+  @Test func waitingForACookieInsideItsSection() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in
+        let domain = SleepableDomain("routes")
+        domain.read { _ in domain.startGracePeriod().wait() }
+      }
+    }
+    expectTrap("inside a section of the same domain, \"routes\"", result)
+  }
+
+  @Test func synchronizeInsideAMembSection() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in
+        let domain = SleepableDomain()
+        Memb.read { _ in domain.synchronize() }
+      }
+    }
+    expectTrap("SleepableDomain.synchronize() inside a Memb read-side critical section", result)
+  }
+
+  @Test func loadingWithASectionOfAnotherDomain() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      let domain = SleepableDomain(), other = SleepableDomain()
+      let box = SleepableBox(1, in: domain)
+      print(other.read { section in box.load(section).value })
+    }
+    expectTrap("SleepableBox.load with a section of another SleepableDomain", result)
+  }
+
+  @Test func writingInsideAWrite() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      let domain = SleepableDomain()
+      let box = SleepableBox(1, in: domain)
+      box.update { number in
+        box.publish(3)
+        number = 2
+      }
+    }
+    expectTrap("inside the closure of its own update", result)
+  }
+}

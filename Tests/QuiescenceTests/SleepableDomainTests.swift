@@ -1,0 +1,250 @@
+import Quiescence
+import TestSupport
+import Testing
+
+/// Sections that may suspend, and the grace periods of their domain.
+@Suite struct SleepableDomainTests {
+  struct Refused: Error, Equatable { var value = 0 }
+
+  @Test func sectionsGiveBackWhatTheirBodyReturns() async throws {
+    let domain = SleepableDomain("d")
+    let box = SleepableBox([1, 2], in: domain)
+    #expect(domain.name == "d")
+    #expect(domain.read { section in box.load(section).value.count } == 2)
+    #expect(box.read { $0.count } == 2)
+    #expect(box.snapshot() == [1, 2])
+    let sum = await domain.read { section in
+      let numbers = box.load(section)
+      await Task.yield()
+      return numbers.value.reduce(0, +)
+    }
+    #expect(sum == 3)
+    let first = await box.read { numbers in
+      await Task.yield()
+      return numbers[0]
+    }
+    #expect(first == 1)
+    #expect(domain.statistics.sections == 0)
+  }
+
+  @Test func sectionsNest() async {
+    let domain = SleepableDomain(), other = SleepableDomain()
+    let depth = await domain.read { _ in
+      await Task.yield()
+      return domain.read { _ in
+        other.read { _ in
+          Memb.read { _ in domain.statistics.sections * 10 + other.statistics.sections }
+        }
+      }
+    }
+    #expect(depth == 21)
+    await domain.synchronize()
+    await other.synchronize()
+  }
+
+  @Test func aSectionThatThrowsIsLeft() async {
+    let domain = SleepableDomain()
+    #expect(throws: Refused(value: 1)) { try domain.read { _ throws(Refused) in throw Refused(value: 1) } }
+    do throws(Refused) {
+      try await domain.read { _ async throws(Refused) in
+        await Task.yield()
+        throw Refused(value: 2)
+      }
+      Issue.record("did not throw")
+    } catch { #expect(error.value == 2) }
+    #expect(domain.statistics.sections == 0)
+    await domain.synchronize()
+  }
+
+  @Test func aTaskThatIsCancelledLeaves() async {
+    let domain = Shared(SleepableDomain())
+    let inside = Gate()
+    let task = Task {
+      try await domain.value.read { _ in
+        inside.open()
+        try await Task.sleep(for: .seconds(3600))
+      }
+    }
+    await inside.wait()
+    #expect(domain.value.statistics.sections == 1)
+    task.cancel()
+    await domain.value.synchronize()
+    await #expect(throws: CancellationError.self) { try await task.value }
+    #expect(domain.value.statistics.sections == 0)
+  }
+
+  @Test func aGracePeriodWaitsForWhoSleepsInside() async {
+    let domain = Shared(SleepableDomain())
+    let inside = Gate(), leave = Gate(), later = Gate(), laterLeaves = Gate()
+    let reader = Task {
+      await domain.value.read { _ in
+        inside.open()
+        await leave.wait()
+      }
+    }
+    await inside.wait()
+    let gracePeriod = domain.value.startGracePeriod()
+    let isOver = Counter()
+    let writer = Task {
+      await domain.value.synchronize()
+      isOver.add(1)
+    }
+    // Whoever comes later is not waited for.
+    while domain.value.statistics.gracePeriods == 0 && !domain.value.isDraining { await Task.yield() }
+    let laterReader = Task {
+      await domain.value.read { _ in
+        later.open()
+        await laterLeaves.wait()
+      }
+    }
+    await later.wait()
+    #expect(domain.value.statistics.sections == 2)
+    #expect(isOver.value == 0)
+    #expect(!gracePeriod.isElapsed)
+    leave.open()
+    await reader.value
+    await gracePeriod.elapsed()
+    #expect(gracePeriod.isElapsed)
+    #expect(domain.value.statistics.gracePeriods >= 1)
+    laterLeaves.open()
+    await writer.value
+    await laterReader.value
+    #expect(isOver.value == 1)
+    #expect(domain.value.statistics.sections == 0)
+  }
+
+  @Test func domainsAreIndependent() async {
+    let slow = Shared(SleepableDomain("slow")), quick = SleepableDomain("quick")
+    let inside = Gate(), leave = Gate()
+    let reader = Task {
+      await slow.value.read { _ in
+        inside.open()
+        await leave.wait()
+      }
+    }
+    await inside.wait()
+    let held = slow.value.startGracePeriod()
+    for _ in 0..<10 { await quick.synchronize() }
+    await Memb.synchronize()
+    #expect(!held.isElapsed)
+    #expect(quick.statistics.gracePeriods == 10)
+    leave.open()
+    await reader.value
+    await held.elapsed()
+  }
+
+  @Test func aSectionGoesOnWhereverItsTaskDoes() async {
+    let domain = Shared(SleepableDomain())
+    let first = Hopper(), second = Hopper()
+    let ids = await withTaskGroup(of: Set<Int32>.self) { group in
+      for _ in 0..<8 {
+        group.addTask {
+          var ids: Set<Int32> = []
+          for _ in 0..<100 {
+            let seen = await domain.value.read { _ in
+              let one = await first.thread()
+              await Task.yield()
+              return [one, await second.thread(), ServiceThread.currentID]
+            }
+            ids.formUnion(seen)
+          }
+          return ids
+        }
+      }
+      return await group.reduce(into: Set<Int32>()) { $0.formUnion($1) }
+    }
+    #expect(ids.count > 1, "nobody moved: the test showed nothing")
+    #expect(domain.value.statistics.sections == 0)
+    await domain.value.synchronize()
+  }
+
+  @Test func blockingWaitsEndAsWell() async {
+    await onThread {
+      let domain = SleepableDomain()
+      domain.synchronize()
+      #expect(domain.statistics.gracePeriods == 1)
+      let gracePeriod = domain.startGracePeriod()
+      gracePeriod.wait()
+      #expect(gracePeriod.isElapsed)
+      gracePeriod.wait()
+      let other = domain.startGracePeriod()
+      #expect(gracePeriod == gracePeriod && gracePeriod != other)
+      #expect(Set([gracePeriod, other, gracePeriod]).count == 2)
+      domain.barrier()
+    }
+  }
+
+  /// Each waits for one that begins after its call; between them they need few.
+  @Test func whoWaitsAtTheSameTimeShares() async {
+    let domain = Shared(SleepableDomain())
+    let inside = Gate(), leave = Gate()
+    let reader = Task {
+      await domain.value.read { _ in
+        inside.open()
+        await leave.wait()
+      }
+    }
+    await inside.wait()
+    let asked = Counter()
+    let waiting = (0..<1000).map { _ in
+      Task {
+        asked.add(1)
+        await domain.value.synchronize()
+      }
+    }
+    while asked.value < 1000 { await Task.yield() }
+    leave.open()
+    for task in waiting { await task.value }
+    await reader.value
+    #expect(domain.value.statistics.gracePeriods <= 64)
+  }
+
+  @Test func whatIsRetiredGoesAfterAGracePeriod() async {
+    let alive = Counter()
+    let domain = Shared(SleepableDomain())
+    let inside = Gate(), leave = Gate()
+    let reader = Task {
+      await domain.value.read { _ in
+        inside.open()
+        await leave.wait()
+      }
+    }
+    await inside.wait()
+    let ran = Counter()
+    domain.value.retire(Tracked(1, alive: alive))
+    domain.value.retire { ran.add(1) }
+    await Memb.barrier()
+    #expect(alive.value == 1 && ran.value == 0)
+    leave.open()
+    await domain.value.barrier()
+    #expect(alive.value == 0 && ran.value == 1)
+    await reader.value
+  }
+
+  /// What waits for a grace period of a domain needs nobody to keep the domain.
+  @Test func retiringOutlivesTheDomain() async {
+    let alive = Counter()
+    do {
+      let domain = SleepableDomain()
+      domain.retire(Tracked(1, alive: alive))
+      let box = SleepableBox(Tracked(2, alive: alive), in: domain)
+      box.publish(Tracked(3, alive: alive))
+    }
+    while alive.value > 0 { await Task.yield() }
+  }
+
+  @Test func manyDomainsComeAndGo() async {
+    await onThreads(4) { _ in
+      for _ in 0..<500 {
+        let domain = SleepableDomain()
+        domain.read { _ in }
+        domain.synchronize()
+      }
+    }
+  }
+}
+
+/// An actor whose code says on which thread it runs.
+private actor Hopper {
+  func thread() -> Int32 { ServiceThread.currentID }
+}

@@ -1,0 +1,136 @@
+import Glibc
+import Quiescence
+import Synchronization
+import TestSupport
+import Testing
+
+/// Versions that are poisoned after a grace period, while sections come, sleep, move between threads and go.
+@Suite(.exclusive) struct SleepableRaceTests {
+  /// Memory that is never freed, and says whether it is in use.
+  final class Version: Sendable {
+    let isAlive = Atomic(true)
+  }
+
+  /// Threads that read, two that writes; nobody finds a version that is gone.
+  @Test func nobodyFindsAVersionThatIsGone() async {
+    let domain = Shared(SleepableDomain())
+    let current = Shared(Atomic(0))
+    let versions = (0..<64).map { _ in Version() }
+    let isDone = Shared(Atomic(false))
+    let reads = Counter()
+    versions[1...].forEach { $0.isAlive.store(false, ordering: .relaxed) }
+    await onThreads(4) { index in
+      if index == 0 {
+        var number = 0
+        // Until the readers have met enough of them.
+        for round in 0... {
+          let next = (number + 1) % versions.count
+          versions[next].isAlive.store(true, ordering: .relaxed)
+          current.value.store(next, ordering: .releasing)
+          domain.value.synchronize()
+          versions[number].isAlive.store(false, ordering: .relaxed)
+          number = next
+          if round >= 3000 && reads.value >= 200_000 { break }
+        }
+        isDone.value.store(true, ordering: .relaxed)
+      } else {
+        while !isDone.value.load(ordering: .relaxed) {
+          for _ in 0..<100 {
+            domain.value.read { _ in
+              let version = versions[current.value.load(ordering: .acquiring)]
+              for _ in 0..<(index * 4) {
+                if !version.isAlive.load(ordering: .relaxed) { fatalError("a section found a version that is gone") }
+              }
+            }
+          }
+          reads.add(100)
+        }
+      }
+    }
+    #expect(domain.value.statistics.sections == 0)
+  }
+
+  /// As above, with tasks that suspend inside, and with who is waited for changing all the time.
+  @Test func nobodyWhoSleepsFindsAVersionThatIsGone() async {
+    let domain = Shared(SleepableDomain())
+    let current = Shared(Atomic(0))
+    let versions = (0..<64).map { _ in Version() }
+    versions[1...].forEach { $0.isAlive.store(false, ordering: .relaxed) }
+    let isDone = Shared(Atomic(false))
+    await withTaskGroup(of: Void.self) { group in
+      for index in 0..<8 {
+        group.addTask {
+          while !isDone.value.load(ordering: .relaxed) {
+            await domain.value.read { _ in
+              let version = versions[current.value.load(ordering: .acquiring)]
+              for _ in 0..<index {
+                await Task.yield()
+                if !version.isAlive.load(ordering: .relaxed) { fatalError("a section found a version that is gone") }
+              }
+            }
+            await Task.yield()
+          }
+        }
+      }
+      var number = 0
+      for _ in 0..<1000 {
+        let next = (number + 1) % versions.count
+        versions[next].isAlive.store(true, ordering: .relaxed)
+        current.value.store(next, ordering: .releasing)
+        await domain.value.synchronize()
+        versions[number].isAlive.store(false, ordering: .relaxed)
+        number = next
+      }
+      isDone.value.store(true, ordering: .relaxed)
+    }
+    #expect(domain.value.statistics.sections == 0)
+    #expect(domain.value.statistics.gracePeriods == 1000)
+  }
+
+  /// Every one ends, whoever asks, and a cookie is elapsed when its wait has ended.
+  @Test func everyWaitEnds() async {
+    let domain = Shared(SleepableDomain())
+    let isDone = Shared(Atomic(false))
+    await withTaskGroup(of: Void.self) { group in
+      for index in 0..<4 {
+        group.addTask {
+          while !isDone.value.load(ordering: .relaxed) {
+            await domain.value.read { _ in for _ in 0..<index { await Task.yield() } }
+            await Task.yield()
+          }
+        }
+      }
+      await withTaskGroup(of: Void.self) { waiters in
+        for index in 0..<8 {
+          waiters.addTask {
+            for _ in 0..<200 {
+              let gracePeriod = domain.value.startGracePeriod()
+              if index % 2 == 0 {
+                await gracePeriod.elapsed()
+              } else {
+                await domain.value.synchronize()
+              }
+              if !gracePeriod.isElapsed { fatalError("a wait ended before its grace period") }
+            }
+          }
+        }
+      }
+      isDone.value.store(true, ordering: .relaxed)
+    }
+  }
+
+  /// Says which way the process goes; run by the test below in its child.
+  @Test func sectionsAreCountedAsTheProcessMay() {
+    let isOff = getenv("QUIESCENCE_NO_RSEQ").map { String(cString: $0) } == "1"
+    if isOff { #expect(!ProcessorCell.isRestartable) }
+  }
+
+  @Test func everythingHoldsWithoutSequences() async {
+    let run = await TestProcess.run(
+      ["QUIESCENCE_NO_RSEQ": "1"], "--filter", "Sleepable", "--skip", "everythingHolds")
+    #expect(run.status == 0, "\(run.output)")
+    // The check of the check: the tests were found.
+    #expect(run.output.contains("sectionsAreCountedAsTheProcessMay() passed"), "\(run.output)")
+    #expect(run.output.contains("nobodyFindsAVersionThatIsGone() passed"), "\(run.output)")
+  }
+}
