@@ -1,3 +1,4 @@
+import Glibc
 import Quiescence
 import TestSupport
 import Testing
@@ -168,5 +169,67 @@ import Testing
     }
     let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
     #expect(line.contains("forked inside a read-side critical section"))
+  }
+
+  /// Each in a process of its own, which has nothing of other tests half done.
+  @Test func aDomainWorksInTheChild() async {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      let domain = Shared(SleepableDomain())
+      let done = Counter(), rounds = Counter(), ran = Counter()
+      await onThreads(3) { index in
+        func useEverything() {
+          domain.value.read { _ in }
+          domain.value.synchronize()
+          domain.value.startGracePeriod().wait()
+          domain.value.retire { ran.add(1) }
+          domain.value.barrier()
+        }
+        useEverything()
+        if rounds.add(1) < 3 { while rounds.value < 3 { sched_yield() } }
+        if index > 0 {
+          while done.value == 0 { index == 1 ? domain.value.synchronize() : domain.value.retire { ran.add(1) } }
+          return
+        }
+        for round in 0..<20 {
+          // Every other one in a section, which is the child's as well as the parent's.
+          let fork = {
+            Forked.run {
+              let before = ran.value
+              if round % 2 == 0 { useEverything() }
+              return round % 2 == 0 && ran.value <= before ? 1 : 0
+            }
+          }
+          let result = round % 2 == 0 ? fork() : domain.value.read { _ in fork() }
+          if result != .exited(0) { fatalError("round \(round): a forked child: \(result)") }
+        }
+        done.add(1)
+      }
+    }
+    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+  }
+
+  /// Whoever is inside in the parent never leaves in the child.
+  @Test func aDomainThatTheForkFoundOpenTraps() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      let domain = Shared(SleepableDomain("open"))
+      await onThreads { _ in
+        domain.value.synchronize()
+        let inside = Parker(), leave = Parker()
+        _ = ServiceThread.start(named: "reader") {
+          domain.value.read { _ in inside.open(); leave.wait() }
+        }
+        inside.wait()
+        let child = Forked.run {
+          domain.value.read { _ in }
+          domain.value.synchronize()
+          return 0
+        }
+        leave.open()
+        domain.value.synchronize()
+        precondition(child == .exited(0))
+      }
+    }
+    let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(line.contains("a grace period of the SleepableDomain \"open\" in a child that was forked while sections"))
   }
 }

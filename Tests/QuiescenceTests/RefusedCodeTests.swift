@@ -87,7 +87,7 @@ import Testing
         code: "func f() { let s = ReadSection<Memb>(entering: ()); print(box.load(s).value) }",
         message: "initializer is inaccessible due to 'internal' protection level"),
     ]
-      + cells)
+      + cells + sleepable)
   func refused(_ refusal: Refusal) async {
     let result = await Compiler.swift(Self.preamble + refusal.code)
     #expect(result.status != 0)
@@ -189,6 +189,52 @@ import Testing
       message: "requires that 'Borrowed<[Int]>' conform to 'Escapable'"),
   ]
 
+  /// What may suspend with its section, and must not leave it even so.
+  static let sleepable = [
+    Refusal(
+      rule: "a reference is not returned from a section that may suspend",
+      code: "func f() async { let x = await domain.read { s in await h(); return slow.load(s) }; print(x.value) }",
+      message: "requires that 'Borrowed<[Int]>' conform to 'Escapable'"),
+    Refusal(
+      rule: "a reference is not stored outside a section that may suspend",
+      code: """
+        func f() async {
+          var out: Borrowed<[Int]>? = nil
+          await domain.read { s in await h(); out = slow.load(s) }
+          print(out != nil)
+        }
+        """,
+      message: "lifetime-dependent variable 'out' escapes its scope"),
+    Refusal(
+      rule: "a reference is not captured by a task that stays",
+      code: """
+        func f() async -> Task<Int, Never> {
+          await domain.read { s in await h(); let b = slow.load(s); return Task { b.value.count } }
+        }
+        """,
+      message: "lifetime-dependent variable 'b' escapes its scope"),
+    Refusal(
+      rule: "a section that may suspend is not handed to a task",
+      code: """
+        func f() async -> Task<Int, Never> {
+          await domain.read { s in await h(); return Task { slow.load(s).value.count } }
+        }
+        """,
+      message: "escaping closure captures 'inout' parameter 's'"),
+    Refusal(
+      rule: "a section of a flavour does not protect a domain's box",
+      code: "func f() -> Int { Memb.read { s in slow.load(s).value.count } }",
+      message: "cannot convert value of type 'ReadSection<Memb>' to expected argument type 'SleepableSection'"),
+    Refusal(
+      rule: "a value is not taken out of a read that may suspend",
+      code: "func f() async -> Key { await slowKey.read { k in await h(); return k } }",
+      message: "'k' is borrowed and cannot be consumed"),
+    Refusal(
+      rule: "a section that may suspend is not made by hand",
+      code: "func f() { let s = SleepableSection(entering: domain); print(slow.load(s).value) }",
+      message: "initializer is inaccessible due to 'internal' protection level"),
+  ]
+
   /// Without this, a refusal above could come from a compiler that finds nothing to compile against.
   @Test func theSamePreambleCompiles() async {
     let result = await Compiler.swift(
@@ -237,6 +283,10 @@ import Testing
     let key = RCUBox(Key())
     let fast = RCUBox(1, flavor: QSBR.self)
     func g() async -> Int { 1 }
+    func h() async {}
+    let domain = SleepableDomain()
+    let slow = SleepableBox([1, 2], in: domain)
+    let slowKey = SleepableBox(Key(), in: domain)
 
     """
 }

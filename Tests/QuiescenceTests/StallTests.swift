@@ -55,6 +55,39 @@ import Testing
     }
   }
 
+  /// Sections of a domain belong to no thread: they are counted.
+  @Test func aDomainsSectionsAreCounted() async {
+    let reports = Shared(Locked([StallReport]()))
+    let second = Gate()
+    StallReports.setHandler { report in
+      guard report.flavor == "SleepableDomain \"dawdling\"" else { return }
+      if reports.value.withLock({ $0.append(report); return $0.count }) == 2 { second.open() }
+    }
+    defer { StallReports.setHandler(nil) }
+    let domain = Shared(SleepableDomain("dawdling"))
+    let inside = Counter()
+    let readers = (0..<3).map { _ in
+      Task {
+        await domain.value.read { _ in
+          inside.add(1)
+          await second.wait()
+        }
+      }
+    }
+    while inside.value < 3 { await Task.yield() }
+    await domain.value.synchronize()
+    for reader in readers { await reader.value }
+    let report = reports.value.withLock { $0[0] }
+    #expect(report.sections == 3 && report.readers.isEmpty)
+    #expect(report.description.hasPrefix("a grace period of the SleepableDomain \"dawdling\" has waited for "))
+    #expect(report.description.hasSuffix(" for 3 sections"))
+    #expect(domain.value.statistics.stalls >= 2)
+    // Not under way any more.
+    let seen = reports.value.withLock { $0.count }
+    try? await Task.sleep(for: StallReports.threshold * 3)
+    #expect(reports.value.withLock { $0.count } == seen)
+  }
+
   @Test func readersAreCounted() async {
     let inside = Counter()
     let counted = Counter()
