@@ -164,6 +164,16 @@ extension SleepableCore {
 
   /// Steps 1 to 3. Whoever set `isRunning`, and nobody else until ``finish(_:)``.
   private func begin() {
+    startNext()
+    let (old, isRestartable) = flip()
+    if !isRestartable { return Memb.afterGracePeriod(.call { [self] in addUp(old) }) }
+    ProcessorCell.passBarrier(ProcessorCell.nextBarrier)
+    // What the sections read that have left by a sequence is read: leaving is a plain store.
+    qs_fence_heavy()
+    addUp(old)
+  }
+
+  func startNext() {
     state.withLock { state in
       // Here and not at the request: whoever comes in between shares this one, and a number that was taken in between
       // is this one's.
@@ -173,6 +183,10 @@ extension SleepableCore {
     runningSince.store(MonotonicClock.nanoseconds, ordering: .relaxed)
     ForkWatch.note(self, isRunning: true)
     StallMonitor.noteStart()
+  }
+
+  /// Returns the cell that was open, and whether restartable sequences count on it.
+  func flip() -> (old: ProcessorCell, isRestartable: Bool) {
     let old = ProcessorCell(front.pointee.load(ordering: .relaxed))
     let new = old.pointer == cells.0.pointer ? cells.1 : cells.0
     // What was unpublished before the request is seen by everybody who sees the new cell open: they load the mode
@@ -181,15 +195,11 @@ extension SleepableCore {
     // In this order: at every moment one of them is open, and `enterSlowly` finds it.
     new.mode.pointee.store(Self.openPhase(new).mode, ordering: .releasing)
     front.pointee.store(new.pointer, ordering: .releasing)
-    let wasOpen = old.mode.pointee.exchange(Phase.closed.mode, ordering: .acquiringAndReleasing) == Phase.open.mode
-    if !wasOpen { return Memb.afterGracePeriod(.call { [self] in addUp(old) }) }
-    ProcessorCell.passBarrier(ProcessorCell.nextBarrier)
-    // What the sections read that have left by a sequence is read: leaving is a plain store.
-    qs_fence_heavy()
-    addUp(old)
+    let mode = old.mode.pointee.exchange(Phase.closed.mode, ordering: .acquiringAndReleasing)
+    return (old, mode == Phase.open.mode)
   }
 
-  private func addUp(_ old: ProcessorCell) {
+  func addUp(_ old: ProcessorCell) {
     let (_, count) = Self.count(old).pointee.add(old.sum &- Self.bias, ordering: .acquiringAndReleasing)
     if count == 0 { finish(old) }
   }

@@ -1,8 +1,10 @@
 import Glibc
-import Quiescence
+import SequenceVariants
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import Quiescence
 
 /// Versions that are poisoned after a grace period, while sections come, sleep, move between threads and go.
 @Suite(.exclusive) struct SleepableRaceTests {
@@ -11,8 +13,31 @@ import Testing
     let isAlive = Atomic(true)
   }
 
-  /// Threads that read, two that writes; nobody finds a version that is gone.
-  @Test func nobodyFindsAVersionThatIsGone() async {
+  /// Which step is left out.
+  enum Variant: Sendable {
+    case correct
+    /// Entering by a sequence that takes so long that most are interrupted.
+    case long
+    /// The same, without the barrier that sends them back.
+    case withoutBarrier
+  }
+
+  @Test(arguments: [Variant.correct, .long])
+  func nobodyFindsAVersionThatIsGone(_ variant: Variant) async { await Self.readAndReplace(variant, atLeast: 3000) }
+
+  /// A sequence that found the cell open counts on it after the sum was taken: the next grace period but one does not
+  /// wait for that section.
+  @Test(.enabled(if: ProcessorCell.isRestartable))
+  func withoutTheBarrierItIsFoundOut() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await Self.readAndReplace(.withoutBarrier, atLeast: 1_000_000)
+    }
+    let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(line.contains("a section found a version that is gone"))
+  }
+
+  /// Three threads that read, one that writes.
+  private static func readAndReplace(_ variant: Variant, atLeast rounds: Int) async {
     let domain = Shared(SleepableDomain())
     let current = Shared(Atomic(0))
     let versions = (0..<64).map { _ in Version() }
@@ -27,21 +52,27 @@ import Testing
           let next = (number + 1) % versions.count
           versions[next].isAlive.store(true, ordering: .relaxed)
           current.value.store(next, ordering: .releasing)
-          domain.value.synchronize()
+          if variant == .withoutBarrier {
+            domain.value.core.synchronizeWithoutBarrier()
+          } else {
+            domain.value.synchronize()
+          }
           versions[number].isAlive.store(false, ordering: .relaxed)
           number = next
-          if round >= 3000 && reads.value >= 200_000 { break }
+          if round >= rounds && reads.value >= 20_000 { break }
         }
         isDone.value.store(true, ordering: .relaxed)
       } else {
         while !isDone.value.load(ordering: .relaxed) {
-          for _ in 0..<100 {
-            domain.value.read { _ in
-              let version = versions[current.value.load(ordering: .acquiring)]
-              for _ in 0..<(index * 4) {
-                if !version.isAlive.load(ordering: .relaxed) { fatalError("a section found a version that is gone") }
-              }
+          for round in 0..<100 {
+            let cell = variant == .correct ? nil : domain.value.core.enterByLongSequence()
+            let section = cell == nil ? domain.value.core.enter() : nil
+            let version = versions[current.value.load(ordering: .acquiring)]
+            // Some stay for several grace periods.
+            for _ in 0..<(round % 10 == 0 ? 20_000 : index * 4) {
+              if !version.isAlive.load(ordering: .relaxed) { fatalError("a section found a version that is gone") }
             }
+            domain.value.core.leave((cell ?? section)!)
           }
           reads.add(100)
         }
@@ -131,6 +162,30 @@ import Testing
     #expect(run.status == 0, "\(run.output)")
     // The check of the check: the tests were found.
     #expect(run.output.contains("sectionsAreCountedAsTheProcessMay() passed"), "\(run.output)")
-    #expect(run.output.contains("nobodyFindsAVersionThatIsGone() passed"), "\(run.output)")
+    #expect(run.output.contains("nobodyWhoSleepsFindsAVersionThatIsGone() passed"), "\(run.output)")
+  }
+}
+
+extension SleepableCore {
+  /// What a section does, step by step, for those that enter in another way.
+  fileprivate func enter() -> ProcessorCell {
+    let cell = ProcessorCell(front.pointee.load(ordering: .relaxed))
+    return cell.add(1) ? cell : Self.enterSlowly(front)
+  }
+
+  fileprivate func enterByLongSequence() -> ProcessorCell? {
+    let cell = ProcessorCell(front.pointee.load(ordering: .relaxed))
+    return add_by_long_sequence(cell.pointer, 1) ? cell : nil
+  }
+
+  fileprivate func leave(_ cell: ProcessorCell) {
+    if !cell.add(-1) { Self.leaveSlowly(.passUnretained(self), cell) }
+  }
+
+  /// A mutant.
+  fileprivate func synchronizeWithoutBarrier() {
+    startNext()
+    addUp(flip().old)
+    while startOfGracePeriod != 0 { sched_yield() }
   }
 }
