@@ -74,6 +74,11 @@ func readCached(_ cached: inout Cached<Table, Table, Memb>) -> Int {
 }
 
 @inline(never)
+func readSleepable(_ domain: borrowing SleepableDomain, _ routes: borrowing SleepableBox<Table>) -> Int {
+  domain.read { section in routes.load(section).value.next }
+}
+
+@inline(never)
 func countAcquire(_ count: borrowing Bigref) {
   count.acquire()
 }
@@ -112,6 +117,8 @@ var argument = 0
 let online = QSBR.withOnlineReader { reader in
   readOnline(router, reader) + dispatchOnline(fastHooks, &argument, reader)
 }
+let domain = SleepableDomain()
+print(readSleepable(domain, SleepableBox(Table(), in: domain)))
 let count = Bigref()
 countAcquire(count)
 print(countUnderLabel(count), countTryAcquire(count), countTryAcquireLive(count))
