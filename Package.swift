@@ -27,7 +27,8 @@ let package = Package(
       name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"], swiftSettings: lifetimes),
     .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),
     .testTarget(
-      name: "QuiescenceTests", dependencies: ["Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
+      name: "QuiescenceTests",
+      dependencies: ["Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
       exclude: ["BEHAVIOURS.md"],
       swiftSettings: lifetimes),
     .target(name: "SequenceVariants", dependencies: ["_QuiescenceShims"], path: "Tests/SequenceVariants"),

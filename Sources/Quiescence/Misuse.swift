@@ -37,7 +37,8 @@ package enum Misuse {
 
   @inline(never)
   static func waitInDomain(_ what: String, _ name: String) -> Never {
-    fatalError("SleepableDomain.\(what) inside a section of the same domain, \"\(name)\": it would wait for itself")
+    fatalError(
+      "SleepableDomain.\(what) inside a section of the same domain, \"\(name)\": it would wait for itself")
   }
 
   @inline(never) @usableFromInline

@@ -1,4 +1,4 @@
-public import Synchronization
+internal import Synchronization
 internal import _QuiescenceShims
 
 /// The grace periods of one ``SleepableDomain``.
@@ -19,12 +19,12 @@ final class SleepableCore: Sendable {
   let name: String
   /// The open cell.
   nonisolated(unsafe) let front: UnsafeMutablePointer<Atomic<UnsafeMutableRawPointer>>
-  private let cells: (ProcessorCell, ProcessorCell)
-  private let state = Locked(State())
+  let cells: (ProcessorCell, ProcessorCell)
+  let state = Locked(State())
   private let completedCount = Atomic<UInt64>(0)
   /// When the running grace period began; 0 while none is running.
   let runningSince = Atomic<UInt64>(0)
-  private let stallReports = Atomic<Int>(0)
+  let stallReports = Atomic<Int>(0)
 
   /// Runs what all domains have retired. Without a limit: whoever ends a grace period hands it over, and must not wait.
   static let reclaimer = RCUReclaimer(named: "rcu-sleepable", Memb.self)
@@ -46,7 +46,7 @@ final class SleepableCore: Sendable {
   /// Out of reach of any number of sections that leave.
   static let bias = Int.max / 2
 
-  private struct State {
+  struct State {
     /// The last that has begun.
     var started: UInt64 = 0
     /// From the request for one to its end.
@@ -92,7 +92,7 @@ final class SleepableCore: Sendable {
     cell.state.assumingMemoryBound(to: Atomic<Int>.self)
   }
 
-  private static func openPhase(_ cell: ProcessorCell) -> Phase {
+  static func openPhase(_ cell: ProcessorCell) -> Phase {
     if !cell.hasSlots { return .counted }
     return ProcessorCell.isRestartable ? .open : .shared
   }
@@ -143,7 +143,7 @@ extension SleepableCore {
   }
 
   /// Open ones; exact while nobody comes or goes.
-  private var sections: Int {
+  var sections: Int {
     var sections = 0
     for cell in [cells.0, cells.1] {
       let count = Self.count(cell).pointee.load(ordering: .relaxed)
@@ -205,7 +205,7 @@ extension SleepableCore {
   }
 
   /// On the thread that brought `count` to zero: short, and takes no lock but the domain's.
-  private func finish(_ old: ProcessorCell) {
+  func finish(_ old: ProcessorCell) {
     // Before the next request: that one opens the cell again.
     old.clear()
     Self.count(old).pointee.store(Self.bias, ordering: .relaxed)
@@ -222,108 +222,5 @@ extension SleepableCore {
     // Not here: a section that leaves would begin one after the other for those who ask all the time.
     if isWanted { beginElsewhere() }
     for waiter in waiters { waiter.resume() }
-  }
-}
-
-// MARK: - The slow ways in and out
-
-extension SleepableCore {
-  /// Enters when a grace period has just begun, or without restartable sequences. Returns where it counted.
-  @inline(never) @usableFromInline
-  static func enterSlowly(_ front: UnsafeMutablePointer<Atomic<UnsafeMutableRawPointer>>) -> ProcessorCell {
-    while true {
-      // Acquire: the cell may have been opened just now.
-      let cell = ProcessorCell(front.pointee.load(ordering: .acquiring))
-      if cell.add(1) { return cell }
-      // In one section with the test: a grace period that this did not see waits for the add.
-      let isCounted = Memb.read { _ in
-        switch phase(cell) {
-        case .shared: cell.addAtomically(1)
-        case .counted: count(cell).pointee.add(1, ordering: .acquiringAndReleasing)
-        case .open, .closed: return false
-        }
-        return true
-      }
-      // Closed: then the front is another one by now.
-      if isCounted { return cell }
-    }
-  }
-
-  @inline(never) @usableFromInline
-  static func leaveSlowly(_ core: Unmanaged<SleepableCore>, _ cell: ProcessorCell) {
-    let left = Memb.read { _ -> Int in
-      if phase(cell) == .shared {
-        cell.addAtomically(-1)
-        return bias
-      }
-      // Release: what the section has read is read before whoever waits goes on.
-      return count(cell).pointee.subtract(1, ordering: .acquiringAndReleasing).newValue
-    }
-    // Only after the sum was taken: before, the bias is in.
-    if left == 0 { core._withUnsafeGuaranteedRef { $0.finish(cell) } }
-  }
-
-  private static func phase(_ cell: ProcessorCell) -> Phase {
-    let phase = ProcessorCell.phase(cell.mode.pointee.load(ordering: .acquiring))
-    guard phase >= ProcessorCell.firstPhase, let phase = Phase(rawValue: phase - ProcessorCell.firstPhase)
-    else { Misuse.domainDestroyed() }
-    return phase
-  }
-}
-
-// MARK: - Stalls
-
-extension SleepableCore: StallSource {
-  var startOfGracePeriod: UInt64 { runningSince.load(ordering: .relaxed) }
-
-  func reportStall(_ duration: Duration) {
-    stallReports.add(1, ordering: .relaxed)
-    let old = front.pointee.load(ordering: .relaxed) == cells.0.pointer ? cells.1 : cells.0
-    let count = Self.count(old).pointee.load(ordering: .relaxed)
-    StallReports.report(
-      StallReport(
-        flavor: "SleepableDomain \"\(name)\"", duration: duration, readers: [],
-        sections: count > 0 && count < Self.bias / 2 ? count : nil))
-  }
-}
-
-// MARK: - Forks
-
-extension SleepableCore {
-  func lockForFork() { state.holdForFork() }
-  func releaseAfterFork() { state.releaseAfterFork() }
-
-  /// In the child: tasks and other threads are gone, and with them whoever would leave their sections.
-  func resetAfterFork() {
-    state.whileHeld { state in
-      let open = sections
-      if open == 0 {
-        // As at the start. What was retired runs in both processes; those who waited are gone.
-        for cell in [cells.0, cells.1] {
-          cell.clear()
-          Self.count(cell).pointee.store(Self.bias, ordering: .relaxed)
-          cell.mode.pointee.store(Phase.closed.mode, ordering: .relaxed)
-        }
-        let cell = ProcessorCell(front.pointee.load(ordering: .relaxed))
-        cell.mode.pointee.store(Self.openPhase(cell).mode, ordering: .releasing)
-        state.nextWaiters = (state.waiters + state.nextWaiters).filter { if case .call = $0 { true } else { false } }
-        state.waiters = []
-        state.isRunning = false
-      } else if state.isRunning || open != sectionsOfThisThread {
-        state.isBroken = true
-      }
-    }
-    runningSince.store(0, ordering: .relaxed)
-    state.releaseAfterFork()
-  }
-
-  private var sectionsOfThisThread: Int {
-    var count = 0
-    var frame = qs_sleepable_innermost()
-    while let current = frame {
-      if current.pointee.domain == UnsafeRawPointer(front) { count += 1 }
-      frame = current.pointee.outer
-    }
-    return count
   }
 }

@@ -45,7 +45,8 @@ public struct StallReport: Sendable, CustomStringConvertible {
   /// One line.
   public var description: String {
     if let sections {
-      return "a grace period of the \(flavor) has waited for \(duration) for \(sections) section\(sections == 1 ? "" : "s")"
+      return
+        "a grace period of the \(flavor) has waited for \(duration) for \(sections) section\(sections == 1 ? "" : "s")"
     }
     let who =
       readers.isEmpty

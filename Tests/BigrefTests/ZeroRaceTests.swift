@@ -1,4 +1,5 @@
 import Quiescence
+import SequenceVariants
 import Synchronization
 import TestSupport
 import Testing
@@ -22,7 +23,7 @@ import Testing
   /// count below zero, or another one is taken after zero.
   @Test func withoutTheBarrierReferencesAreLost() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
-      let early = await Self.race(rounds: 1_000_000) { count in
+      let early = await Self.race(rounds: 1_000_000, byLongSequence: true) { count in
         count.beginKill()
         count.storage.addUp()
         count.releaseOwner()
@@ -40,9 +41,11 @@ import Testing
   }
 
   /// Two threads take and give references all the time, while the owner kills, waits for zero and resurrects.
-  /// Counts the rounds in which somebody held a reference at zero.
+  /// Counts the rounds in which somebody held a reference at zero. By a long sequence, references are taken by one that
+  /// has a microsecond between its test and its commit: else a busy machine hardly ever shows what the barrier is for.
   private static func race(
-    rounds: Int, killing kill: @escaping @Sendable (borrowing Bigref) -> Void
+    rounds: Int, byLongSequence isLong: Bool = false,
+    killing kill: @escaping @Sendable (borrowing Bigref) -> Void
   ) async -> Int {
     let count = Shared(Bigref())
     let held = Counter()
@@ -59,7 +62,13 @@ import Testing
         done.add(1)
       } else {
         while done.value == 0 {
-          guard count.value.tryAcquireLive() else { continue }
+          let storage = count.value.storage
+          let isTaken =
+            isLong
+            ? add_by_long_sequence(storage.cell.pointer, 1)
+              || storage.tryAcquireSlowly(onlyLive: true, for: nil)
+            : count.value.tryAcquireLive()
+          guard isTaken else { continue }
           held.add(1)
           held.add(-1)
           count.value.release()

@@ -187,7 +187,9 @@ import Testing
         useEverything()
         if rounds.add(1) < 3 { while rounds.value < 3 { sched_yield() } }
         if index > 0 {
-          while done.value == 0 { index == 1 ? domain.value.synchronize() : domain.value.retire { ran.add(1) } }
+          while done.value == 0 {
+            index == 1 ? domain.value.synchronize() : domain.value.retire { ran.add(1) }
+          }
           return
         }
         for round in 0..<20 {
@@ -216,7 +218,9 @@ import Testing
         domain.value.synchronize()
         let inside = Parker(), leave = Parker()
         _ = ServiceThread.start(named: "reader") {
-          domain.value.read { _ in inside.open(); leave.wait() }
+          domain.value.read { _ in
+            inside.open(); leave.wait()
+          }
         }
         inside.wait()
         let child = Forked.run {
@@ -230,6 +234,8 @@ import Testing
       }
     }
     let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
-    #expect(line.contains("a grace period of the SleepableDomain \"open\" in a child that was forked while sections"))
+    #expect(
+      line.contains(
+        "a grace period of the SleepableDomain \"open\" in a child that was forked while sections"))
   }
 }

@@ -193,7 +193,8 @@ import Testing
   static let sleepable = [
     Refusal(
       rule: "a reference is not returned from a section that may suspend",
-      code: "func f() async { let x = await domain.read { s in await h(); return slow.load(s) }; print(x.value) }",
+      code:
+        "func f() async { let x = await domain.read { s in await h(); return slow.load(s) }; print(x.value) }",
       message: "requires that 'Borrowed<[Int]>' conform to 'Escapable'"),
     Refusal(
       rule: "a reference is not stored outside a section that may suspend",
@@ -224,7 +225,8 @@ import Testing
     Refusal(
       rule: "a section of a flavour does not protect a domain's box",
       code: "func f() -> Int { Memb.read { s in slow.load(s).value.count } }",
-      message: "cannot convert value of type 'ReadSection<Memb>' to expected argument type 'SleepableSection'"),
+      message: "cannot convert value of type 'ReadSection<Memb>' to expected argument type 'SleepableSection'"
+    ),
     Refusal(
       rule: "a value is not taken out of a read that may suspend",
       code: "func f() async -> Key { await slowKey.read { k in await h(); return k } }",

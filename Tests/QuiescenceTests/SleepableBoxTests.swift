@@ -63,7 +63,10 @@ import Testing
       }
     }
     #expect(box.snapshot() == [1])
-    #expect(box.update { $0.append(3); return $0.count } == 2)
+    #expect(
+      box.update {
+        $0.append(3); return $0.count
+      } == 2)
     #expect(box.snapshot() == [1, 3])
   }
 }

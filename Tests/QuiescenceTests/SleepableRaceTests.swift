@@ -23,7 +23,9 @@ import Testing
   }
 
   @Test(arguments: [Variant.correct, .long])
-  func nobodyFindsAVersionThatIsGone(_ variant: Variant) async { await Self.readAndReplace(variant, atLeast: 3000) }
+  func nobodyFindsAVersionThatIsGone(_ variant: Variant) async {
+    await Self.readAndReplace(variant, atLeast: 3000)
+  }
 
   /// A sequence that found the cell open counts on it after the sum was taken: the next grace period but one does not
   /// wait for that section.
@@ -70,7 +72,9 @@ import Testing
             let version = versions[current.value.load(ordering: .acquiring)]
             // Some stay for several grace periods.
             for _ in 0..<(round % 10 == 0 ? 20_000 : index * 4) {
-              if !version.isAlive.load(ordering: .relaxed) { fatalError("a section found a version that is gone") }
+              if !version.isAlive.load(ordering: .relaxed) {
+                fatalError("a section found a version that is gone")
+              }
             }
             domain.value.core.leave((cell ?? section)!)
           }
@@ -96,7 +100,9 @@ import Testing
               let version = versions[current.value.load(ordering: .acquiring)]
               for _ in 0..<index {
                 await Task.yield()
-                if !version.isAlive.load(ordering: .relaxed) { fatalError("a section found a version that is gone") }
+                if !version.isAlive.load(ordering: .relaxed) {
+                  fatalError("a section found a version that is gone")
+                }
               }
             }
             await Task.yield()

@@ -61,7 +61,11 @@ import Testing
     let second = Gate()
     StallReports.setHandler { report in
       guard report.flavor == "SleepableDomain \"dawdling\"" else { return }
-      if reports.value.withLock({ $0.append(report); return $0.count }) == 2 { second.open() }
+      if reports.value.withLock({
+        $0.append(report); return $0.count
+      }) == 2 {
+        second.open()
+      }
     }
     defer { StallReports.setHandler(nil) }
     let domain = Shared(SleepableDomain("dawdling"))
@@ -79,7 +83,8 @@ import Testing
     for reader in readers { await reader.value }
     let report = reports.value.withLock { $0[0] }
     #expect(report.sections == 3 && report.readers.isEmpty)
-    #expect(report.description.hasPrefix("a grace period of the SleepableDomain \"dawdling\" has waited for "))
+    #expect(
+      report.description.hasPrefix("a grace period of the SleepableDomain \"dawdling\" has waited for "))
     #expect(report.description.hasSuffix(" for 3 sections"))
     #expect(domain.value.statistics.stalls >= 2)
     // Not under way any more.
