@@ -13,8 +13,8 @@ demo:    ## modules come and go under live traffic; ARGS="--seconds 5 --format j
 torture: ## stresses grace periods until one is too short; ARGS="--flavor all --seconds 60 --format json"
 	@Scripts/setup && Scripts/torture $(ARGS)
 
-ratios:  ## measures this library beside liburcu in C; ARGS="--only read,retire --format json"
-	@Scripts/setup && Scripts/ratios $(ARGS)
+ratios:  ## only the figures that are promised, and their peers; ARGS="--only read,retire --format json"
+	@Scripts/setup && Scripts/bench --promised $(ARGS)
 
 test:    ## every test, and the check of the read path's machine code
 	@Scripts/setup && Scripts/test

@@ -3,10 +3,10 @@ import Foundation
 
 /// The command line.
 @main
-struct Ratios: AsyncParsableCommand {
+struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "ratios",
-    abstract: "Measure this library beside liburcu in C, in one run.",
+    commandName: "bench",
+    abstract: "Measure this library beside what you would use instead, in one run.",
     discussion: """
       A ratio taken in one run counts; an absolute figure is the machine's. Contenders take turns round by round, \
       on pinned threads that start together and stay busy until the last one has finished. A figure is the best \
@@ -14,7 +14,7 @@ struct Ratios: AsyncParsableCommand {
       and standard error says which.
 
       Example:
-        ratios --only read,grace-period --rounds 25 --format json
+        bench --only read,grace-period --rounds 25 --format json
       """)
 
   @Option(help: "How to print: text, or json with one object a line.")
@@ -29,6 +29,16 @@ struct Ratios: AsyncParsableCommand {
   @Flag(help: "Shorter and fewer rounds: shows that everything runs; figures jitter.")
   var quick = false
 
+  @Flag(help: "Only the figures that the project promises, and what they are compared with.")
+  var promised = false
+
+  @Option(help: ArgumentHelp("Writes the rows to a file as well, as JSON.", valueName: "path"))
+  var output: String?
+
+  /// What the Swift compiler says of itself.
+  @Option(help: .hidden)
+  var compiler: String?
+
   /// The check of the check: the Swift reader of `Memb` retains an object in each section.
   @Flag(help: .hidden)
   var retainOnPurpose = false
@@ -39,35 +49,52 @@ struct Ratios: AsyncParsableCommand {
 
   func run() async throws {
     do {
-      let machine = try Machine.current()
-      let report = Report(format: format)
+      let machine = try Machine.current(compiler: compiler)
+      let report = Report(format: format, file: try outputFile())
       report.begin(machine)
-      let scale = Scale(rounds: rounds ?? (quick ? 5 : 21), isQuick: quick)
+      let scale = Scale(rounds: rounds ?? (quick ? 5 : 21), isQuick: quick, promisedOnly: promised)
       for name in only.experiments {
-        let experiment: any Experiment =
-          switch name {
-          case .read: ReadExperiment(retainsOnPurpose: retainOnPurpose)
-          case .retire: RetireExperiment()
-          case .gracePeriod: GracePeriodExperiment()
-          case .wait: WaitExperiment()
-          }
+        let experiment = self.experiment(name)
+        if promised && !experiment.hasPromises { continue }
         report.begin(experiment)
         for skipped in experiment.skipped(on: machine) { report.skip(skipped, of: experiment) }
         for row in try await experiment.measure(on: machine, scale) { report.add(row) }
       }
       if !report.finish() { throw ExitCode(1) }
     } catch let error as MeasurementError {
-      StandardError.write("ratios: \(error.description)")
+      StandardError.write("bench: \(error.description)")
       throw ExitCode(2)
     }
+  }
+
+  private func experiment(_ name: ExperimentName) -> any Experiment {
+    switch name {
+    case .read: ReadExperiment(retainsOnPurpose: retainOnPurpose)
+    case .update: UpdateExperiment()
+    case .section: SectionExperiment()
+    case .gracePeriod: GracePeriodExperiment()
+    case .retire: RetireExperiment()
+    case .bigref: BigrefExperiment()
+    case .hooks: HooksExperiment()
+    case .unload: UnloadExperiment()
+    case .urcu: URCUExperiment()
+    }
+  }
+
+  private func outputFile() throws -> FileHandle? {
+    guard let output else { return nil }
+    guard FileManager.default.createFile(atPath: output, contents: nil),
+      let file = FileHandle(forWritingAtPath: output)
+    else { throw MeasurementError("cannot write to \(output)") }
+    return file
   }
 }
 
 /// The names of the experiments on the command line, in the order in which they run.
 enum ExperimentName: String, CaseIterable {
-  case read, retire
+  case read, update, section
   case gracePeriod = "grace-period"
-  case wait
+  case retire, bigref, hooks, unload, urcu
 }
 
 /// The value of `--only`.

@@ -1,9 +1,10 @@
 import CPeers
 import Quiescence
 
-/// What a call of `retire` costs the thread that calls it.
+/// What a call of `retire` costs the thread that calls it, and what becomes of a flood of them.
 struct RetireExperiment: Experiment {
   let name = ExperimentName.retire
+  let hasPromises = true
 
   /// Retiring threads of the second part.
   private let many = 3
@@ -12,12 +13,17 @@ struct RetireExperiment: Experiment {
     "Processor time of the retiring thread a call: it shares processors with others and the reclaimer.",
     "Each thread has allocated its objects before the clock starts; the reclaimer frees them while it retires.",
     "The figure is the mean of every call, ten million and more a thread; the median is of the rounds.",
+    "`flood`: one producer allocates and retires so many, on the clock on the wall. `peak_backlog` is what waited at",
+    "most, `peak_bytes` the memory that malloc had out for it, `released_per_s` counts until all are freed.",
   ]
 
   func skipped(on machine: Machine) -> [String] {
-    machine.processors.count > 1
-      ? []
-      : ["\(many) threads against 1, since there is one processor only: they never run at the same time."]
+    var sentences = Contender.missingPeers.filter { $0.hasPrefix("ck_epoch") }
+    if machine.processors.count == 1 {
+      sentences.append(
+        "\(many) threads against 1, since there is one processor only: they never run at the same time.")
+    }
+    return sentences
   }
 
   func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
@@ -33,8 +39,9 @@ struct RetireExperiment: Experiment {
     for round in 0...rounds {
       for team in teams { try team.round(counts: round > 0) }
     }
-    return contenders.flatMap { contender in
+    let rows = contenders.flatMap { contender in
       let rows = teams.filter { $0.contender.name == contender.name }.map { row($0) }
+      if contender.isPeer { return rows }
       return rows.map { row in
         row.threads == 1
           ? row.limited(to: 20)
@@ -42,6 +49,12 @@ struct RetireExperiment: Experiment {
           : row.compared(to: rows[0], as: "1 thread", wanted: 1.1)
       }
     }
+    let names = Dictionary(uniqueKeysWithValues: contenders.map { ($0.name, "memb call_rcu, C") })
+    if scale.promisedOnly { return rows.besideC(names) }
+    let flood = BacklogMeasurement(experiment: name, count: scale.isQuick ? 200_000 : 2_000_000)
+    return try rows.besideC(names)
+      + flood.rows(on: machine, scale).besideC(
+        ["Memb.retire(object)": "memb call_rcu, C", "RCUReclaimer, limit 10000, wait": "memb call_rcu, C"])
   }
 
   private func row(_ team: Team) -> Row {
@@ -54,17 +67,19 @@ struct RetireExperiment: Experiment {
 
   /// Threads that retire at the same time.
   private final class Team {
-    let contender: Contender
+    let contender: Retirer
     let size: Int
     private(set) var times = Rounds()
     private(set) var sleeps = 0
     private let crew: Crew<(time: UInt64, sleeps: UInt64)>
     private let retired = Counter()
 
-    init(_ contender: Contender, _ size: Int, on processors: [Int32], _ count: UInt64) throws {
+    init(_ contender: Retirer, _ size: Int, on processors: [Int32], _ count: UInt64) throws {
       (self.contender, self.size, self.count) = (contender, size, count)
       let finished = Counter()
       crew = try Crew(size, on: processors) { [retired] _, start in
+        contender.begin()
+        defer { contender.end() }
         let batch = contender.make(count)
         start.wait()
         let sleeps = peer_thread_sleeps()
@@ -105,19 +120,27 @@ struct RetireExperiment: Experiment {
 }
 
 extension RetireExperiment {
-  private struct Contender: Sendable {
+  private struct Retirer: Sendable {
     let name: String
     /// On the thread that retires them.
     let make: @Sendable (UInt64) -> any Batch
     /// Waits until everything has been released.
     let drain: @Sendable () -> Void
+    /// In C.
+    var isPeer = false
+    /// Around all that a thread does.
+    var begin: @Sendable () -> Void = {}
+    var end: @Sendable () -> Void = {}
   }
 
-  private var contenders: [Contender] {
+  private var contenders: [Retirer] {
     [
-      Contender(name: "Memb.retire(object)", make: Objects.init, drain: { Memb.barrier() }),
-      Contender(name: "Memb.unsafeRetire(pointer)", make: Pointers.init, drain: { Memb.barrier() }),
-      Contender(name: "QSBR.retire(object)", make: OnlineObjects.init, drain: { QSBR.barrier() }),
+      Retirer(name: "Memb.retire(object)", make: Objects.init, drain: { Memb.barrier() }),
+      Retirer(name: "Memb.unsafeRetire(pointer)", make: Pointers.init, drain: { Memb.barrier() }),
+      Retirer(name: "QSBR.retire(object)", make: OnlineObjects.init, drain: { QSBR.barrier() }),
+      Retirer(
+        name: "memb call_rcu, C", make: { Nodes($0) }, drain: { peer_memb_barrier() }, isPeer: true,
+        begin: { peer_call_rcu.begin() }, end: { peer_call_rcu.end() }),
     ]
   }
 }
@@ -127,17 +150,6 @@ private protocol Batch {
   func retire()
   /// Frees what was only needed to hold the objects.
   func free()
-}
-
-/// A small object. Counts when it goes.
-private final class Small: Sendable {
-  let number: UInt64
-
-  init(_ number: UInt64) {
-    self.number = number
-  }
-
-  deinit { peer_count_released() }
 }
 
 private struct Objects: Batch {
@@ -185,4 +197,18 @@ private struct Pointers: Batch {
   }
 
   func free() {}
+}
+
+/// For liburcu's reclaimer.
+private struct Nodes: Batch {
+  private let nodes: UnsafeMutableBufferPointer<UnsafeMutableRawPointer?>
+
+  init(_ count: UInt64) {
+    nodes = .allocate(capacity: Int(count))
+    for index in nodes.indices { nodes[index] = peer_retirable_make() }
+  }
+
+  func retire() { peer_call_rcu_all(nodes.baseAddress, UInt64(nodes.count)) }
+
+  func free() { nodes.deallocate() }
 }

@@ -5,15 +5,28 @@ protocol Experiment {
   var name: ExperimentName { get }
   /// What to know before reading the figures, a sentence a line.
   var notes: [String] { get }
+  /// Whether any of its figures is promised.
+  var hasPromises: Bool { get }
   /// What this machine cannot show, a sentence each.
   func skipped(on machine: Machine) -> [String]
   func measure(on machine: Machine, _ scale: Scale) async throws -> [Row]
+}
+
+extension Experiment {
+  var hasPromises: Bool { false }
+
+  func skipped(on machine: Machine) -> [String] { [] }
 }
 
 /// How much is measured.
 struct Scale {
   let rounds: Int
   let isQuick: Bool
+  /// Only the figures that the project promises, and what they are compared with.
+  let promisedOnly: Bool
+
+  /// For what takes longer, and is judged by nobody.
+  var fewRounds: Int { min(rounds, isQuick ? 2 : 5) }
 }
 
 /// Why there is no figure.
@@ -39,7 +52,8 @@ struct Rounds {
   /// machine also loses some now and then, when the host takes back time that it had reported as stolen, and the
   /// very best round would be such a one.
   var best: Double {
-    figures.isEmpty ? .nan : figures.sorted()[min(max(1, figures.count / 10), figures.count - 1)]
+    if figures.isEmpty { return .nan }
+    return figures.sorted()[figures.count < 3 ? 0 : max(1, figures.count / 10)]
   }
 
   var median: Double { figures.median }
