@@ -1,8 +1,24 @@
 import ArgumentParser
 import Foundation
 
-/// The command line.
+/// Says in one line what is wrong with the arguments.
 @main
+enum Main {
+  static func main() async {
+    do {
+      var command = try Bench.parse()
+      try await command.run()
+    } catch {
+      if Bench.exitCode(for: error) != .validationFailure { Bench.exit(withError: error) }
+      var message = Bench.message(for: error)
+      while message.hasSuffix(".") { message.removeLast() }
+      StandardError.write("bench: \(message). See bench --help.")
+      exit(ExitCode.validationFailure.rawValue)
+    }
+  }
+}
+
+/// The command line.
 struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
@@ -20,8 +36,10 @@ struct Bench: AsyncParsableCommand {
   @Option(help: "How to print: text, or json with one object a line.")
   var format = ReportFormat.text
 
-  @Option(help: ArgumentHelp("Experiments, separated by commas (default: all).", valueName: "name,…"))
-  var only = Selection(experiments: ExperimentName.allCases)
+  @Option(
+    help: ArgumentHelp("Experiments, separated by commas (default: all).", valueName: "name,…"),
+    transform: ExperimentName.selection)
+  var only = ExperimentName.allCases
 
   @Option(help: ArgumentHelp("Rounds of each experiment (default: 21; 5 with --quick).", valueName: "n"))
   var rounds: Int?
@@ -53,7 +71,7 @@ struct Bench: AsyncParsableCommand {
       let report = Report(format: format, file: try outputFile())
       report.begin(machine)
       let scale = Scale(rounds: rounds ?? (quick ? 5 : 21), isQuick: quick, promisedOnly: promised)
-      for name in only.experiments {
+      for name in only {
         let experiment = self.experiment(name)
         if promised && !experiment.hasPromises { continue }
         report.begin(experiment)
@@ -95,29 +113,16 @@ enum ExperimentName: String, CaseIterable {
   case read, update, section
   case gracePeriod = "grace-period"
   case retire, bigref, hooks, unload, urcu
-}
 
-/// The value of `--only`.
-struct Selection: ExpressibleByArgument {
-  let experiments: [ExperimentName]
-
-  init(experiments: [ExperimentName]) {
-    self.experiments = experiments
-  }
-
-  init?(argument: String) {
-    var chosen: Set<ExperimentName> = []
-    for part in argument.split(separator: ",") {
-      guard let name = ExperimentName(rawValue: String(part)) else { return nil }
-      chosen.insert(name)
+  /// The value of `--only`.
+  static func selection(_ argument: String) throws -> [ExperimentName] {
+    let names = argument.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+    if let wrong = names.first(where: { ExperimentName(rawValue: $0) == nil }) {
+      let all = allCases.map(\.rawValue).joined(separator: ", ")
+      throw ValidationError("there is no experiment '\(wrong)'; there are \(all).")
     }
-    if chosen.isEmpty { return nil }
-    experiments = ExperimentName.allCases.filter(chosen.contains)
+    return allCases.filter { names.contains($0.rawValue) }
   }
-
-  var defaultValueDescription: String { experiments.map(\.rawValue).joined(separator: ",") }
-
-  static var allValueStrings: [String] { ExperimentName.allCases.map(\.rawValue) }
 }
 
 /// Lines for people, also when standard output is a program's.

@@ -22,7 +22,7 @@ struct GracePeriodExperiment: Experiment {
     var rows: [Row] = []
     let some = scale.promisedOnly ? flavors.filter { $0.name.lowercased().hasPrefix("memb") } : flavors
     for idle in scale.promisedOnly || scale.isQuick ? [0, 1000] : [0, 1, 10, 100, 1000, 4096] {
-      rows += try idleRows(some, idle, on: machine, scale)
+      rows += try await idleRows(some, idle, on: machine, scale)
     }
     if !scale.promisedOnly {
       for busy in scale.isQuick ? [0, machine.processors.count] : [0] + machine.threadCounts {
@@ -35,8 +35,9 @@ struct GracePeriodExperiment: Experiment {
 
   private func idleRows(
     _ waiters: [Waiter], _ idle: Int, on machine: Machine, _ scale: Scale
-  ) throws -> [Row] {
+  ) async throws -> [Row] {
     var rounds = waiters.map { _ in LatencyRounds() }
+    var async = LatencyRounds()
     let calls = scale.isQuick ? 100 : 500
     for round in 0..<scale.rounds {
       for (index, waiter) in waiters.enumerated() {
@@ -45,11 +46,14 @@ struct GracePeriodExperiment: Experiment {
         let threads = try IdleThreads(idle, of: waiter.contender)
         defer { threads.end() }
         rounds[index].add(try waiter.latencies(calls, within: 50_000_000, on: machine))
+        if waiter.name == "Memb.synchronize()" && !scale.promisedOnly {
+          async.add(await Latencies.measured(calls, within: 50_000_000) { await Memb.synchronize() })
+        }
       }
     }
-    let rows = zip(waiters, rounds).map { waiter, rounds in
-      rounds.row(name, waiter.name, threads: 1, Row.Parameter("idle", Double(idle)))
-    }
+    let parameter = Row.Parameter("idle", Double(idle))
+    var rows = zip(waiters, rounds).map { $1.row(name, $0.name, threads: 1, parameter) }
+    if !scale.promisedOnly { rows.append(async.row(name, Waiter.asyncName, threads: 1, parameter)) }
     return rows.besideC(Waiter.inC, wanted: idle == 1000 ? ["Memb.synchronize()": 1.1] : [:])
   }
 
@@ -58,7 +62,6 @@ struct GracePeriodExperiment: Experiment {
   ) async throws -> [Row] {
     var rounds = waiters.map { _ in LatencyRounds() }
     var async = LatencyRounds()
-    let asyncName = "await Memb.synchronize()"
     let limit: UInt64 = scale.isQuick ? 20_000_000 : 100_000_000
     for _ in 0..<min(scale.fewRounds, 3) {
       for (index, waiter) in waiters.enumerated() {
@@ -72,8 +75,7 @@ struct GracePeriodExperiment: Experiment {
     }
     let parameter = Row.Parameter("busy", Double(busy))
     let rows = zip(waiters, rounds).map { $1.row(name, $0.name, threads: 1, parameter) }
-    return (rows + [async.row(name, asyncName, threads: 1, parameter)])
-      .besideC(Waiter.inC.merging([asyncName: "memb synchronize_rcu, C"]) { $1 })
+    return (rows + [async.row(name, Waiter.asyncName, threads: 1, parameter)]).besideC(Waiter.inC)
   }
 }
 
@@ -83,8 +85,11 @@ private struct Waiter: Sendable {
   let contender: Contender
   private let synchronize: @Sendable () -> Void
 
+  static let asyncName = "await Memb.synchronize()"
+
   /// The same in C.
   static let inC = [
+    asyncName: "memb synchronize_rcu, C",
     "Memb.synchronize()": "memb synchronize_rcu, C", "QSBR.synchronize()": "qsbr synchronize_rcu, C",
     "MB.synchronize()": "mb synchronize_rcu, C", "Bulletproof.synchronize()": "bp synchronize_rcu, C",
   ]
