@@ -1,8 +1,11 @@
 #define _LGPL_SOURCE
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <malloc.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <urcu/urcu-memb.h>
 
 #include "peer_retire.h"
@@ -74,7 +77,14 @@ void peer_memb_call_and_wait(void) {
   sem_destroy(&request.done);
 }
 
-size_t peer_allocated_bytes(void) {
-  struct mallinfo2 info = mallinfo2();
-  return info.uordblks + info.hblkhd;
+void peer_trim(void) { malloc_trim(0); }
+
+size_t peer_resident_bytes(void) {
+  static int statm = -1;
+  if (statm < 0) statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  char line[128] = "";
+  if (pread(statm, line, sizeof line - 1, 0) <= 0) return 0;
+  size_t resident = 0;
+  if (sscanf(line, "%*u %zu", &resident) != 1) return 0;
+  return resident * (size_t)sysconf(_SC_PAGESIZE);
 }

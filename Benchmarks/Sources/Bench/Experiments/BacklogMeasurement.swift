@@ -49,26 +49,21 @@ struct BacklogMeasurement {
   private func produce(_ producer: Producer) -> Result {
     producer.begin()
     defer { producer.end() }
+    peer_trim()
     let releasedBefore = peer_released_count()
-    let bytesBefore = Int(peer_allocated_bytes())
+    let bytesBefore = Int(peer_resident_bytes())
     var backlog = 0
     var bytes = 0
-    // Looking at the memory takes a while: that time is taken out.
-    var looking: UInt64 = 0
     let before = peer_wall_nanoseconds()
     for index in 1...count {
       producer.produce()
       if index % 1024 != 0 { continue }
       backlog = max(backlog, index - Int(peer_released_count() - releasedBefore))
-      if index % (16 * 1024) == 0 {
-        let start = peer_wall_nanoseconds()
-        bytes = max(bytes, Int(peer_allocated_bytes()) - bytesBefore)
-        looking += peer_wall_nanoseconds() - start
-      }
+      if index % (16 * 1024) == 0 { bytes = max(bytes, Int(peer_resident_bytes()) - bytesBefore) }
     }
-    let produced = peer_wall_nanoseconds() - looking
+    let produced = peer_wall_nanoseconds()
     producer.drain()
-    let drained = peer_wall_nanoseconds() - looking
+    let drained = peer_wall_nanoseconds()
     return Result(
       nanoseconds: Double(produced - before) / Double(count),
       releasedPerSecond: Double(count) / Double(drained - before) * 1e9,

@@ -14,7 +14,7 @@ struct RetireExperiment: Experiment {
     "Each thread has allocated its objects before the clock starts; the reclaimer frees them while it retires.",
     "The figure is the mean of every call, ten million and more a thread; the median is of the rounds.",
     "`flood`: one producer allocates and retires so many, on the clock on the wall. `peak_backlog` is what waited at",
-    "most, `peak_bytes` the memory that malloc had out for it, `released_per_s` counts until all are freed.",
+    "most, `peak_bytes` how much the process grew, `released_per_s` counts until all are freed.",
   ]
 
   func skipped(on machine: Machine) -> [String] {

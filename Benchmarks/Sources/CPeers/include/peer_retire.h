@@ -36,5 +36,9 @@ void peer_memb_barrier(void);
 /// Queues one callback by call_rcu and sleeps until it has run. The thread is registered.
 void peer_memb_call_and_wait(void);
 
-/// Bytes that malloc has handed out and that have not been freed.
-size_t peer_allocated_bytes(void);
+/// Gives back to the system what malloc keeps and nobody uses.
+void peer_trim(void);
+
+/// Bytes of memory that the process has from the system, to a few dozen pages. Costs a microsecond: asking malloc takes
+/// so long that a reclaimer catches up meanwhile.
+size_t peer_resident_bytes(void);
