@@ -261,7 +261,7 @@ def quoted(rows):
         row = next((row for row in some if row["threads"] == (most if count == "most" else count)), None)
         if row is None:
             continue
-        ratio = "" if row["ratio_to_c"] is None else f"{row['ratio_to_c']:.2f}"
+        ratio = "" if row["ratio_to_c"] is None or row["c"] == contender else f"{row['ratio_to_c']:.2f}"
         parameter = "" if at is None else f"{row['parameter']} {at:g}"
         text.append(f"| `{experiment}` | {contender} | {row['threads']} | {parameter} | {row['ns']:.4g} | {ratio} |")
     return text

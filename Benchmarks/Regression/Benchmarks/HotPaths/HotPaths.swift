@@ -90,6 +90,11 @@ private func reads() {
       blackHole(sum)
     }
   }
+  Benchmark("quiescent-state") { benchmark in
+    QSBR.withOnlineReader { reader in
+      for _ in benchmark.scaledIterations { reader.quiescentState() }
+    }
+  }
   // Copies the owner's reference: the one retain and release that everything else is without. If these were not
   // counted, nothing here would mean anything.
   Benchmark("snapshot") { benchmark in
@@ -111,6 +116,11 @@ private func writes() {
   Benchmark("exchange", configuration: objects) { benchmark in
     for index in benchmark.scaledIterations { box.exchange(index) }
   }
+  let reclaimer = RCUReclaimer(named: "regression", Memb.self)
+  Benchmark("retire-object-own-reclaimer") { benchmark in
+    for _ in benchmark.scaledIterations { reclaimer.retire(Owner()) }
+    reclaimer.barrier()
+  }
   Benchmark("retire-object") { benchmark in
     for _ in benchmark.scaledIterations { Memb.retire(Owner()) }
     Memb.barrier()
@@ -130,6 +140,12 @@ private func counting() {
       bigref.release()
     }
   }
+  let killed = Bigref()
+  killed.acquire()
+  killed.kill()
+  Benchmark("bigref-killed") { benchmark in
+    for _ in benchmark.scaledIterations where killed.tryAcquire() { killed.release() }
+  }
   Benchmark("bigref-tryacquirelive-and-release") { benchmark in
     for _ in benchmark.scaledIterations where bigref.tryAcquireLive() { bigref.release() }
   }
@@ -137,15 +153,24 @@ private func counting() {
 
 private func hooks() {
   let point = HookPoint<Int, Memb>("regression", argumentType: "int.1", flavor: Memb.self)
+  let online = HookPoint<Int, QSBR>("online", argumentType: "int.1", flavor: QSBR.self)
+  let hook: @Sendable (inout Int) -> Verdict = { number in
+    number &+= 1
+    return .accept
+  }
   for _ in 0..<4 {
-    _ = point.register { number in
-      number &+= 1
-      return .accept
-    }
+    _ = point.register(hook)
+    _ = online.register(hook)
   }
 
   Benchmark("hooks-dispatch-to-4") { benchmark in
     var number = 0
     for _ in benchmark.scaledIterations { blackHole(point.dispatch(&number)) }
+  }
+  Benchmark("hooks-dispatch-to-4-online") { benchmark in
+    QSBR.withOnlineReader { reader in
+      var number = 0
+      for _ in benchmark.scaledIterations { blackHole(online.dispatch(&number, in: reader)) }
+    }
   }
 }
