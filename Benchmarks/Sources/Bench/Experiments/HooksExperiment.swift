@@ -36,7 +36,7 @@ struct HooksExperiment: Experiment {
       }
       rows += zip(contenders, rounds).map { contender, rounds in
         // There are places.
-        let best = rounds.min { $0.best < $1.best }!
+        let best = rounds.min { $0.isFaster(than: $1) }!
         return Row(
           name, contender.name, threads: 1, Row.Parameter("hooks", Double(count)), nanoseconds: best.best,
           median: best.median, clock: .thread)

@@ -93,7 +93,7 @@ struct ReadExperiment: Experiment {
     }
     return zip(contenders, rounds).map { contender, rounds in
       // There are places.
-      let best = rounds.indices.min { rounds[$0].best < rounds[$1].best }!
+      let best = rounds.indices.min { rounds[$0].isFaster(than: rounds[$1]) }!
       let row = Row(
         name, contender.0.name, threads: count, nanoseconds: rounds[best].best, median: rounds[best].median,
         clock: contender.0.blocks ? .wall : .thread)
