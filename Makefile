@@ -1,5 +1,5 @@
 # A table of contents. What a target does is in Scripts/.
-.PHONY: help setup demo torture ratios test aarch64 sanitize format lint
+.PHONY: help setup demo torture bench peers ratios regression test aarch64 sanitize format lint
 
 help:    ## this list
 	@sed -n 's/^\([a-z0-9]*:.*\)##/\1/p' Makefile
@@ -13,8 +13,17 @@ demo:    ## modules come and go under live traffic; ARGS="--seconds 5 --format j
 torture: ## stresses grace periods until one is too short; ARGS="--flavor all --seconds 60 --format json"
 	@Scripts/setup && Scripts/torture $(ARGS)
 
-ratios:  ## measures this library beside liburcu in C; ARGS="--only read,retire --format json"
-	@Scripts/setup && Scripts/ratios $(ARGS)
+bench:   ## this library beside what you would use instead, nine experiments; ARGS="--only read --quick"
+	@Scripts/setup && Scripts/bench $(ARGS)
+
+peers:   ## installs what the benchmarks also compare with: ConcurrencyKit, DPDK
+	@Scripts/setup peers
+
+ratios:  ## only the figures that are promised, and their peers; ARGS="--only read,retire --format json"
+	@Scripts/setup && Scripts/bench --promised $(ARGS)
+
+regression: ## what the hot paths retain, release and allocate, against checked-in thresholds
+	@Scripts/setup && Benchmarks/Regression/check
 
 test:    ## every test, and the check of the read path's machine code
 	@Scripts/setup && Scripts/test

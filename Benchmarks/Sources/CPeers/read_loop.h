@@ -1,12 +1,8 @@
-// The one loop of every peer that reads.
+// The loops of every peer that reads.
 #pragma once
 
+#include "peer.h"
 #include "peer_place.h"
-#include "peer_reads.h"
-
-struct peer_cell {
-  struct peer_item *item;
-};
 
 #define PEER_SUM(place, enter, load, leave)    \
   ({                                           \
@@ -21,11 +17,25 @@ struct peer_cell {
     sum;                                       \
   })
 
-/// Ends the function with the sum of the loop at that place.
-#define PEER_READ_LOOP(place, enter, load, leave)                   \
-  switch (place) {                                                  \
-    case 0: return PEER_SUM(peer_place_0, enter, load, leave);      \
-    case 1: return PEER_SUM(peer_place_16, enter, load, leave);     \
-    case 2: return PEER_SUM(peer_place_32, enter, load, leave);     \
-    default: return PEER_SUM(peer_place_48, enter, load, leave);    \
+/// Defines `name_read` and `name_work`, for cells of that type.
+#define PEER_LOOPS(name, type, enter, load, leave)                                           \
+  static uint64_t name##_read(void *opaque, int place, uint64_t count) {                     \
+    type *cell = opaque;                                                                     \
+    switch (place) {                                                                         \
+      case 0: return PEER_SUM(peer_place_0, enter, load, leave);                             \
+      case 1: return PEER_SUM(peer_place_16, enter, load, leave);                            \
+      case 2: return PEER_SUM(peer_place_32, enter, load, leave);                            \
+      default: return PEER_SUM(peer_place_48, enter, load, leave);                           \
+    }                                                                                        \
+  }                                                                                          \
+  static uint64_t name##_work(void *opaque, uint64_t length, uint64_t count) {               \
+    type *cell = opaque;                                                                     \
+    uint64_t sum = 0;                                                                        \
+    for (uint64_t i = 0; i < count; i++) {                                                   \
+      enter;                                                                                 \
+      const struct peer_item *item = load;                                                   \
+      sum += peer_work(item->number, length);                                                \
+      leave;                                                                                 \
+    }                                                                                        \
+    return sum;                                                                              \
   }

@@ -4,31 +4,21 @@
 #include <urcu/urcu-mb.h>
 #include <urcu/urcu-memb.h>
 
+#include "liburcu_cell.h"
 #include "read_loop.h"
 
-static uint64_t memb(const struct peer_cell *cell, int place, uint64_t count) {
-  PEER_READ_LOOP(
-      place, urcu_memb_read_lock(), __atomic_load_n(&cell->item, __ATOMIC_CONSUME), urcu_memb_read_unlock())
-}
+PEER_LOOPS(
+    memb, struct peer_cell, urcu_memb_read_lock(), __atomic_load_n(&cell->item, __ATOMIC_CONSUME),
+    urcu_memb_read_unlock())
+PEER_LOOPS(
+    mb, struct peer_cell, urcu_mb_read_lock(), __atomic_load_n(&cell->item, __ATOMIC_CONSUME), urcu_mb_read_unlock())
+PEER_LOOPS(
+    bp, struct peer_cell, urcu_bp_read_lock(), __atomic_load_n(&cell->item, __ATOMIC_CONSUME), urcu_bp_read_unlock())
 
-uint64_t peer_read_memb_called(const struct peer_cell *cell, int place, uint64_t count) {
-  urcu_memb_register_thread();
-  uint64_t sum = memb(cell, place, count);
-  urcu_memb_unregister_thread();
-  return sum;
-}
+PEER_WRITES(memb)
+PEER_WRITES(mb)
+PEER_WRITES(bp)
 
-static uint64_t mb(const struct peer_cell *cell, int place, uint64_t count) {
-  PEER_READ_LOOP(place, urcu_mb_read_lock(), __atomic_load_n(&cell->item, __ATOMIC_CONSUME), urcu_mb_read_unlock())
-}
-
-uint64_t peer_read_mb_called(const struct peer_cell *cell, int place, uint64_t count) {
-  urcu_mb_register_thread();
-  uint64_t sum = mb(cell, place, count);
-  urcu_mb_unregister_thread();
-  return sum;
-}
-
-uint64_t peer_read_bp_called(const struct peer_cell *cell, int place, uint64_t count) {
-  PEER_READ_LOOP(place, urcu_bp_read_lock(), __atomic_load_n(&cell->item, __ATOMIC_CONSUME), urcu_bp_read_unlock())
-}
+const struct peer peer_memb_called = PEER_FLAVOR(memb, "memb, C called", memb);
+const struct peer peer_mb_called = PEER_FLAVOR(mb, "mb, C called", mb);
+const struct peer peer_bp_called = PEER_FLAVOR(bp, "bp, C called", bp);

@@ -1,10 +1,10 @@
 #define _LGPL_SOURCE
-#include <stdlib.h>
 #include <urcu/urcu-bp.h>
 #include <urcu/urcu-mb.h>
 #include <urcu/urcu-memb.h>
 #include <urcu/urcu-qsbr.h>
 
+#include "liburcu_cell.h"
 #include "read_loop.h"
 
 // Repeats liburcu's declarations to add the TLS model that a program of its own would get: SwiftPM compiles C
@@ -13,15 +13,6 @@ extern __thread struct urcu_reader urcu_memb_reader __attribute__((tls_model("in
 extern __thread struct urcu_reader urcu_mb_reader __attribute__((tls_model("initial-exec")));
 extern __thread struct urcu_bp_reader *urcu_bp_reader __attribute__((tls_model("initial-exec")));
 extern __thread struct urcu_qsbr_reader urcu_qsbr_reader __attribute__((tls_model("initial-exec")));
-
-struct peer_cell *peer_cell_make(uint64_t number) {
-  struct peer_cell *cell = malloc(sizeof *cell);
-  struct peer_item *item = malloc(sizeof *item);
-  if (cell == NULL || item == NULL) abort();
-  item->number = number;
-  cell->item = item;
-  return cell;
-}
 
 #define FLOOR(place)                                                  \
   ({                                                                  \
@@ -40,43 +31,40 @@ uint64_t peer_floor(int place, uint64_t count) {
   }
 }
 
-uint64_t peer_read_plain(const struct peer_cell *cell, int place, uint64_t count) {
-  PEER_READ_LOOP(place, (void)0, __atomic_load_n(&cell->item, __ATOMIC_ACQUIRE), (void)0)
-}
+PEER_LOOPS(plain, struct peer_cell, (void)0, __atomic_load_n(&cell->item, __ATOMIC_ACQUIRE), (void)0)
 
-static uint64_t memb(const struct peer_cell *cell, int place, uint64_t count) {
-  PEER_READ_LOOP(place, urcu_memb_read_lock(), rcu_dereference(cell->item), urcu_memb_read_unlock())
-}
+const struct peer peer_plain = {
+    .name = "plain load, C", .make = peer_cell_make, .read = plain_read, .work = plain_work};
 
-uint64_t peer_read_memb(const struct peer_cell *cell, int place, uint64_t count) {
-  urcu_memb_register_thread();
-  uint64_t sum = memb(cell, place, count);
-  urcu_memb_unregister_thread();
+PEER_LOOPS(memb, struct peer_cell, urcu_memb_read_lock(), rcu_dereference(cell->item), urcu_memb_read_unlock())
+PEER_LOOPS(mb, struct peer_cell, urcu_mb_read_lock(), rcu_dereference(cell->item), urcu_mb_read_unlock())
+PEER_LOOPS(bp, struct peer_cell, urcu_bp_read_lock(), rcu_dereference(cell->item), urcu_bp_read_unlock())
+PEER_LOOPS(qsbr, struct peer_cell, urcu_qsbr_read_lock(), rcu_dereference(cell->item), urcu_qsbr_read_unlock())
+
+static uint64_t qsbr_read_and_tell(void *cell, int place, uint64_t count) {
+  uint64_t sum = qsbr_read(cell, place, count);
+  urcu_qsbr_quiescent_state();
   return sum;
 }
 
-static uint64_t mb(const struct peer_cell *cell, int place, uint64_t count) {
-  PEER_READ_LOOP(place, urcu_mb_read_lock(), rcu_dereference(cell->item), urcu_mb_read_unlock())
-}
-
-uint64_t peer_read_mb(const struct peer_cell *cell, int place, uint64_t count) {
-  urcu_mb_register_thread();
-  uint64_t sum = mb(cell, place, count);
-  urcu_mb_unregister_thread();
+static uint64_t qsbr_work_and_tell(void *cell, uint64_t length, uint64_t count) {
+  uint64_t sum = qsbr_work(cell, length, count);
+  urcu_qsbr_quiescent_state();
   return sum;
 }
 
-uint64_t peer_read_bp(const struct peer_cell *cell, int place, uint64_t count) {
-  PEER_READ_LOOP(place, urcu_bp_read_lock(), rcu_dereference(cell->item), urcu_bp_read_unlock())
-}
+static void qsbr_rest(void *cell) { (void)cell; urcu_qsbr_thread_offline(); }
+static void qsbr_wake(void *cell) { (void)cell; urcu_qsbr_thread_online(); }
 
-static uint64_t qsbr(const struct peer_cell *cell, int place, uint64_t count) {
-  PEER_READ_LOOP(place, urcu_qsbr_read_lock(), rcu_dereference(cell->item), urcu_qsbr_read_unlock())
-}
+PEER_WRITES(memb)
+PEER_WRITES(mb)
+PEER_WRITES(bp)
+PEER_WRITES(qsbr)
 
-uint64_t peer_read_qsbr(const struct peer_cell *cell, int place, uint64_t count) {
-  urcu_qsbr_register_thread();
-  uint64_t sum = qsbr(cell, place, count);
-  urcu_qsbr_unregister_thread();
-  return sum;
-}
+const struct peer peer_memb = PEER_FLAVOR(memb, "memb, C inlined", memb);
+const struct peer peer_mb = PEER_FLAVOR(mb, "mb, C inlined", mb);
+const struct peer peer_bp = PEER_FLAVOR(bp, "bp, C inlined", bp);
+const struct peer peer_qsbr = {
+    .name = "qsbr, C inlined", .make = peer_cell_make, .begin = qsbr_begin, .end = qsbr_end, .rest = qsbr_rest,
+    .wake = qsbr_wake, .read = qsbr_read_and_tell, .work = qsbr_work_and_tell, .update = qsbr_update,
+    .synchronize = qsbr_synchronize, .drain = qsbr_drain};

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
+#include <gnu/libc-version.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -35,4 +36,16 @@ uint64_t peer_wall_nanoseconds(void) { return nanoseconds(CLOCK_MONOTONIC); }
 uint64_t peer_thread_sleeps(void) {
   struct rusage usage;
   return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
+}
+
+#define PEER_TEXT(number) PEER_TEXT_OF(number)
+#define PEER_TEXT_OF(number) #number
+
+const char *peer_compiler(void) { return "clang " PEER_TEXT(__clang_major__) "." PEER_TEXT(__clang_minor__); }
+
+const char *peer_c_library(void) { return gnu_get_libc_version(); }
+
+void peer_sleep(uint64_t nanoseconds) {
+  struct timespec time = {.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)};
+  nanosleep(&time, NULL);
 }

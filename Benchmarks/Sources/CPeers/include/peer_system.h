@@ -17,3 +17,10 @@ uint64_t peer_wall_nanoseconds(void);
 
 /// How often the calling thread has gone to sleep by itself. Thread time does not show what it waited for.
 uint64_t peer_thread_sleeps(void);
+
+/// The C compiler's version, and the C library's.
+const char *peer_compiler(void);
+const char *peer_c_library(void);
+
+/// Sleeps for about so many nanoseconds.
+void peer_sleep(uint64_t nanoseconds);

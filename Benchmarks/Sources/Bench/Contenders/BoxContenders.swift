@@ -1,0 +1,102 @@
+import CPeers
+import Quiescence
+
+/// What the boxes publish: the same as `peer_item`, and something that could be retained.
+struct Item: Sendable {
+  let number: UInt64
+  let owner: Owner?
+
+  init() {
+    (number, owner) = (publishedNumber, Owner())
+  }
+}
+
+final class Owner: Sendable {}
+
+/// One box of each flavour.
+private final class Boxes: Sendable {
+  let memb = RCUBox(Item())
+  let mb = RCUBox(Item(), flavor: MB.self)
+  let bulletproof = RCUBox(Item(), flavor: Bulletproof.self)
+  let qsbr = RCUBox(Item(), flavor: QSBR.self)
+}
+
+extension Contender {
+  /// This library's. With `retainOnPurpose`, the reader of `Memb` takes an object out of each section: what no read
+  /// may cost.
+  static func boxes(retainOnPurpose: Bool = false) -> [Contender] {
+    let boxes = Boxes()
+    return [
+      qsbrLoad(boxes), qsbrRead(boxes), retainOnPurpose ? retaining(boxes) : memb(boxes), membLoad(boxes),
+      bulletproof(boxes), mb(boxes),
+    ]
+  }
+
+  private static func memb(_ boxes: Boxes) -> Contender {
+    Contender(
+      name: "RCUBox.read, Memb",
+      read: { place, count in sum(at: place, count) { boxes.memb.read { $0.number } } },
+      work: { length, count in sum(count) { boxes.memb.read { peer_work($0.number, length) } } },
+      update: { boxes.memb.exchange(Item()) },
+      synchronize: { Memb.synchronize() }, drain: { Memb.barrier() })
+  }
+
+  private static func membLoad(_ boxes: Boxes) -> Contender {
+    Contender(
+      name: "Memb.read and RCUBox.load",
+      read: { place, count in
+        sum(at: place, count) { Memb.read { section in boxes.memb.load(section).value.number } }
+      })
+  }
+
+  private static func bulletproof(_ boxes: Boxes) -> Contender {
+    Contender(
+      name: "RCUBox.read, Bulletproof",
+      read: { place, count in sum(at: place, count) { boxes.bulletproof.read { $0.number } } },
+      work: { length, count in sum(count) { boxes.bulletproof.read { peer_work($0.number, length) } } },
+      update: { boxes.bulletproof.exchange(Item()) },
+      synchronize: { Bulletproof.synchronize() }, drain: { Bulletproof.barrier() })
+  }
+
+  private static func mb(_ boxes: Boxes) -> Contender {
+    Contender(
+      name: "RCUBox.read, MB",
+      read: { place, count in sum(at: place, count) { boxes.mb.read { $0.number } } },
+      work: { length, count in sum(count) { boxes.mb.read { peer_work($0.number, length) } } },
+      update: { boxes.mb.exchange(Item()) },
+      synchronize: { MB.synchronize() }, drain: { MB.barrier() })
+  }
+
+  /// Online for as long as a loop takes.
+  private static func qsbrRead(_ boxes: Boxes) -> Contender {
+    Contender(
+      name: "RCUBox.read, QSBR",
+      read: { place, count in
+        QSBR.withOnlineReader { _ in sum(at: place, count) { boxes.qsbr.read { $0.number } } }
+      },
+      work: { length, count in
+        QSBR.withOnlineReader { _ in sum(count) { boxes.qsbr.read { peer_work($0.number, length) } } }
+      },
+      update: { boxes.qsbr.exchange(Item()) },
+      synchronize: { QSBR.synchronize() }, drain: { QSBR.barrier() })
+  }
+
+  private static func qsbrLoad(_ boxes: Boxes) -> Contender {
+    Contender(
+      name: "RCUBox.load, QSBR",
+      read: { place, count in
+        QSBR.withOnlineReader { reader in sum(at: place, count) { boxes.qsbr.load(reader).value.number } }
+      })
+  }
+
+  private static func retaining(_ boxes: Boxes) -> Contender {
+    Contender(
+      name: "RCUBox.read, Memb",
+      read: { place, count in
+        sum(at: place, count) {
+          let owner = boxes.memb.read { $0.owner }
+          return owner === boxes ? 0 : boxes.memb.read { $0.number }
+        }
+      })
+  }
+}

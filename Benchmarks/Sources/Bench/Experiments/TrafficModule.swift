@@ -1,0 +1,24 @@
+import Foundation
+import ModuleManager
+
+/// The module that is loaded and unloaded: Modules/traffic.c, which Scripts/bench builds beside the program.
+enum TrafficModule {
+  static let name = "traffic"
+  static let argumentType = "count.1"
+
+  static func path() throws -> String {
+    let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let path = URL(fileURLWithPath: program ?? CommandLine.arguments[0]).deletingLastPathComponent()
+      .appendingPathComponent("traffic.so").path
+    if !FileManager.default.fileExists(atPath: path) {
+      throw MeasurementError("traffic.so is not beside the program; Scripts/bench builds it")
+    }
+    return path
+  }
+
+  static func load(into manager: ModuleManager) throws {
+    do { _ = try manager.load(path: try path()) } catch let error as ModuleError {
+      throw MeasurementError("the module does not load: \(error)")
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import CPeers
+import ModuleManager
+import Quiescence
+
+/// How long it takes to unload code that threads call all the time, and what that does to them.
+struct UnloadExperiment: Experiment {
+  let name = ExperimentName.unload
+
+  let notes = [
+    "The clock on the wall from the request until the image is gone, p50 of the rounds' loads and unloads.",
+    "`threads` is how many call the module's hook without a pause. `call_ns` is what a call took them meanwhile,",
+    "processor time, also while nothing was loaded; `load_ns` is the load's p50.",
+  ]
+
+  func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
+    let path = try TrafficModule.path()
+    let unloaders = try Unloader.all(path)
+    var rows: [Row] = []
+    for threads in scale.isQuick ? [0, machine.processors.count] : [0] + machine.threadCounts {
+      for unloader in unloaders { rows.append(try row(unloader, threads, on: machine, scale)) }
+    }
+    let peer = Unloader.lockedName
+    return rows.besideC(Dictionary(uniqueKeysWithValues: unloaders.map { ($0.name, peer) }))
+  }
+
+  private func row(_ unloader: Unloader, _ threads: Int, on machine: Machine, _ scale: Scale) throws -> Row {
+    var unloads = Rounds()
+    var tails = Rounds()
+    var loads = Rounds()
+    var calls = Rounds()
+    for _ in 0..<scale.fewRounds {
+      let traffic = try BusyReaders(
+        threads, of: Contender(name: unloader.name, read: { unloader.dispatch($1) }), on: machine.processors)
+      let outcome = try PinnedThreads(processors: machine.processors).run(1) { _, _ in
+        Result { try cycles(unloader, scale.isQuick ? 10 : 50, hasTraffic: threads > 0) }
+      }[0]
+      if let call = traffic.end() { calls.add(call) }
+      let (load, unload) = try outcome.get()
+      loads.add(load.median)
+      unloads.add(unload.median)
+      tails.add(unload.sorted()[unload.count * 99 / 100])
+    }
+    var row = Row(
+      name, unloader.name, threads: threads, nanoseconds: unloads.median, median: unloads.median, clock: .wall
+    )
+    row.also = ["load_ns": loads.median, "p99_ns": tails.median]
+    if threads > 0 { row.also["call_ns"] = calls.median }
+    return row
+  }
+
+  /// Loads and unloads so often; the time each took.
+  private func cycles(
+    _ unloader: Unloader, _ count: Int, hasTraffic: Bool
+  ) throws -> (loads: [Double], unloads: [Double]) {
+    var loads: [Double] = []
+    var unloads: [Double] = []
+    for _ in 0..<count {
+      let before = peer_wall_nanoseconds()
+      try unloader.load()
+      loads.append(Double(peer_wall_nanoseconds() - before))
+      if unloader.dispatch(1) != 1 {
+        throw MeasurementError("unload: \(unloader.name): loaded, but not called")
+      }
+      let start = peer_wall_nanoseconds()
+      try unloader.unload()
+      unloads.append(Double(peer_wall_nanoseconds() - start))
+      if unloader.dispatch(1) != 0 {
+        throw MeasurementError("unload: \(unloader.name): called after it was gone")
+      }
+    }
+    return (loads, unloads)
+  }
+}
+
+/// A way to unload.
+private struct Unloader: Sendable {
+  let name: String
+  let load: @Sendable () throws -> Void
+  let unload: @Sendable () throws -> Void
+  /// Calls the hook so often if it is there. Returns how many calls found it.
+  let dispatch: @Sendable (UInt64) -> UInt64
+
+  static let lockedName = "pthread_rwlock and dlclose, C"
+
+  static func all(_ path: String) throws -> [Unloader] {
+    // Every scheme that a manager can be made with goes here.
+    let managed = [managed("ModuleManager, bigref", ModuleManager(), path)]
+    return managed + [locked(path)]
+  }
+
+  private static func managed(_ name: String, _ manager: ModuleManager, _ path: String) -> Unloader {
+    let point = HookPoint<UInt64, Memb>(
+      "traffic", argumentType: TrafficModule.argumentType, flavor: Memb.self)
+    manager.provide(point)
+    return Unloader(
+      name: name,
+      load: { try TrafficModule.load(into: manager) },
+      unload: {
+        let outcome = try manager.unload(TrafficModule.name)
+        guard case .unloaded = outcome else { throw MeasurementError("unload: \(name): \(outcome)") }
+      },
+      dispatch: { rounds in
+        var called: UInt64 = 0
+        for _ in 0..<rounds { _ = point.dispatch(&called) }
+        return called
+      })
+  }
+
+  /// A lock around every call.
+  private static func locked(_ path: String) -> Unloader {
+    Unloader(
+      name: lockedName,
+      load: {
+        let error = peer_locked_load(path)
+        if error != 0 { throw MeasurementError("unload: dlopen: \(errnoName(error))") }
+      },
+      unload: {
+        let error = peer_locked_unload()
+        if error != 0 { throw MeasurementError("unload: dlclose: \(errnoName(error))") }
+      },
+      dispatch: { peer_locked_dispatch($0) })
+  }
+}

@@ -1,0 +1,119 @@
+import CPeers
+import Synchronization
+
+/// What a read costs while a writer replaces what is read, so often a second or as often as it can.
+struct UpdateExperiment: Experiment {
+  let name = ExperimentName.update
+
+  let notes = [
+    "One writer on a processor of its own, readers on all the others. `per_s` is what the writer was told;",
+    "`updates_per_s` is what it came to. Each update allocates, and the old item is freed when nobody reads it.",
+    "Readers' processor time, or the clock on the wall for those that may sleep. Sums are checked.",
+  ]
+
+  func skipped(on machine: Machine) -> [String] {
+    machine.processors.count > 1
+      ? Contender.missingPeers
+      : ["everything, since there is one processor only: nobody reads while somebody writes."]
+  }
+
+  func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
+    if machine.processors.count == 1 { return [] }
+    let contenders = (Contender.boxes() + Contender.swift() + Contender.peers()).filter {
+      $0.update != nil && !$0.name.hasSuffix("called")
+    }
+    let timer = ReaderTimer(name, on: machine)
+    let rates: [Double?] = scale.isQuick ? [0, 1000, nil] : [0, 1000, 100_000, nil]
+    let rows = try contenders.flatMap { contender in
+      // Between two looks at the clock, and between two quiescent states: 20 microseconds without a writer.
+      let chunk = try timer.size(contender, nanoseconds: 20_000, readers: 1) { contender.read(0, $0) }
+      return try rates.map { try row(contender, rate: $0, chunk: chunk, on: machine, scale) }
+    }
+    return rows.besideC(
+      Dictionary(uniqueKeysWithValues: contenders.map { ($0.name, Contender.ownInC($0.name)) }))
+  }
+
+  private func row(
+    _ contender: Contender, rate: Double?, chunk: UInt64, on machine: Machine, _ scale: Scale
+  ) throws -> Row {
+    let readers = machine.processors.count - 1
+    var reads = Rounds()
+    var updates = Rounds()
+    for _ in 0..<scale.fewRounds {
+      let (read, update) = try round(
+        contender, rate: rate, chunk: chunk, readers: readers, on: machine, scale)
+      reads.add(read)
+      updates.add(update)
+    }
+    var row = Row(
+      name, contender.name, threads: readers, Row.Parameter("per_s", rate), nanoseconds: reads.best,
+      median: reads.median, clock: contender.blocks ? .wall : .thread)
+    row.also["updates_per_s"] = updates.median
+    return row
+  }
+
+  /// Nanoseconds a read, and updates a second.
+  private func round(
+    _ contender: Contender, rate: Double?, chunk: UInt64, readers: Int, on machine: Machine, _ scale: Scale
+  ) throws -> (read: Double, updates: Double) {
+    let duration: UInt64 = scale.isQuick ? 20_000_000 : 100_000_000
+    let finished = Counter()
+    let now = contender.blocks ? peer_wall_nanoseconds : peer_thread_nanoseconds
+    // The writer is thread 0, which has the first processor, and the readers have the others.
+    let threads = PinnedThreads(processors: machine.processors)
+    let results = try threads.run(readers + 1) { index, start -> Double? in
+      contender.begin()
+      defer { contender.end() }
+      if index == 0 {
+        contender.rest()
+        start.wait()
+        contender.wake()
+        let before = peer_wall_nanoseconds()
+        let updates = write(contender, rate: rate, since: before) { finished.value == readers }
+        return Double(updates) / Double(peer_wall_nanoseconds() - before) * 1e9
+      }
+      contender.rest()
+      start.wait()
+      contender.wake()
+      var isRight = true
+      var count: UInt64 = 0
+      func read(for time: UInt64) {
+        let end = peer_wall_nanoseconds() + time
+        while peer_wall_nanoseconds() < end {
+          isRight = contender.read(0, chunk) == chunk * contender.number && isRight
+          count += chunk
+        }
+      }
+      read(for: duration / 8)
+      count = 0
+      let before = now()
+      read(for: duration)
+      let after = now()
+      let figure = Double(after - before) / Double(count)
+      finished.add()
+      while finished.value < readers { read(for: duration / 64) }
+      return isRight ? figure : nil
+    }
+    contender.drain()
+    let right = results.compactMap { $0 }
+    if right.count < results.count {
+      throw MeasurementError("update: the sum of \(contender.name) is wrong: it read what was freed.")
+    }
+    return (right.dropFirst().reduce(0, +) / Double(readers), right[0])
+  }
+}
+
+/// Updates at the rate until everybody has finished. Returns how many there were.
+private func write(
+  _ contender: Contender, rate: Double?, since start: UInt64, until isOver: () -> Bool
+) -> UInt64 {
+  var count: UInt64 = 0
+  guard let update = contender.update else { return 0 }
+  while !isOver() {
+    // One that is late catches up.
+    if let rate, Double(count) >= rate * Double(peer_wall_nanoseconds() - start) / 1e9 { continue }
+    update()
+    count += 1
+  }
+  return count
+}
