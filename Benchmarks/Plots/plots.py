@@ -33,7 +33,7 @@ READERS = [
 
 
 def is_ours(name):
-    return bool(re.match(r"(await )?(RCU|Memb|QSBR|MB\b|Bulletproof|Bigref|HookPoint|ModuleManager)", name))
+    return bool(re.match(r"(await )?(RCU|Memb|QSBR|MB\b|Bulletproof|Bigref|KillBatch|Sleepable|HookPoint|ModuleManager)", name))
 
 
 def is_liburcu(name):
@@ -192,8 +192,17 @@ def retire(rows, path):
 
 def bigref(rows, path):
     drawing, (axes,) = figure(1, "One up and one down")
+    rows = [row for row in rows if row["parameter"] is None]
     lines(axes, rows, names_of(rows), threads, nanoseconds, Style())
     decorate(axes, "", "counting threads", "up and down", ticks=distinct(rows, threads))
+    save(drawing, path)
+
+
+def sleepable(rows, path):
+    drawing, (axes,) = figure(1, "Sections that may suspend")
+    some = [row for row in rows if row["contender"] not in ("what a domain adds to that",)]
+    lines(axes, some, names_of(some), threads, nanoseconds, Style())
+    decorate(axes, "", "reading threads", "a section, a call, a grace period", ticks=distinct(some, threads))
     save(drawing, path)
 
 
@@ -236,7 +245,7 @@ def column(row):
 
 DRAWINGS = {
     "read": read, "update": update, "section": section, "grace-period": grace_period, "retire": retire,
-    "bigref": bigref, "hooks": hooks, "unload": unload, "urcu": urcu,
+    "bigref": bigref, "sleepable": sleepable, "hooks": hooks, "unload": unload, "urcu": urcu,
 }
 
 # What the page quotes, beside the plots: experiment, contender, threads, value of the parameter.
@@ -246,7 +255,10 @@ QUOTED = [
     ("grace-period", "memb synchronize_rcu, C", 1, 1000), ("grace-period", "Memb.synchronize()", 1, 1000),
     ("retire", "memb call_rcu, C", 1, None), ("retire", "Memb.retire(object)", 1, None),
     ("bigref", "Bigref", 1, None), ("bigref", "one shared atomic, C", 1, None), ("bigref", "Bigref", "most", None),
-    ("bigref", "one shared atomic, C", "most", None), ("hooks", "array under memb, C", 1, 4),
+    ("bigref", "one shared atomic, C", "most", None), ("bigref", "Bigref.kill, one by one", 1, 10000),
+    ("bigref", "KillBatch.confirm", 1, 10000), ("sleepable", "SleepableBox.read", 1, None),
+    ("sleepable", "await SleepableDomain.read", 1, None), ("sleepable", "await, a count around it", 1, None),
+    ("sleepable", "await", 1, None), ("sleepable", "await SleepableDomain.synchronize()", 1, None), ("hooks", "array under memb, C", 1, 4),
     ("hooks", "HookPoint, C hooks, Memb", 1, 4), ("unload", "ModuleManager, bigref", 2, None),
     ("unload", "pthread_rwlock and dlclose, C", 2, None),
 ]

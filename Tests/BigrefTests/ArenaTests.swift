@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import Quiescence
 import TestSupport
 import Testing
@@ -17,6 +17,32 @@ import Testing
       let all = Bigref.statistics.counters
       #expect(Set(slots.map { $0 / 4096 }).count <= all / 512 + all / 8192 + 2)
     }
+  }
+
+  /// 64 bytes a counter, and 8 on each processor where somebody has counted: measured, in a process of its own.
+  @Test func aMillionCountersTakeNoMore() async {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      func resident() -> Int {
+        guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8),
+          let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
+        else { fatalError("no /proc/self/statm") }
+        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
+      }
+      let count = 1_000_000
+      let before = resident()
+      let counters = UnsafeMutablePointer<Bigref>.allocate(capacity: count)
+      for index in 0..<count { (counters + index).initialize(to: Bigref()) }
+      let processors = Affinity.processors.count
+      for processor in Affinity.processors {
+        precondition(Affinity.move(0, to: processor))
+        for index in 0..<count { counters[index].acquire() }
+      }
+      let used = resident() - before - count * MemoryLayout<Bigref>.stride
+      let limit = count * (64 + 8 * processors)
+      // What a block begins with and does not use, and what the process grew by meanwhile.
+      if used > limit + limit / 20 { fatalError("a million counters take \(used) bytes, more than \(limit)") }
+    }
+    #expect(result != nil, "\(result.line)")
   }
 
   @Test func freedCountersAreUsedAgainAndCountFromZero() async {

@@ -93,6 +93,7 @@ struct Bench: AsyncParsableCommand {
     case .gracePeriod: GracePeriodExperiment()
     case .retire: RetireExperiment()
     case .bigref: BigrefExperiment()
+    case .sleepable: SleepableExperiment()
     case .hooks: HooksExperiment()
     case .unload: UnloadExperiment()
     case .urcu: URCUExperiment()
@@ -112,7 +113,7 @@ struct Bench: AsyncParsableCommand {
 enum ExperimentName: String, CaseIterable {
   case read, update, section
   case gracePeriod = "grace-period"
-  case retire, bigref, hooks, unload, urcu
+  case retire, bigref, sleepable, hooks, unload, urcu
 
   /// The value of `--only`.
   static func selection(_ argument: String) throws -> [ExperimentName] {
