@@ -38,7 +38,7 @@ extension ModuleManager {
     }
   }
 
-  /// Tries the load again when a module that is going has gone. False when it is not going.
+  /// Tries the load again when a module that is going has gone, or has not: then it fails. False when it is not going.
   func waitUntilGone(_ module: Module, then job: @escaping ModuleThread.Job) -> Bool {
     module.withLinks { links in
       if links.state != .going { return false }
@@ -67,18 +67,13 @@ extension ModuleManager {
       Departure(module, .wait, isAfterFailedInit: true) { _ in done(.failure(error)) })
   }
 
-  /// Forgets a module whose image is gone, and lets those who waited for that go on.
+  /// Forgets a module whose image is gone.
   func forget(_ module: Module) {
     withState { state in
       state.modules[module.name] = nil
       state.order.removeAll { $0 == module.name }
     }
     setState(.gone, of: module)
-    let jobs = module.withLinks { links in
-      defer { links.afterwards = [] }
-      return links.afterwards
-    }
-    for job in jobs { _ = thread.run(job) }
   }
 
   func log(_ module: Module, _ line: String) {

@@ -1,0 +1,26 @@
+import Foundation
+import ModuleManager
+import TestSupport
+import Testing
+
+/// Every scheme in the storm. `STORM_SECONDS` makes it longer: see `Scripts/storm`.
+@Suite(.exclusive) struct StormTests {
+  @Test(arguments: UnloadScheme.all)
+  func everySchemeOutlivesIt(_ scheme: UnloadScheme) async {
+    let seconds = ProcessInfo.processInfo.environment["STORM_SECONDS"].flatMap(Double.init)
+    let end = seconds.map { ContinuousClock.now + .seconds($0) }
+    let outcome = await Storm(scheme) { unloads in
+      if let end { return ContinuousClock.now >= end }
+      return unloads >= 20
+    }.run()
+    #expect(outcome.wrong.isEmpty, "\(outcome.wrong.prefix(5))")
+    #expect(outcome.unloads >= 20)
+    #expect(outcome.failedInits > 0)
+    #expect(outcome.calls > 0)
+    if seconds != nil {
+      print(
+        "\(scheme): \(outcome.calls) calls, \(outcome.unloads) unloads, \(outcome.refusals) refused, "
+          + "\(outcome.failedInits) failed inits, \(outcome.wrong.count) wrong")
+    }
+  }
+}
