@@ -6,6 +6,24 @@ extension ModuleManager {
     run(path, done: done) { self.load(path, policy, done: done) }
   }
 
+  func startLoad(_ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
+    run(builtIn.name, done: done) { self.load(builtIn, policy, done: done) }
+  }
+
+  /// On the manager's thread.
+  private func load(
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>
+  ) {
+    if !Image.isName(builtIn.name) {
+      return done(.failure(ModuleError(builtIn.name, EINVAL, "is no name for a module")))
+    }
+    if let loaded = withState({ $0.modules[builtIn.name] }) {
+      if waitUntilGone(loaded, then: { self.load(builtIn, policy, done: done) }) { return }
+      return done(.failure(ModuleError(builtIn.name, EEXIST, "a module of this name is loaded already")))
+    }
+    initialize(Module(builtIn, image: nil, file: nil, policy: policy, manager: self), done)
+  }
+
   /// On the manager's thread.
   private func load(_ path: String, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
     do throws(ModuleError) {

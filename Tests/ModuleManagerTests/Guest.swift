@@ -7,7 +7,8 @@ import TestSupport
 /// A module that does on each call what the argument says, for tests of every scheme.
 enum Guest {
   /// What `point` and `second` pass.
-  struct Argument {
+  struct Argument: @unchecked Sendable {
+    // Unchecked: a test hands it on, and its flags are atomic.
     var command = Command.look.rawValue
     var result: Int32 = 0
     var calls: Int32 = 0
@@ -40,7 +41,8 @@ enum Guest {
   /// What a hook does.
   enum Command: Int32 {
     case look, acquireCount, releaseCount, acquire, release, unload, wait, retire, attachCount,
-      attachReference, attachSlow, pause
+      attachReference, attachSlow, pause, waitAndAcquire, waitAndCount,
+      getOwn, putOwn
   }
 
   static let argumentType = "guest.argument.1"
@@ -143,6 +145,19 @@ enum Guest {
         a->callbacks[a->count++] = packet_done;
         break;
       case 11: sched_yield(); break;
+      case 12:
+      case 13:
+        __atomic_store_n(&a->flags[0], 1, __ATOMIC_RELEASE);
+        while (__atomic_load_n(&a->flags[1], __ATOMIC_ACQUIRE) == 0) sched_yield();
+        if (a->command == 13) {
+          host->bigref_acquire(packets);
+          a->callbacks[a->count++] = packet_done;
+        } else if ((a->result = host->acquire(self)) == 0) {
+          a->callbacks[a->count++] = reference_done;
+        }
+        break;
+      case 14: a->result = quiescent_users_get(&users); break;
+      case 15: quiescent_users_put(&users); break;
       }
       a->magic = alive;
       __atomic_fetch_sub(&inside, 1, __ATOMIC_SEQ_CST);
@@ -179,6 +194,11 @@ enum Guest {
       alive = 0;
       return 0;
     }
+
+    static int64_t usecount(void) __attribute__((unused));
+    static int64_t usecount(void) { return users.count; }
+    static void stop(void) __attribute__((unused));
+    static void stop(void) { host->log(self, "stop"); }
 
     static int cleanup(int force) __attribute__((unused));
     static int cleanup(int force) { return quiescent_users_close(&users, force); }
