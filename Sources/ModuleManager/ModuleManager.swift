@@ -21,6 +21,7 @@ public final class ModuleManager: Sendable {
   let eventSource = EventSource()
   /// For modules whose policy names none.
   public let scheme: UnloadScheme
+  let refusals = RefusalCount()
   private let state = Locked(State())
 
   struct State {
@@ -71,6 +72,9 @@ public final class ModuleManager: Sendable {
     let modules = withState { state in state.order.compactMap { state.modules[$0] } }
     return modules.map(\.status)
   }
+
+  /// How many references and calls have been refused since the manager was made, because their modules were going.
+  public var failedGets: Int { refusals.value }
 
   /// The names of the objects that can be opened now, sorted.
   public func objects() -> [String] {
