@@ -1,4 +1,4 @@
-internal import Quiescence
+package import Quiescence
 
 extension Bigref {
   /// Suspends until the counter is zero. Returns at once when it is. Goes on waiting when the task is cancelled: who
@@ -89,7 +89,7 @@ public final class WaitCancellation: Sendable {
   /// Whether ``cancel()`` was called.
   public var isCancelled: Bool { state.withLock { $0.isCancelled } }
 
-  func add(_ parker: Parker) {
+  package func add(_ parker: Parker) {
     let isCancelled = state.withLock { state in
       state.parkers.append(parker)
       return state.isCancelled
@@ -97,7 +97,7 @@ public final class WaitCancellation: Sendable {
     if isCancelled { parker.open() }
   }
 
-  func remove(_ parker: Parker) {
+  package func remove(_ parker: Parker) {
     state.withLock { state in state.parkers.removeAll { $0 === parker } }
   }
 }

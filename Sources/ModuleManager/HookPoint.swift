@@ -34,7 +34,7 @@ public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
   ///
   /// - Complexity: one section of `F`, and one indirect call a hook. No lock, no allocation, no count.
   /// - Threads: any; under `QSBR` only online.
-  @inlinable
+  @inlinable @inline(__always)
   public func dispatch(_ argument: inout Argument) -> HookResult {
     table.read { hooks in hooks.call(&argument) }
   }
@@ -46,12 +46,16 @@ public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
   public func register(
     priority: Int = 0, _ body: @escaping @Sendable (inout Argument) -> Verdict
   ) -> HookRegistration {
-    let closure = HookClosure { raw in
+    let closure = Self.closure(body)
+    let id = link(closure.function, closure: closure, gate: nil, priority: priority)
+    return HookRegistration { [self] in _ = unlink(id) }
+  }
+
+  static func closure(_ body: @escaping @Sendable (inout Argument) -> Verdict) -> HookClosure {
+    HookClosure { raw in
       // `dispatch` passes the address of an Argument.
       body(&raw.assumingMemoryBound(to: Argument.self).pointee).rawValue
     }
-    let id = link(closure.function, closure: closure, priority: priority)
-    return HookRegistration { [self] in _ = unlink(id) }
   }
 
   private struct Hooks {
@@ -64,7 +68,7 @@ extension HookPoint where F == QSBR, Argument: ~Copyable {
   /// Passes `argument` through the hooks, in the online time of `reader`.
   ///
   /// - Complexity: one load, and one indirect call a hook.
-  @inlinable
+  @inlinable @inline(__always)
   public func dispatch(_ argument: inout Argument, in reader: borrowing OnlineReader) -> HookResult {
     table.load(reader).value.call(&argument)
   }
@@ -86,25 +90,27 @@ public struct HookRegistration: Sendable {
 }
 
 /// A hook point whose argument and flavour are not known: what the manager links modules to.
-protocol AnyHookPoint: AnyObject, Sendable {
+package protocol AnyHookPoint: AnyObject, Sendable {
   var name: String { get }
   var argumentType: String { get }
   var flavor: any Flavor.Type { get }
-  /// Adds a hook and returns its id on this point. The point keeps `closure` until the hook is removed and no
-  /// round can be inside it any more.
-  func link(_ function: HookFunction, closure: HookClosure?, priority: Int) -> UInt64
+  /// Adds a hook and returns its id on this point. The point keeps `closure` and `gate` until the hook is removed and no
+  /// round can be inside them any more.
+  func link(_ function: HookFunction, closure: HookClosure?, gate: HookGate?, priority: Int) -> UInt64
   /// Removes a hook; false when it is not there any more.
   @discardableResult func unlink(_ id: UInt64) -> Bool
 }
 
 extension HookPoint: AnyHookPoint where Argument: ~Copyable {
-  var flavor: any Flavor.Type { F.self }
+  package var flavor: any Flavor.Type { F.self }
 
-  func link(_ function: HookFunction, closure: HookClosure?, priority: Int) -> UInt64 {
+  package func link(
+    _ function: HookFunction, closure: HookClosure?, gate: HookGate?, priority: Int
+  ) -> UInt64 {
     hooks.withLock { hooks in
       hooks.lastID += 1
       let entry = HookEntry(
-        function: function, closure: closure, priority: priority, id: hooks.lastID)
+        function: function, closure: closure, gate: gate, priority: priority, id: hooks.lastID)
       let index = hooks.entries.firstIndex { $0.priority > priority } ?? hooks.entries.endIndex
       hooks.entries.insert(entry, at: index)
       // Under the lock: two writers publish in the order in which they changed the entries.
@@ -114,12 +120,13 @@ extension HookPoint: AnyHookPoint where Argument: ~Copyable {
   }
 
   @discardableResult
-  func unlink(_ id: UInt64) -> Bool {
+  package func unlink(_ id: UInt64) -> Bool {
     hooks.withLock { hooks in
       guard let index = hooks.entries.firstIndex(where: { $0.id == id }) else { return false }
       let entry = hooks.entries.remove(at: index)
       table.exchange(HookTable(hooks.entries))
       if let closure = entry.closure { F.retire(closure) }
+      if let gate = entry.gate { F.retire(gate) }
       return true
     }
   }

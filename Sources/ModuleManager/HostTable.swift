@@ -34,17 +34,20 @@ enum HostTable {
       let string = String(cString: name)
       if !Image.isName(string) { return -EINVAL }
       return Module.from(this)._withUnsafeGuaranteedRef { module in
-        module.manager.publish(NamedObject(name: string, read: read, context: context), of: module)
+        module.manager.publish(NamedObject(string, read, context), of: module)
       }
     }
   }
 
   private static func fillCounts(_ table: UnsafeMutablePointer<quiescent_host>) {
     table.pointee.acquire = { this in
-      Module.from(this)._withUnsafeGuaranteedRef { $0.references.bigref.tryAcquireLive() ? 0 : -EBUSY }
+      Module.from(this)._withUnsafeGuaranteedRef { module in
+        module.willCount()
+        return module.get() ? 0 : -EBUSY
+      }
     }
     table.pointee.release = { this in
-      Module.from(this)._withUnsafeGuaranteedRef { $0.references.bigref.release() }
+      Module.from(this)._withUnsafeGuaranteedRef { $0.scheme.put() }
     }
     table.pointee.bigref_create = { this, label in
       Module.from(this)._withUnsafeGuaranteedRef {
@@ -88,24 +91,33 @@ enum HostTable {
 // MARK: - On behalf of a module
 
 extension Module {
-  /// Links a hook while the module is coming or live. Returns 0 or a negative errno.
+  /// Links a hook by the name of its point. Returns 0 or a negative errno.
   fileprivate func link(
     _ function: HookFunction, to name: String, expecting type: String, priority: Int
   ) -> Int32 {
     guard let point = manager.withState({ $0.points[name] }) else { return -ENOENT }
     if point.argumentType != type { return -EPROTOTYPE }
-    return withLinks { links in
+    return link(function, closure: nil, to: point, priority: priority)
+  }
+
+  /// Links a hook while the module is coming or live. Returns 0 or a negative errno.
+  func link(
+    _ function: HookFunction, closure: HookClosure?, to point: any AnyHookPoint, priority: Int
+  ) -> Int32 {
+    withLinks { links in
       // Under the lock that `going` is set under: an unload that starts later finds this hook.
       if links.state != .coming && links.state != .live { return -EBUSY }
-      let id = point.link(function, closure: nil, priority: priority)
-      links.hooks.append(Hook(point: point, function: function, priority: priority, id: id))
+      let id = point.link(function, closure: closure, gate: gate(for: point), priority: priority)
+      links.hooks.append(
+        Hook(point: point, function: function, closure: closure, priority: priority, id: id))
       return 0
     }
   }
 
   /// A counter that the unload waits for; nil when the unload has begun.
-  fileprivate func makeCount(label: String) -> ModuleCount? {
+  func makeCount(label: String) -> ModuleCount? {
     let count = ModuleCount(label: label)
+    willCount()
     return withLinks { links in
       if links.state != .coming && links.state != .live { return nil }
       links.counts.append(count)

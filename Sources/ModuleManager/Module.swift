@@ -1,24 +1,28 @@
-internal import Bigref
-internal import CModuleABI
-internal import Quiescence
+package import Bigref
+package import Quiescence
 
 /// The manager's record of one module: its image, its state, and every node that was linked on its behalf.
 ///
 /// Nothing of this lives in the module's image, so that it can be walked after the image is gone. The manager's
 /// thread alone drives the life cycle; other threads read it under the lock.
-final class Module: Sendable {
-  let name: String
-  let image: Image
+package final class Module: Sendable {
+  package let name: String
+  let code: any ModuleCode
+  /// Nil for a module that is built into the host.
+  let image: Image?
   /// The file itself, whatever its name: a second load of it would get the same mapping.
-  let file: FileIdentity
-  private nonisolated(unsafe) let entry: UnsafePointer<quiescent_module>
-  let version: String?
-  let summary: String?
+  let file: FileIdentity?
   /// A cycle while the module is loaded, so that its code can always call the host; `forget` breaks it.
   let manager: ModuleManager
+  let policy: ModulePolicy
+  /// How the module is kept and unloaded.
+  package let scheme: any Scheme
+  let schemeName: UnloadScheme
 
-  /// Counts whoever keeps the module by name: open objects, `acquire` of the host's table.
-  let references = ModuleCount(label: "reference")
+  /// Gets that failed because the module was going.
+  package let refusals: RefusalCount
+  /// Its code has counted references or made a counter, and so may give one back as the last thing that it does.
+  private let isCounting = Primitive.Flag(false)
   private let state: Locked<Links>
 
   /// What is linked, and since when the module is in its state.
@@ -30,50 +34,64 @@ final class Module: Sendable {
     /// What it retired, by flavour: drained alone before its code goes.
     var cohorts: [ObjectIdentifier: RCUReclaimer] = [:]
     var counts: [ModuleCount] = []
-    /// Holders who said who they are, among `references`.
+    /// Holders who said who they are, among the scheme's references.
     var labels: [String: Int] = [:]
-    /// Jobs that wait until the module is gone.
+    /// Holders who want to be told when somebody forces it out.
+    var revocations: [ObjectIdentifier: @Sendable () -> Void] = [:]
+    /// They have been told.
+    var isForced = false
+    /// Jobs that wait until the module is not going any more.
     var afterwards: [ModuleThread.Job] = []
   }
 
   struct Hook: Sendable {
     let point: any AnyHookPoint
     let function: HookFunction
+    /// Of a built-in module.
+    let closure: HookClosure?
     let priority: Int
     /// Nil while it is unlinked.
     var id: UInt64?
   }
 
   init(
-    name: String, image: Image, file: FileIdentity, entry: UnsafePointer<quiescent_module>,
-    manager: ModuleManager
+    _ code: any ModuleCode, image: Image?, file: FileIdentity?, policy: ModulePolicy, manager: ModuleManager
   ) {
-    self.name = name
+    name = code.name
+    self.code = code
     self.image = image
     self.file = file
-    self.entry = entry
+    self.policy = policy
     self.manager = manager
-    version = entry.pointee.version.map { String(cString: $0) }
-    summary = entry.pointee.description.map { String(cString: $0) }
-    var links = Links()
-    links.counts = [references]
-    state = Locked(links)
+    refusals = RefusalCount(total: manager.refusals)
+    schemeName = policy.scheme ?? manager.scheme
+    scheme = schemeName.make(manager.place(of: schemeName))
+    state = Locked(Links())
   }
 
   func withLinks<Result>(_ body: (inout Links) -> Result) -> Result {
     state.withLock(body)
   }
 
-  var isPermanent: Bool { entry.pointee.exit == nil }
+  var isPermanent: Bool { policy.isPermanent || code.isPermanent }
 
-  /// Calls the module's `init`. On the manager's thread, with no lock held.
-  func callInit() -> Int32 {
-    // Checked when the image was opened.
-    entry.pointee.`init`!(HostTable.pointer, opaque)
+  /// See `isCounting`. Cheap when it is set already.
+  func willCount() {
+    if !isCounting.load(ordering: .relaxed) { isCounting.store(true, ordering: .relaxed) }
   }
 
-  /// Calls the module's `exit`, which ``isPermanent`` says exists. On the manager's thread, with no lock held.
-  func callExit() -> Int32 { entry.pointee.exit!() }
+  var countsItself: Bool { isCounting.load(ordering: .relaxed) }
+
+  /// Counts a reference. False, and counted as failed, when the scheme refuses.
+  func get() -> Bool {
+    if scheme.get() { return true }
+    refusals.increment()
+    return false
+  }
+
+  func gate(for point: any AnyHookPoint) -> HookGate? {
+    scheme.gate(for: point).map { HookGate($0, refusals) }
+  }
 
   /// What the module knows itself by. The manager keeps the record until the module is gone.
   var opaque: OpaquePointer { OpaquePointer(Unmanaged.passUnretained(self).toOpaque()) }
@@ -83,11 +101,11 @@ final class Module: Sendable {
     Unmanaged<Module>.fromOpaque(UnsafeRawPointer(opaque!))
   }
 
-  var currentState: ModuleState { withLinks { $0.state } }
+  package var currentState: ModuleState { withLinks { $0.state } }
 
   /// Whoever reads behind its hooks waits for these: every flavour of its hook points, and `Memb`, which
   /// its counters and objects use.
-  var flavors: [any Flavor.Type] {
+  package var flavors: [any Flavor.Type] {
     var all: [any Flavor.Type] = [Memb.self]
     for hook in withLinks({ $0.hooks }) where !all.contains(where: { $0 == hook.point.flavor }) {
       all.append(hook.point.flavor)
@@ -104,17 +122,22 @@ final class Module: Sendable {
     }
   }
 
-  var counts: [ModuleCount] { withLinks { $0.counts } }
+  /// No hook of it is on a point.
+  package var hasNoHooks: Bool { withLinks { $0.hooks.allSatisfy { $0.id == nil } } }
+
+  package var counts: [ModuleCount] { withLinks { $0.counts } }
 
   /// Everyone who keeps the module, by label.
-  var holders: [ModuleHolder] {
+  package var holders: [ModuleHolder] {
     let (counts, labels) = withLinks { ($0.counts, $0.labels) }
     var holders = labels.sorted { $0.key < $1.key }.map { ModuleHolder(label: $0.key, count: $0.value) }
-    let named = labels.values.reduce(0, +)
-    for count in counts {
-      let users = count.bigref.approximateCount - (count === references ? named : 0)
-      if users > 0 { holders.append(ModuleHolder(label: count.label, count: users)) }
+    func add(_ label: String, _ users: Int) {
+      if users > 0 { holders.append(ModuleHolder(label: label, count: users)) }
     }
+    add("reference", scheme.references - labels.values.reduce(0, +))
+    for count in counts { add(count.label, count.bigref.approximateCount) }
+    // A module whose exit has begun is not asked any more.
+    if currentState == .live { add("the module's own", code.useCount) }
     return holders
   }
 
@@ -124,19 +147,19 @@ final class Module: Sendable {
     var points: [String] = []
     for hook in links.hooks where !points.contains(hook.point.name) { points.append(hook.point.name) }
     return ModuleStatus(
-      name: name, version: version, summary: summary, path: image.path, state: links.state,
-      age: links.since.duration(to: .now), size: image.size,
+      name: name, version: code.version, summary: code.summary, path: image?.path ?? "", state: links.state,
+      age: links.since.duration(to: .now), size: image?.size ?? 0,
       users: holders.reduce(0) { $0 + $1.count }, holders: holders, hookPoints: points,
-      objects: links.objects.map(\.name))
+      objects: links.objects.map(\.name), scheme: schemeName.name, failedGets: refusals.value)
   }
 }
 
 /// A counter that keeps a module loaded while it is not zero.
-final class ModuleCount: Sendable {
-  let label: String
-  let bigref = Bigref()
+package final class ModuleCount: Sendable {
+  package let label: String
+  package let bigref = Bigref()
 
-  init(label: String) {
+  package init(label: String) {
     self.label = label
   }
 

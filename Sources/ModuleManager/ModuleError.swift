@@ -12,7 +12,7 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Who keeps the module, when that is the reason.
   public let holders: [ModuleHolder]
 
-  init(_ module: String, _ errno: Int32, _ reason: String, holders: [ModuleHolder] = []) {
+  package init(_ module: String, _ errno: Int32, _ reason: String, holders: [ModuleHolder] = []) {
     self.module = module
     self.errno = errno
     self.reason = reason
@@ -32,6 +32,11 @@ public struct ModuleHolder: Hashable, Sendable, Codable, CustomStringConvertible
   public let label: String
   /// How many references.
   public let count: Int
+
+  package init(label: String, count: Int) {
+    self.label = label
+    self.count = count
+  }
 
   /// The label, and how many references when there are several.
   public var description: String { count == 1 ? label : "\(label) × \(count)" }

@@ -1,14 +1,31 @@
-internal import CModuleABI
 internal import Glibc
 internal import Quiescence
 
 extension ModuleManager {
-  func startLoad(_ path: String, done: @escaping Completion<ModuleStatus>) {
-    run(path, done: done) { self.load(path, done: done) }
+  func startLoad(_ path: String, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
+    run(path, done: done) { self.load(path, policy, done: done) }
+  }
+
+  func startLoad(_ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
+    run(builtIn.name, done: done) { self.load(builtIn, policy, done: done) }
   }
 
   /// On the manager's thread.
-  private func load(_ path: String, done: @escaping Completion<ModuleStatus>) {
+  private func load(
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>
+  ) {
+    if !Image.isName(builtIn.name) {
+      return done(.failure(ModuleError(builtIn.name, EINVAL, "is no name for a module")))
+    }
+    if let loaded = withState({ $0.modules[builtIn.name] }) {
+      if waitUntilGone(loaded, then: { self.load(builtIn, policy, done: done) }) { return }
+      return done(.failure(ModuleError(builtIn.name, EEXIST, "a module of this name is loaded already")))
+    }
+    initialize(Module(builtIn, image: nil, file: nil, policy: policy, manager: self), done)
+  }
+
+  /// On the manager's thread.
+  private func load(_ path: String, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
     do throws(ModuleError) {
       guard let resolved = realpath(path, nil) else {
         throw ModuleError(path, errno, errno == ENOENT ? "no such file" : "cannot be resolved")
@@ -22,30 +39,25 @@ extension ModuleManager {
       let loaded = withState { state in state.modules.values.first { $0.file == file } }
       if let loaded {
         // Mapping it now would hand out the old image once more, and `dlclose` would only count down.
-        if waitUntilGone(loaded, then: { self.load(path, done: done) }) { return }
+        if waitUntilGone(loaded, then: { self.load(path, policy, done: done) }) { return }
         throw ModuleError(loaded.name, EEXIST, "is loaded already")
       }
       let (image, entry) = try Image.open(absolute)
-      // Checked when the image was opened.
-      let name = String(cString: entry.pointee.name)
+      let code = ImageCode(entry)
+      let name = code.name
       if let loaded = withState({ $0.modules[name] }) {
         _ = image.close()
-        if waitUntilGone(loaded, then: { self.load(path, done: done) }) { return }
+        if waitUntilGone(loaded, then: { self.load(path, policy, done: done) }) { return }
         throw ModuleError(name, EEXIST, "a module of this name is loaded already")
       }
-      let module = Module(name: name, image: image, file: file, entry: entry, manager: self)
-      withState { state in
-        state.modules[name] = module
-        state.order.append(name)
-      }
-      initialize(module, done)
+      initialize(Module(code, image: image, file: file, policy: policy, manager: self), done)
     } catch {
       done(.failure(error))
     }
   }
 
-  /// Tries the load again when a module that is going has gone. False when it is not going.
-  private func waitUntilGone(_ module: Module, then job: @escaping ModuleThread.Job) -> Bool {
+  /// Tries the load again when a module that is going has gone, or has not: then it fails. False when it is not going.
+  func waitUntilGone(_ module: Module, then job: @escaping ModuleThread.Job) -> Bool {
     module.withLinks { links in
       if links.state != .going { return false }
       links.afterwards.append(job)
@@ -53,33 +65,33 @@ extension ModuleManager {
     }
   }
 
-  private func initialize(_ module: Module, _ done: @escaping Completion<ModuleStatus>) {
+  func initialize(_ module: Module, _ done: @escaping Completion<ModuleStatus>) {
+    withState { state in
+      state.modules[module.name] = module
+      state.order.append(module.name)
+    }
     setState(.coming, of: module)
-    let result = module.callInit()
+    let result = module.code.callInit(module)
     if result == 0 {
       setState(.live, of: module)
       done(.success(module.status))
       return
     }
-    // What it registered before it failed may be in use by now: leave as every module leaves, but without `exit`.
+    // What it registered before it failed may be in use by now: leave as every module of the scheme leaves.
     let error = ModuleError(
       module.name, result < 0 ? -result : EINVAL,
       result < 0 ? "its init failed" : "its init returned \(result), neither 0 nor a negative errno")
-    BigrefScheme(manager: self, module: module).abandon { done(.failure(error)) }
+    module.scheme.unload(
+      Departure(module, .wait, isAfterFailedInit: true) { _ in done(.failure(error)) })
   }
 
-  /// Forgets a module whose image is gone, and lets those who waited for that go on.
+  /// Forgets a module whose image is gone.
   func forget(_ module: Module) {
     withState { state in
       state.modules[module.name] = nil
       state.order.removeAll { $0 == module.name }
     }
     setState(.gone, of: module)
-    let jobs = module.withLinks { links in
-      defer { links.afterwards = [] }
-      return links.afterwards
-    }
-    for job in jobs { _ = thread.run(job) }
   }
 
   func log(_ module: Module, _ line: String) {

@@ -1,25 +1,28 @@
+internal import Bigref
 internal import Glibc
 
 extension ModuleManager {
   func startUnload(
-    _ name: String, _ policy: BusyPolicy, done: @escaping Completion<UnloadOutcome>
+    _ name: String, _ policy: BusyPolicy?, cancelledBy cancellation: WaitCancellation? = nil,
+    done: @escaping Completion<UnloadOutcome>
   ) {
-    run(name, done: done) { self.unload(name, policy, done: done) }
+    run(name, done: done) { self.unload(name, policy, cancellation, done) }
   }
 
   /// On the manager's thread.
   private func unload(
-    _ name: String, _ policy: BusyPolicy, done: @escaping Completion<UnloadOutcome>
+    _ name: String, _ policy: BusyPolicy?, _ cancellation: WaitCancellation?,
+    _ done: @escaping Completion<UnloadOutcome>
   ) {
     guard let module = withState({ $0.modules[name] }) else {
       return done(.failure(ModuleError(name, ENOENT, "no such module is loaded")))
     }
-    let scheme = BigrefScheme(manager: self, module: module)
+    let departure = Departure(module, policy ?? module.policy.ifBusy, cancelledBy: cancellation, done)
     switch module.currentState {
     case .live where module.isPermanent:
       done(.failure(ModuleError(name, EBUSY, "permanent: it has no exit")))
-    case .live: scheme.unload(policy, done)
-    case .cleanup: scheme.retryExit(done)
+    case .live: module.scheme.unload(departure)
+    case .cleanup: module.scheme.retry(departure)
     case let state:
       let holders = module.holders
       let who = holders.isEmpty ? "" : ", in use: " + holders.map(\.description).joined(separator: ", ")
@@ -51,12 +54,18 @@ extension ModuleManager {
     }
   }
 
-  /// Gives the names back. One that another module took meanwhile stays with that module.
-  func republish(_ module: Module) {
+  /// Gives the names back. One that another module took meanwhile stays with that module, and is returned.
+  func republish(_ module: Module) -> [String] {
     withState { state in
-      for object in module.withLinks({ $0.objects }) where state.objects[object.name] == nil {
-        state.objects[object.name] = (object, module)
+      var taken: [String] = []
+      for object in module.withLinks({ $0.objects }) {
+        if let owner = state.objects[object.name]?.owner {
+          if owner !== module { taken.append(object.name) }
+        } else {
+          state.objects[object.name] = (object, module)
+        }
       }
+      return taken
     }
   }
 }

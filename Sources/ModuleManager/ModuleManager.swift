@@ -1,4 +1,4 @@
-internal import Bigref
+public import Bigref
 internal import Glibc
 public import Quiescence
 
@@ -19,6 +19,9 @@ public import Quiescence
 public final class ModuleManager: Sendable {
   let thread = ModuleThread()
   let eventSource = EventSource()
+  /// For modules whose policy names none.
+  public let scheme: UnloadScheme
+  let refusals = RefusalCount()
   private let state = Locked(State())
 
   struct State {
@@ -28,11 +31,13 @@ public final class ModuleManager: Sendable {
     /// Names in the order of loading.
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
+    var places: [UnloadScheme: SchemePlace] = [:]
+    var taints: [ModuleTaint] = []
     var log: (@Sendable (_ module: String, _ line: String) -> Void)?
   }
 
   /// Makes a manager without modules. Its thread starts with the first request.
-  public init() {}
+  public init(scheme: UnloadScheme = .bigref) { self.scheme = scheme }
 
   deinit { thread.stop() }
 
@@ -40,7 +45,17 @@ public final class ModuleManager: Sendable {
     state.withLock(body)
   }
 
-  /// Lets C modules hook in at `point`. A point of the same name is replaced for modules that come later.
+  /// What the modules of a scheme share.
+  func place(of scheme: UnloadScheme) -> SchemePlace {
+    withState { state in
+      if let place = state.places[scheme] { return place }
+      let place = SchemePlace()
+      state.places[scheme] = place
+      return place
+    }
+  }
+
+  /// Lets modules hook in at `point`. A point of the same name is replaced for modules that come later.
   public func provide<Argument: ~Copyable, F: Flavor>(_ point: HookPoint<Argument, F>) {
     withState { $0.points[point.name] = point }
   }
@@ -58,6 +73,9 @@ public final class ModuleManager: Sendable {
     return modules.map(\.status)
   }
 
+  /// How many references and calls have been refused since the manager was made, because their modules were going.
+  public var failedGets: Int { refusals.value }
+
   /// The names of the objects that can be opened now, sorted.
   public func objects() -> [String] {
     withState { $0.objects.keys.sorted() }
@@ -69,19 +87,37 @@ public final class ModuleManager: Sendable {
   /// Opens the object that a module publishes under `name`, and keeps the module loaded until it is closed.
   /// `holder` is told to whoever asks why the module is busy.
   ///
+  /// - Parameter onRevoke: called once if somebody forces the module out: on the manager's thread, or in here. It must not
+  ///   wait for the manager, and may close the object.
   /// - Throws: `ENOENT` when no live module publishes it.
-  public func open(_ name: String, holder: String) throws(ModuleError) -> OpenObject {
-    // Under the lock that takes the name away: a reference taken here is seen by the unload's recheck.
-    let opened = withState { state -> OpenObject? in
-      guard let (object, owner) = state.objects[name], owner.currentState == .live,
-        owner.references.bigref.tryAcquireLive()
-      else { return nil }
-      let label = "\(holder) holds object \(name)"
-      owner.withLinks { $0.labels[label, default: 0] += 1 }
-      return OpenObject(object, of: owner, label: label)
+  public func open(
+    _ name: String, holder: String, onRevoke: (@Sendable () -> Void)? = nil
+  ) throws(ModuleError) -> OpenObject {
+    // Not under the lock: a scheme's get may wait for an unload, which takes names away under it.
+    if let (object, owner) = published(name), owner.get() {
+      // Still there: then whoever takes it away comes later, and finds the reference when it looks (again).
+      if published(name)?.owner === owner {
+        let label = "\(holder) holds object \(name)"
+        let opened = OpenObject(object, of: owner, label: label)
+        let isForced = owner.withLinks { links in
+          links.labels[label, default: 0] += 1
+          if !links.isForced { links.revocations[ObjectIdentifier(opened)] = onRevoke }
+          return links.isForced
+        }
+        if isForced { onRevoke?() }
+        return opened
+      }
+      owner.scheme.put()
     }
-    guard let opened else { throw ModuleError(name, ENOENT, "no such object") }
-    return opened
+    throw ModuleError(name, ENOENT, "no such object")
+  }
+
+  private func published(_ name: String) -> (object: NamedObject, owner: Module)? {
+    withState { state in
+      guard let (object, owner) = state.objects[name] else { return nil }
+      // Not before its init has succeeded.
+      return owner.currentState == .coming ? nil : (object, owner)
+    }
   }
 
   /// Loads the module in the shared object at `path`. Blocks while its `init` runs, and while a module that it
@@ -93,18 +129,35 @@ public final class ModuleManager: Sendable {
   ///   a retired callback, or a module's `init` or `exit`. After an error nothing of the module is left.
   @available(*, noasync, message: "await load(path:) instead of blocking the task's thread")
   @discardableResult
-  public func load(path: String) throws(ModuleError) -> ModuleStatus {
-    try block(path) { self.startLoad(path, done: $0) }
+  public func load(path: String, policy: ModulePolicy = ModulePolicy()) throws(ModuleError) -> ModuleStatus {
+    try block(path) { self.startLoad(path, policy, done: $0) }
   }
 
   /// Loads the module in the shared object at `path`; see the blocking form.
   @discardableResult
-  public func load(path: String) async throws(ModuleError) -> ModuleStatus {
-    try await suspend(path) { self.startLoad(path, done: $0) }
+  public func load(
+    path: String, policy: ModulePolicy = ModulePolicy()
+  ) async throws(ModuleError) -> ModuleStatus {
+    try await suspend(path) { self.startLoad(path, policy, done: $0) }
+  }
+
+  /// Loads the module in the shared object at `path`, to be kept and unloaded by `scheme`.
+  @available(*, noasync, message: "await load(path:scheme:) instead of blocking the task's thread")
+  @discardableResult
+  public func load(path: String, scheme: UnloadScheme) throws(ModuleError) -> ModuleStatus {
+    try load(path: path, policy: ModulePolicy(scheme: scheme))
+  }
+
+  /// Loads the module in the shared object at `path`, to be kept and unloaded by `scheme`.
+  @discardableResult
+  public func load(path: String, scheme: UnloadScheme) async throws(ModuleError) -> ModuleStatus {
+    try await load(path: path, policy: ModulePolicy(scheme: scheme))
   }
 
   /// Unloads a module: no new users, interfaces down, a grace period, a last look at the count, `exit`,
-  /// callbacks, unmap.
+  /// callbacks, unmap; in the order of its scheme. Without a policy, by the module's own.
+  ///
+  /// `cancellation` ends a wait for locks (`EINTR`), in the scheme that has any: ``UnloadScheme/lockList``.
   ///
   /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the last user lets go.
   ///
@@ -115,17 +168,17 @@ public final class ModuleManager: Sendable {
   @available(*, noasync, message: "await unload(_:ifBusy:) instead of blocking the task's thread")
   @discardableResult
   public func unload(
-    _ name: String, ifBusy policy: BusyPolicy = .fail
+    _ name: String, ifBusy policy: BusyPolicy? = nil, cancelledBy cancellation: WaitCancellation? = nil
   ) throws(ModuleError) -> UnloadOutcome {
-    try block(name) { self.startUnload(name, policy, done: $0) }
+    try block(name) { self.startUnload(name, policy, cancelledBy: cancellation, done: $0) }
   }
 
   /// Unloads a module; see the blocking form.
   @discardableResult
   public func unload(
-    _ name: String, ifBusy policy: BusyPolicy = .fail
+    _ name: String, ifBusy policy: BusyPolicy? = nil, cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> UnloadOutcome {
-    try await suspend(name) { self.startUnload(name, policy, done: $0) }
+    try await suspend(name) { self.startUnload(name, policy, cancelledBy: cancellation, done: $0) }
   }
 }
 
@@ -149,7 +202,7 @@ extension ModuleManager {
     return nil
   }
 
-  private func block<Success: Sendable>(
+  func block<Success: Sendable>(
     _ subject: String, _ start: (@escaping Completion<Success>) -> Void
   ) throws(ModuleError) -> Success {
     if let error = deadlock(subject) { throw error }
@@ -158,7 +211,7 @@ extension ModuleManager {
     return try answer.wait().get()
   }
 
-  private func suspend<Success: Sendable>(
+  func suspend<Success: Sendable>(
     _ subject: String, _ start: @escaping (@escaping Completion<Success>) -> Void
   ) async throws(ModuleError) -> Success {
     if let error = deadlock(subject) { throw error }
@@ -177,11 +230,15 @@ extension ModuleManager {
   }
 
   func setState(_ state: ModuleState, of module: Module) {
-    module.withLinks { links in
+    let jobs = module.withLinks { links in
       links.state = state
       links.since = .now
+      // Whoever waits until it has gone looks again, also when it serves on or cannot go: else it would wait for ever.
+      defer { if state != .going { links.afterwards = [] } }
+      return state == .going ? [] : links.afterwards
     }
     eventSource.send(ModuleEvent(module: module.name, state: state))
+    for job in jobs { _ = thread.run(job) }
   }
 }
 

@@ -6,7 +6,7 @@ public struct ModuleStatus: Hashable, Sendable, Codable {
   public let version: String?
   /// Its one line about itself.
   public let summary: String?
-  /// The file it was loaded from.
+  /// The file it was loaded from; empty for a built-in one.
   public let path: String
   /// Where it is in its life.
   public let state: ModuleState
@@ -22,6 +22,10 @@ public struct ModuleStatus: Hashable, Sendable, Codable {
   public let hookPoints: [String]
   /// The objects it publishes.
   public let objects: [String]
+  /// How it is kept and unloaded: the name of an ``UnloadScheme``.
+  public let scheme: String
+  /// How many references and calls it has refused because it was going.
+  public let failedGets: Int
 }
 
 /// What to do when an unload finds the module in use.
@@ -32,6 +36,10 @@ public struct BusyPolicy: Hashable, Sendable {
   public static let fail = BusyPolicy(rawValue: 0)
   /// Keep new users out, and finish when the last one lets go. (Rusty Russell, seed 001: "delayed removal".)
   public static let wait = BusyPolicy(rawValue: 1)
+  /// Keep new users out, tell those that are there to let go (``OpenObject``'s `onRevoke`, and the module itself), and finish when
+  /// they have. Nothing is ever taken away from under a user. Leaves a taint, see ``ModuleManager/taints``.
+  /// (Daniel Phillips, seed 000: the force flag.)
+  public static let force = BusyPolicy(rawValue: 2)
 }
 
 /// How an unload ended.
@@ -40,16 +48,18 @@ public enum UnloadOutcome: Hashable, Sendable {
   case unloaded(UnloadReport)
   /// `exit` has run and nobody uses it, but the loader kept its image mapped.
   case resident(image: String, reason: String)
+  /// It was in use; its interfaces are down for good, and it goes when the last of these lets go. Nobody waits for that.
+  case deferred(holders: [ModuleHolder])
 }
 
 /// A finished unload.
 public struct UnloadReport: Hashable, Sendable {
   /// The module's name.
   public let module: String
-  /// The file that was unmapped.
-  public let image: String
+  /// The file that was unmapped; nil for a built-in module.
+  public let image: String?
   /// From the request to the check of the mappings.
   public let duration: Duration
-  /// The process's mappings were read afterwards, and the image is not among them.
+  /// The process's mappings were read afterwards, and the image is not among them. False without an image.
   public let unmapped: Bool
 }

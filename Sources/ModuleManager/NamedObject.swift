@@ -1,5 +1,4 @@
 internal import Glibc
-internal import Bigref
 internal import Quiescence
 
 /// An object that a module publishes under a name.
@@ -8,8 +7,20 @@ struct NamedObject: Sendable {
     @convention(c) (UnsafeMutableRawPointer?, UnsafeMutablePointer<CChar>?, Int, UInt64) -> Int
 
   let name: String
-  let read: Read
-  nonisolated(unsafe) let context: UnsafeMutableRawPointer?
+  /// As `quiescent_read`: how many bytes it wrote, or a negative errno.
+  let read: @Sendable (_ buffer: UnsafeMutableBufferPointer<CChar>, _ offset: UInt64) -> Int
+
+  init(name: String, read: @escaping @Sendable (UnsafeMutableBufferPointer<CChar>, UInt64) -> Int) {
+    self.name = name
+    self.read = read
+  }
+
+  /// Of an image.
+  init(_ name: String, _ read: @escaping Read, _ context: UnsafeMutableRawPointer?) {
+    nonisolated(unsafe) let context = context
+    nonisolated(unsafe) let read = read
+    self.init(name: name) { buffer, offset in read(context, buffer.baseAddress, buffer.count, offset) }
+  }
 }
 
 /// A named object that someone holds open: its module stays loaded until it is closed.
@@ -55,9 +66,7 @@ public final class OpenObject: Sendable {
 
     var result = 0
     let bytes = [UInt8](unsafeUninitializedCapacity: max(0, capacity)) { buffer, count in
-      result = buffer.withMemoryRebound(to: CChar.self) {
-        object.read(object.context, $0.baseAddress, $0.count, offset)
-      }
+      result = buffer.withMemoryRebound(to: CChar.self) { object.read($0, offset) }
       count = min(max(0, result), buffer.count)
     }
     if result < 0 { throw ModuleError(name, Int32(clamping: -result), "cannot be read") }
@@ -79,7 +88,8 @@ public final class OpenObject: Sendable {
     owner.withLinks { links in
       let left = (links.labels[label] ?? 1) - 1
       links.labels[label] = left == 0 ? nil : left
+      links.revocations[ObjectIdentifier(self)] = nil
     }
-    owner.references.bigref.release()
+    owner.scheme.put()
   }
 }

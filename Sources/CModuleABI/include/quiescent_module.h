@@ -20,6 +20,7 @@
 //     are down by then, and the host calls `exit` again when somebody asks for the unload again.
 //  4. When `init` fails, the host takes down what it had registered and unmaps the module;
 //     `exit` is not called, so `init` frees what it allocated itself.
+//     (A module with QUIESCENT_EXIT_AFTER_FAILED_INIT says that its `exit` cleans up what there is.)
 //  5. Functions return 0 or a negative errno. Nothing here may be called after `exit` returned 0.
 #pragma once
 
@@ -112,7 +113,7 @@ struct quiescent_host {
 /// What a module exports.
 struct quiescent_module {
   uint32_t abi;             ///< QUIESCENT_MODULE_ABI
-  uint32_t size;            ///< sizeof(struct quiescent_module)
+  uint32_t size;            ///< sizeof(struct quiescent_module): 48 at least
   const char *name;         ///< unique in a host; letters, digits, `_`, `-` and `.`
   const char *version;      ///< for people; may be NULL
   const char *description;  ///< one line for people; may be NULL
@@ -124,7 +125,24 @@ struct quiescent_module {
   /// Tears down; no hook, object or callback of the module is in use any more. 0, or -EBUSY.
   /// NULL: the module can never be unloaded. Runs on the host's module thread, and may block.
   int (*exit)(void);
+
+  // From here on what `size` may leave out, and a module need not set.
+
+  uint64_t flags;  ///< QUIESCENT_EXIT_AFTER_FAILED_INIT
+
+  /// A first word before anything is unregistered, in the scheme that asks modules for it ("active-bit"): 0 when there are no
+  /// users, and none can come any more; -EBUSY when there are. With `force`, send the users away and let none in.
+  int (*cleanup)(int force);
+
+  /// The interfaces are down and every call has returned; users of other kinds may be left. Before each first `exit`.
+  void (*stop)(void);
+
+  /// About how many users there are that the host does not know. For people, and for an unload that gives up early.
+  int64_t (*usecount)(void);
 };
+
+/// The host calls `exit` when `init` has failed, too: `init` cleans nothing up, and `exit` whatever it finds.
+#define QUIESCENT_EXIT_AFTER_FAILED_INIT 1u
 
 /// The name of the symbol that a host looks for.
 #define QUIESCENT_MODULE_SYMBOL "quiescent_module"
@@ -135,6 +153,54 @@ struct quiescent_module {
       quiescent_module;                                                        \
   const struct quiescent_module quiescent_module = {                           \
       .abi = QUIESCENT_MODULE_ABI, .size = sizeof(struct quiescent_module), __VA_ARGS__};
+
+// MARK: - Users that a module counts itself
+
+/// An active bit and a count under one lock. `static struct quiescent_users users = QUIESCENT_USERS;` and, as `cleanup`,
+/// `return quiescent_users_close(&users, force);`. After Daniel Phillips, July 2002.
+struct quiescent_users {
+  char lock;
+  char closed;
+  long count;
+};
+
+#define QUIESCENT_USERS {0, 0, 0}
+
+static inline void quiescent_users_lock(struct quiescent_users *users) {
+  while (__atomic_test_and_set(&users->lock, __ATOMIC_ACQUIRE)) {
+  }
+}
+
+static inline void quiescent_users_unlock(struct quiescent_users *users) {
+  __atomic_clear(&users->lock, __ATOMIC_RELEASE);
+}
+
+/// Counts a user, if the module is still active. 0 or -1. Inside a hook, or while the module is held otherwise.
+static inline int quiescent_users_get(struct quiescent_users *users) {
+  quiescent_users_lock(users);
+  int closed = users->closed;
+  if (!closed) users->count += 1;
+  quiescent_users_unlock(users);
+  return closed ? -1 : 0;
+}
+
+/// A user has gone. Like `release`, not the last thing that the module's own code does outside a hook.
+static inline void quiescent_users_put(struct quiescent_users *users) {
+  quiescent_users_lock(users);
+  users->count -= 1;
+  quiescent_users_unlock(users);
+}
+
+/// 0 when there are no users, and from here on none can come; -16 (EBUSY) when there are. With `force` none can come in
+/// either case.
+static inline int quiescent_users_close(struct quiescent_users *users, int force) {
+  quiescent_users_lock(users);
+  int busy = users->count != 0;
+  // Test and change in one hold of the lock: a user that came in between would lose its module.
+  if (!busy || force) users->closed = 1;
+  quiescent_users_unlock(users);
+  return busy ? -16 : 0;
+}
 
 #ifdef __cplusplus
 }

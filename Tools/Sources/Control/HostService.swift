@@ -80,6 +80,11 @@ public final class HostService: ControlService {
       return RmmodReply(
         module: module, unmapped: false, unloadMicroseconds: 0, residentReason: reason,
         moduleCalls: calls)
+    case .deferred(let holders):
+      let who = holders.map(\.description).joined(separator: ", ")
+      return RmmodReply(
+        module: module, unmapped: false, unloadMicroseconds: 0,
+        residentReason: "it goes when these let go: \(who)", moduleCalls: calls)
     }
   }
 }

@@ -151,7 +151,7 @@ extension UnloadOutcome {
   fileprivate var isUnmapped: Bool {
     switch self {
     case .unloaded(let report): report.unmapped
-    case .resident: false
+    case .resident, .deferred: false
     }
   }
 }

@@ -32,7 +32,7 @@ struct UnloadExperiment: Experiment {
       let traffic = try BusyReaders(
         threads, of: Contender(name: unloader.name, read: { unloader.dispatch($1) }), on: machine.processors)
       let outcome = try PinnedThreads(processors: machine.processors).run(1) { _, _ in
-        Result { try cycles(unloader, scale.isQuick ? 10 : 50, hasTraffic: threads > 0) }
+        Result { try cycles(unloader, scale.isQuick ? 5 : 20, hasTraffic: threads > 0) }
       }[0]
       if let call = traffic.end() { calls.add(call) }
       let (load, unload) = try outcome.get()
@@ -83,9 +83,7 @@ private struct Unloader: Sendable {
   static let lockedName = "pthread_rwlock and dlclose, C"
 
   static func all(_ path: String) throws -> [Unloader] {
-    // Every scheme that a manager can be made with goes here.
-    let managed = [managed("ModuleManager, bigref", ModuleManager(), path)]
-    return managed + [locked(path)]
+    UnloadScheme.all.map { managed("ModuleManager, \($0.name)", ModuleManager(scheme: $0), path) } + [locked(path)]
   }
 
   private static func managed(_ name: String, _ manager: ModuleManager, _ path: String) -> Unloader {
@@ -96,7 +94,8 @@ private struct Unloader: Sendable {
       name: name,
       load: { try TrafficModule.load(into: manager) },
       unload: {
-        let outcome = try manager.unload(TrafficModule.name)
+        // A call that a scheme counts as a user is waited for.
+        let outcome = try manager.unload(TrafficModule.name, ifBusy: .wait)
         guard case .unloaded = outcome else { throw MeasurementError("unload: \(name): \(outcome)") }
       },
       dispatch: { rounds in

@@ -1,0 +1,54 @@
+internal import CModuleABI
+
+/// The functions of a module, wherever they come from. All run on the manager's thread, with no lock held.
+protocol ModuleCode: Sendable {
+  var name: String { get }
+  var version: String? { get }
+  var summary: String? { get }
+  /// It has no exit.
+  var isPermanent: Bool { get }
+  /// Its exit cleans up whatever a failed init left.
+  var exitsAfterFailedInit: Bool { get }
+
+  /// 0, or a negative errno.
+  func callInit(_ module: Module) -> Int32
+  /// Nil when it has none.
+  func callCleanup(force: Bool) -> Int32?
+  func callStop()
+  /// 0, or a negative errno.
+  func callExit() -> Int32
+  /// Users that only the module knows of.
+  var useCount: Int { get }
+}
+
+/// A module in an image: `struct quiescent_module`.
+struct ImageCode: ModuleCode {
+  // Whole, though the image may have been built when the structure was shorter: what it left out is zero.
+  private nonisolated(unsafe) let entry: quiescent_module
+  let name: String
+  let version: String?
+  let summary: String?
+
+  /// `entry` was checked when its image was opened.
+  init(_ pointer: UnsafePointer<quiescent_module>) {
+    var entry = quiescent_module()
+    let size = min(Int(pointer.pointee.size), MemoryLayout<quiescent_module>.size)
+    withUnsafeMutableBytes(of: &entry) {
+      $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: size))
+    }
+    self.entry = entry
+    name = String(cString: entry.name)
+    version = entry.version.map { String(cString: $0) }
+    summary = entry.description.map { String(cString: $0) }
+  }
+
+  var isPermanent: Bool { entry.exit == nil }
+  var exitsAfterFailedInit: Bool { entry.flags & UInt64(QUIESCENT_EXIT_AFTER_FAILED_INIT) != 0 }
+  var useCount: Int { entry.usecount.map { Int($0()) } ?? 0 }
+
+  // `init` was checked; `exit` is what `isPermanent` asks for.
+  func callInit(_ module: Module) -> Int32 { entry.`init`!(HostTable.pointer, module.opaque) }
+  func callExit() -> Int32 { entry.exit!() }
+  func callCleanup(force: Bool) -> Int32? { entry.cleanup?(force ? 1 : 0) }
+  func callStop() { entry.stop?() }
+}

@@ -1,0 +1,31 @@
+/// How a module wants to be unloaded: there is no "one size fits all" for "no users".
+///
+/// ```swift
+/// let manager = ModuleManager()
+/// try manager.load(path: "modules/fs.so", policy: .usersFirst)
+/// try manager.load(path: "modules/lsm.so", policy: .interfacesFirst)
+/// ```
+///
+/// Source: seed 000 (Daniel Phillips: "it's entirely up to the module to decide").
+public struct ModulePolicy: Hashable, Sendable {
+  /// Nil: the manager's.
+  public var scheme: UnloadScheme?
+  /// What to do when an unload finds the module in use, where the request does not say it.
+  public var ifBusy: BusyPolicy
+  /// It is never unloaded: `EBUSY`.
+  public var isPermanent: Bool
+
+  /// A policy of one's own.
+  public init(scheme: UnloadScheme? = nil, ifBusy: BusyPolicy = .fail, isPermanent: Bool = false) {
+    self.scheme = scheme
+    self.ifBusy = ifBusy
+    self.isPermanent = isPermanent
+  }
+
+  /// First make sure that there are no users, then unregister: for file systems.
+  public static let usersFirst = ModulePolicy(scheme: .activeBit)
+  /// First unregister, then wait until nobody is inside: for what hooks into everything, such as security modules.
+  public static let interfacesFirst = ModulePolicy(scheme: .bigref)
+  /// "Or possibly there really are modules that just can't be unloaded."
+  public static let never = ModulePolicy(isPermanent: true)
+}

@@ -1,0 +1,75 @@
+internal import Glibc
+internal import Quiescence
+
+extension UnloadScheme {
+  /// Unregister everything, then take and drop the write side of the lock under which everybody calls. What netfilter did.
+  public static let bigReaderLock = UnloadScheme(
+    "big-reader-lock", "calls under a per-processor read lock; unregister, then take and drop its write side",
+    source: "Rusty Russell, 22 September 2002 (ip_conntrack)",
+    promises: [.noGracePeriod, .unloadsUnderTraffic, .noStarvation],
+    busyErrno: EBUSY
+  ) { place in BigReaderLockScheme(place.shared { BigReaderLock() }) }
+}
+
+/// Unregister, and pass the write side of a brlock.
+///
+/// Each call of a hook holds the read side of the manager's one lock: a line of the processor's own, and two full fences.
+///
+/// 1. check: references or counters: `EBUSY`, and nothing was touched.
+/// 2. unregister all hooks, and all names. "You can actually unregister all your hooks"
+/// 3. "and then take the write brlock for a moment". Who calls now has found the hook unregistered, under its read lock.
+/// 4. check again: callers may have counted themselves, or a packet. Registered again, and `EBUSY`; or wait for the last. (The
+///    ip_conntrack of the time spun in its cleanup, for as long as that took.)
+/// 5. `exit`, and the manager frees.
+///
+/// Objection: only for calls that do not sleep; one that does stops every call of every module at 3. And the window of 2 to 4.
+final class BigReaderLockScheme: Scheme, Gate {
+  private let lock: BigReaderLock
+  private let isRegistered = Primitive.Flag(true)
+  private let users = UserCount()
+
+  init(_ lock: BigReaderLock) { self.lock = lock }
+
+  func gate(for point: any AnyHookPoint) -> (any Gate)? { self }
+
+  func enter() -> Int {
+    let slot = lock.enterRead()
+    if isRegistered.load(ordering: .sequentiallyConsistent) { return slot }
+    lock.leaveRead(slot)
+    return -1
+  }
+
+  func leave(_ token: Int) { lock.leaveRead(token) }
+
+  func get() -> Bool {
+    let slot = lock.enterRead()
+    defer { lock.leaveRead(slot) }
+    let isRegistered = isRegistered.load(ordering: .sequentiallyConsistent)
+    if isRegistered { users.get() }
+    return isRegistered
+  }
+
+  func put() { users.put() }
+  var references: Int { users.value }
+
+  func unload(_ departure: Departure) {
+    let holders = departure.module.holders
+    if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
+    departure.begin()
+    let counters = departure.counters
+    isRegistered.store(false, ordering: .sequentiallyConsistent)
+    departure.takeInterfacesDown()
+    lock.passWrite()
+    counters.makeExact()
+    if !departure.mayWait && (users.value > 0 || !counters.areUnused) {
+      let holders = departure.module.holders
+      counters.revive()
+      isRegistered.store(true, ordering: .sequentiallyConsistent)
+      _ = departure.putInterfacesUp()
+      departure.stay()
+      return departure.refuse(holders, errno: EBUSY)
+    }
+    departure.tellUsers()
+    users.whenZero { departure.later { counters.whenUnused(departure) { departure.leave() } } }
+  }
+}

@@ -1,0 +1,149 @@
+internal import Bigref
+internal import Glibc
+internal import Quiescence
+
+extension UnloadScheme {
+  /// Every table that leads to the module has a lock, and the unload holds them all. Adam Richter's patch, repaired.
+  public static let lockList = UnloadScheme(
+    "lock-list", "the unload holds the locks of every table that leads to the module, sorted by address",
+    source: "Adam J. Richter, 23 December 2002", promises: [.noGracePeriod, .noWindow, .noFailedGets],
+    busyErrno: EBUSY
+  ) { place in LockList(place.shared { LockTables() }) }
+}
+
+/// The lock list: gets never fail, they wait.
+///
+/// Each table in which a module can be looked up (a hook point, the names of objects) has a read-write semaphore. To get in, and to get
+/// out: take its read side, count, release. Each call of a hook does both.
+///
+/// 1. take the write side of every lock that was registered for the module: sorted by address, each distinct one once. Interrupted
+///    (`EINTR`): those that were taken are released. Nobody looks anything up in these tables now.
+/// 2. users: release everything, `EBUSY`. To wait: sleep until the last user lets go, and start again at 1. Sleeping with the locks
+///    held would keep that user from letting go (R11); so somebody else may come first, and there is no promise of progress.
+/// 3. unregister, `exit`, under the locks; whoever looks now waits, and finds nothing afterwards. Therefore `exit` must not wait for
+///    readers.
+/// 4. release the locks. The nodes of the list are the manager's, so they can be walked; and each is unlocked here alone (R14, R15).
+/// 5. the callback barrier, and the manager frees.
+///
+/// By force, and after a failed `init`, 2 closes the module before it releases the locks: gets fail from then on.
+///
+/// Objections (Rusty Russell): a semaphore on every packet; and "if someone is recursing, you must fail them, otherwise you'll
+/// deadlock; and then it becomes try_module_get()". Here a thread that asks for a lock that it has is refused (`EDEADLK`), and a user
+/// who counts again waits at most until 2 lets go.
+final class LockList: Scheme {
+  private let tables: LockTables
+  private let order = LockOrder()
+  private let entrance: Entrance
+
+  init(_ tables: LockTables) {
+    self.tables = tables
+    entrance = Entrance(tables.objects, Occupants())
+    order.register(tables.objects)
+  }
+
+  func gate(for point: any AnyHookPoint) -> (any Gate)? {
+    let lock = tables.lock(of: point)
+    order.register(lock)
+    return Entrance(lock, entrance.occupants)
+  }
+
+  func get() -> Bool { entrance.enter() == 0 }
+  func put() { entrance.leave(0) }
+  var references: Int { entrance.occupants.users.value }
+
+  func unload(_ departure: Departure) {
+    departure.begin()
+    let counters = departure.counters
+    // Not under the locks: without restartable sequences this waits for readers, and they may be waiting for a lock.
+    counters.makeExact()
+    attempt(departure, counters)
+  }
+
+  /// Steps 1 to 4.
+  private func attempt(_ departure: Departure, _ counters: CounterSet) {
+    let locks: LockOrder.Held
+    switch order.acquire(cancelledBy: departure.cancellation) {
+    case .success(let held): locks = held
+    case .failure(let error):
+      serveOn(departure, counters)
+      return departure.fail(error.errno, "the locks of its tables could not be had")
+    }
+    let occupants = entrance.occupants
+    if departure.isFinal { occupants.isClosed.store(true, ordering: .relaxed) }
+    if occupants.users.value > 0 || (!departure.mayWait && !counters.areUnused) {
+      let holders = departure.module.holders
+      locks.release()
+      if departure.mayWait {
+        departure.tellUsers()
+        return occupants.users.whenZero { departure.later { [self] in attempt(departure, counters) } }
+      }
+      serveOn(departure, counters)
+      return departure.refuse(holders, errno: EBUSY)
+    }
+    occupants.isClosed.store(true, ordering: .relaxed)
+    departure.takeInterfacesDown()
+    if !counters.areUnused {
+      // Whoever holds these does not come through a table; and may need one to let go.
+      locks.release()
+      departure.tellUsers()
+      return counters.whenUnused(departure) { departure.leave() }
+    }
+    counters.whenUnused(departure) {}
+    let isOut = departure.exit()
+    locks.release()
+    if isOut { departure.finish() }
+  }
+
+  private func serveOn(_ departure: Departure, _ counters: CounterSet) {
+    counters.revive()
+    departure.stay()
+  }
+}
+
+/// The locks of a manager's tables.
+final class LockTables: Sendable {
+  let objects = ReadWriteSemaphore()
+  private let points = Primitive.Guarded<[ObjectIdentifier: ReadWriteSemaphore]>([:])
+
+  func lock(of point: any AnyHookPoint) -> ReadWriteSemaphore {
+    points.withLock { points in
+      if let lock = points[ObjectIdentifier(point)] { return lock }
+      let lock = ReadWriteSemaphore()
+      points[ObjectIdentifier(point)] = lock
+      return lock
+    }
+  }
+}
+
+/// Who is in a module, whatever table they came through.
+private final class Occupants: Sendable {
+  let users = UserCount()
+  /// Changed under the write side of all tables' locks.
+  let isClosed = Primitive.Flag(false)
+}
+
+/// The way into a module through one table.
+private final class Entrance: Gate {
+  let occupants: Occupants
+  private let lock: ReadWriteSemaphore
+
+  init(_ lock: ReadWriteSemaphore, _ occupants: Occupants) {
+    self.lock = lock
+    self.occupants = occupants
+  }
+
+  func enter() -> Int {
+    if lock.acquireRead() != 0 { return -1 }
+    defer { lock.releaseRead() }
+    if occupants.isClosed.load(ordering: .relaxed) { return -1 }
+    occupants.users.get()
+    return 0
+  }
+
+  func leave(_ token: Int) {
+    // Refused only to a thread that has the lock: then no unload has it.
+    let isMine = lock.acquireRead() == 0
+    occupants.users.put()
+    if isMine { lock.releaseRead() }
+  }
+}

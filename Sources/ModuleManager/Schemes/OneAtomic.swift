@@ -1,0 +1,74 @@
+internal import Glibc
+internal import Quiescence
+
+extension UnloadScheme {
+  /// One atomic that starts with the owner's reference. Today's kernel.
+  public static let oneAtomic = UnloadScheme(
+    "one-atomic", "try_module_get on one atomic with a base reference; in use: would block",
+    source: "Linux kernel/module/main.c, since 3.19", promises: [.noGracePeriod, .noWindow, .noStarvation],
+    busyErrno: EWOULDBLOCK
+  ) { _ in OneAtomic() }
+}
+
+/// One atomic with a base reference, and a state.
+///
+/// To get in: the module is live, and the count is raised unless it is zero. Each call of a hook does that.
+///
+/// 1. take the base away. Not zero: put it back, unless the count has become zero in between; then `EWOULDBLOCK`, and nothing was
+///    touched. Zero: nobody can raise it any more.
+/// 2. the module is going: gets fail without a look at the count.
+/// 3. counters that the module made itself: `EWOULDBLOCK` as well, and the base is put back.
+/// 4. unregister, `exit`, and the manager frees.
+///
+/// To wait (the kernel did until 3.13), or by force: 2, then the base is given up, and the last put starts 4. The kernel's force
+/// calls `exit` under the users and taints; this one waits and taints.
+///
+/// Objections: each get and put writes to one cache line that all processors share; and a get that fails although the module could
+/// be loaded again (R12).
+final class OneAtomic: Scheme, Gate {
+  private let count = BaseCount()
+  private let isLive = Primitive.Flag(true)
+
+  func gate(for point: any AnyHookPoint) -> (any Gate)? { self }
+  func enter() -> Int { get() ? 0 : -1 }
+  func leave(_ token: Int) { put() }
+
+  func get() -> Bool { isLive.load(ordering: .acquiring) && count.get() }
+  func put() { count.put() }
+  var references: Int { count.users }
+
+  func unload(_ departure: Departure) {
+    let counters = departure.counters
+    counters.makeExact()
+    if departure.mayWait { return drain(departure, counters) }
+    let holders = departure.module.holders
+    if !counters.areUnused || !count.releaseBaseIfUnused() {
+      counters.revive()
+      return departure.refuse(holders, errno: EWOULDBLOCK)
+    }
+    isLive.store(false, ordering: .sequentiallyConsistent)
+    departure.begin()
+    // A call that ended before the base was taken may have counted on them.
+    if !counters.areUnused {
+      let holders = departure.module.holders
+      count.restoreBase()
+      isLive.store(true, ordering: .releasing)
+      counters.revive()
+      departure.stay()
+      return departure.refuse(holders, errno: EWOULDBLOCK)
+    }
+    takeDown(departure, counters)
+  }
+
+  private func drain(_ departure: Departure, _ counters: CounterSet) {
+    isLive.store(false, ordering: .sequentiallyConsistent)
+    departure.begin()
+    departure.tellUsers()
+    count.releaseBase { departure.later { [self] in takeDown(departure, counters) } }
+  }
+
+  private func takeDown(_ departure: Departure, _ counters: CounterSet) {
+    departure.takeInterfacesDown()
+    counters.whenUnused(departure) { departure.leave() }
+  }
+}

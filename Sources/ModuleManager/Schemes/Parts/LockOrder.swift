@@ -1,0 +1,62 @@
+package import Bigref
+internal import Quiescence
+
+/// The locks that have to be held to unload one module: a list sorted by address, on which a lock may be several times.
+///
+/// Its nodes are the manager's. In the patch of 2002 they were in the module, and were walked to unlock after the module had been
+/// freed (R14).
+package final class LockOrder: Sendable {
+  private let locks = Primitive.Guarded<[ReadWriteSemaphore]>([])
+
+  package init() {}
+
+  /// Before the first with a larger address. The same lock may be registered any number of times.
+  package func register(_ lock: ReadWriteSemaphore) {
+    locks.withLock { locks in
+      let index = locks.firstIndex { Self.address($0) > Self.address(lock) } ?? locks.endIndex
+      locks.insert(lock, at: index)
+    }
+  }
+
+  /// Every lock, in the order in which they are taken: by address, each once.
+  package var distinct: [ReadWriteSemaphore] {
+    locks.withLock { locks in
+      locks.reduce(into: []) { distinct, lock in
+        // The same twice would wait for itself.
+        if distinct.last !== lock { distinct.append(lock) }
+      }
+    }
+  }
+
+  /// Takes the write side of each. Two modules with the same locks take them in the same order, so neither waits for the other in
+  /// a circle (R13). When one cannot be had, those that were taken are released: nil, and why (`EINTR`, `EDEADLK`).
+  package func acquire(
+    cancelledBy cancellation: WaitCancellation? = nil
+  ) -> Result<Held, LockError> {
+    let locks = distinct
+    for (index, lock) in locks.enumerated() {
+      let error = lock.acquireWrite(cancelledBy: cancellation)
+      if error == 0 { continue }
+      for held in locks[..<index] { held.releaseWrite() }
+      return .failure(LockError(errno: error))
+    }
+    return .success(Held(locks: locks))
+  }
+
+  /// What ``acquire(cancelledBy:)`` took: remembered, since others may be registered meanwhile.
+  package struct Held: Sendable {
+    fileprivate let locks: [ReadWriteSemaphore]
+
+    /// Once.
+    package func release() { for lock in locks { lock.releaseWrite() } }
+  }
+
+  private static func address(_ lock: ReadWriteSemaphore) -> UInt {
+    UInt(bitPattern: Unmanaged.passUnretained(lock).toOpaque())
+  }
+}
+
+/// Why a lock was not taken.
+package struct LockError: Error {
+  package let errno: Int32
+}

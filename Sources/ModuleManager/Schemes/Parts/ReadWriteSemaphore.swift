@@ -1,0 +1,88 @@
+package import Bigref
+internal import Glibc
+internal import Quiescence
+
+/// Many readers or one writer, first come, first served. It knows its holders: who asks again for what it holds gets an error
+/// instead of waiting for itself.
+///
+/// Waiting readers stand behind a waiting writer, or a stream of readers would keep it out for ever; therefore a reader that
+/// reads again must be refused: behind the writer that waits for it, it would never come to its turn (scenario R11).
+package final class ReadWriteSemaphore: Sendable {
+  private struct Waiter {
+    let thread: UInt
+    let isWriter: Bool
+    let event: Primitive.Event
+  }
+
+  private struct State {
+    var readers: Set<UInt> = []
+    var writer: UInt?
+    var queue: [Waiter] = []
+  }
+
+  private let state = Primitive.Guarded(State())
+
+  package init() {}
+
+  /// 0, or `EDEADLK` when the calling thread has it already. Blocks.
+  package func acquireRead() -> Int32 { acquire(isWriter: false, nil) }
+
+  /// 0, `EDEADLK` when the calling thread has it already, or `EINTR` when the wait was cancelled. Blocks.
+  package func acquireWrite(cancelledBy cancellation: WaitCancellation? = nil) -> Int32 {
+    acquire(isWriter: true, cancellation)
+  }
+
+  package func releaseRead() {
+    let admitted = state.withLock { state in
+      let wasReading = state.readers.remove(Self.thread) != nil
+      precondition(wasReading, "a semaphore was released by a thread that does not read")
+      return admit(&state)
+    }
+    for event in admitted { event.open() }
+  }
+
+  package func releaseWrite() {
+    let admitted = state.withLock { state in
+      precondition(state.writer == Self.thread, "a semaphore was released by a thread that does not write")
+      state.writer = nil
+      return admit(&state)
+    }
+    for event in admitted { event.open() }
+  }
+
+  private static var thread: UInt { UInt(pthread_self()) }
+
+  private func acquire(isWriter: Bool, _ cancellation: WaitCancellation?) -> Int32 {
+    let thread = Self.thread
+    let (error, waiter) = state.withLock { state -> (Int32, Waiter?) in
+      if state.readers.contains(thread) || state.writer == thread { return (EDEADLK, nil) }
+      let waiter = Waiter(thread: thread, isWriter: isWriter, event: Primitive.Event())
+      state.queue.append(waiter)
+      // Opens the new one's event at most: everybody before it could not be admitted.
+      for event in admit(&state) { event.open() }
+      return (0, waiter)
+    }
+    guard let waiter else { return error }
+    cancellation?.add(waiter.event)
+    waiter.event.wait()
+    cancellation?.remove(waiter.event)
+    return state.withLock { state in
+      guard let index = state.queue.firstIndex(where: { $0.event === waiter.event }) else { return 0 }
+      // Still waiting: the cancellation opened it. Who stands behind it may come in now.
+      state.queue.remove(at: index)
+      for event in admit(&state) { event.open() }
+      return EINTR
+    }
+  }
+
+  /// Takes from the head of the queue whoever may come in.
+  private func admit(_ state: inout State) -> [Primitive.Event] {
+    var admitted: [Primitive.Event] = []
+    while let next = state.queue.first, state.writer == nil, !next.isWriter || state.readers.isEmpty {
+      if next.isWriter { state.writer = next.thread } else { state.readers.insert(next.thread) }
+      state.queue.removeFirst()
+      admitted.append(next.event)
+    }
+    return admitted
+  }
+}

@@ -1,0 +1,85 @@
+internal import Glibc
+internal import Quiescence
+
+extension UnloadScheme {
+  /// Stop, then an exit that may refuse and is tried again; no way back up. Roman Zippel's interface.
+  public static let startStopExit = UnloadScheme(
+    "start-stop-exit",
+    "usecount, stop (unregister, wait for readers), exit; busy after that: asked for again",
+    source: "Roman Zippel, in Rusty Russell's answer of 22 September 2002",
+    promises: [.freeCalls, .unloadsUnderTraffic, .noStarvation], busyErrno: EBUSY
+  ) { _ in StartStopExit() }
+}
+
+/// Initialise, start, stop, exit, usecount.
+///
+/// 1. references or `usecount`: `EBUSY`, and nothing was touched. `usecount` need not be exact.
+/// 2. stop: every interface is unregistered, each of which answers at once and is nothing the second time; a grace period, so
+///    that no call is under way; the module's `stop`.
+/// 3. users are left (an object is open, a packet is counted): `EBUSY`. The module is in ``ModuleState/cleanup`` now. It is not
+///    started again: whoever wants it gone asks again when the users have been sent away; or has asked to wait.
+/// 4. `exit`. It may refuse: the same.
+/// 5. the manager frees.
+///
+/// `init` may fail half way, and cleans nothing up: `exit` is called then too (``ModuleState/cleanup`` if it refuses), for a module
+/// that says QUIESCENT_EXIT_AFTER_FAILED_INIT. Others are of the old style, and are only taken down.
+///
+/// Objections (Rusty Russell): a module that failed to exit and is not started again can neither be used nor replaced; a third
+/// function, "restart", is too much work for every author; and nobody says "wake me when you can be unloaded". Here ``BusyPolicy/wait``
+/// says that. An `exit` written as `if ((error = unregister(a))) return error;` never gets to b when a is not registered
+/// any more (R22): here unregistering is the manager's, each by itself.
+final class StartStopExit: Scheme {
+  private let users = UserCount()
+  /// The module's counters are its users' alone: no owner keeps them from zero. Only on the manager's thread.
+  private let hasReleasedCounters = Primitive.Flag(false)
+
+  func get() -> Bool {
+    users.get()
+    return true
+  }
+
+  func put() { users.put() }
+  var references: Int { users.value }
+
+  func unload(_ departure: Departure) {
+    let holders = departure.module.holders
+    if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
+    departure.begin()
+    stop(departure)
+    exit(departure)
+  }
+
+  func retry(_ departure: Departure) {
+    // Whatever its first exit was kept from by, it is on its way down.
+    departure.begin()
+    exit(departure)
+  }
+
+  private func stop(_ departure: Departure) {
+    let counters = departure.counters
+    counters.beginKill()
+    departure.takeInterfacesDown()
+    departure.waitForReaders()
+    counters.confirm()
+    if !departure.isAfterFailedInit { departure.module.code.callStop() }
+  }
+
+  private func exit(_ departure: Departure) {
+    let counters = departure.counters
+    let isUsed = users.value > 0 || !counters.areUnused
+    // Whoever loads a module is told at once that its init failed, and not when the users of its first half have gone.
+    if isUsed && (!departure.mayWait || departure.isAfterFailedInit) {
+      let holders = departure.module.holders
+      let who = holders.map(\.description).joined(separator: ", ")
+      let reason = "in use: \(who); its interfaces are down, unload it again"
+      return departure.remainInCleanup(errno: EBUSY, reason, holders: holders)
+    }
+    departure.tellUsers()
+    users.whenZero {
+      departure.later { [self] in
+        if hasReleasedCounters.exchange(true, ordering: .relaxed) { return departure.leave() }
+        counters.whenUnused(departure) { departure.leave() }
+      }
+    }
+  }
+}

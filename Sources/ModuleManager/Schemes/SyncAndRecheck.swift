@@ -1,0 +1,94 @@
+internal import Glibc
+internal import Quiescence
+
+extension UnloadScheme {
+  /// Unregister, wait for a sync point, recheck; whoever is found then delays the removal. Rusty Russell's end of it.
+  public static let delayedRemoval = UnloadScheme(
+    "delayed-removal", "check, unregister, grace period, recheck; in use then: gone when the last user is",
+    source: "Keith Owens, 9 July 2002, for Rusty Russell",
+    promises: [.freeCalls, .unloadsUnderTraffic, .noStarvation], busyErrno: EBUSY
+  ) { _ in SyncAndRecheck(ifUsed: .delay) }
+
+  /// Unregister, wait for a sync point, recheck; whoever is found then makes the module register again. Keith Owens' end.
+  public static let reregister = UnloadScheme(
+    "reregister", "check, unregister, grace period, recheck; in use then: registered again",
+    source: "Keith Owens, 9 July 2002", promises: [.freeCalls, .unloadsUnderTraffic], busyErrno: EBUSY
+  ) { _ in SyncAndRecheck(ifUsed: .reregister) }
+}
+
+/// Check, unregister, sync, recheck: with a plain count, which whoever is inside a section may raise.
+///
+/// 1. check the use count: `EBUSY`, and nothing was touched.
+/// 2. unregister: hooks off, names away.
+/// 3. a grace period: "all code that had a reference has either dropped it or bumped the use count". The sync point of the mail
+///    is a processor's; the contract is the same: it is illegal to sleep while using module code without a count.
+/// 4. check again. Zero: nobody has a stale reference left. `exit`, and free.
+/// 5. not zero, **delayed removal** (Rusty Russell prefers it): the request is answered with ``UnloadOutcome/deferred(holders:)``,
+///    or waits if that is the policy. Nobody can come in any more except by a holder's leave; the last one out starts `exit`. A
+///    second request meanwhile is `EBUSY`.
+/// 6. not zero, **reregister** (Keith Owens prefers it): hooks on, names back, `EBUSY`. It may fail: somebody else has taken a
+///    name in the window. Then it is `EEXIST`; the module could not serve as before, so it goes as in 5.
+///
+/// The manager frees. Objections: who keeps others from holding a reference past the sync point (Roman Zippel)? Nobody but the
+/// contract. In the window between 2 and 6 a module that serves on was not to be found: lookups failed (scenario R6). With delayed
+/// removal it may take as long as its users like (R7).
+final class SyncAndRecheck: Scheme {
+  enum IfUsed { case delay, reregister }
+
+  private let ifUsed: IfUsed
+  private let users = UserCount()
+
+  init(ifUsed: IfUsed) { self.ifUsed = ifUsed }
+
+  func get() -> Bool {
+    users.get()
+    return true
+  }
+
+  func put() { users.put() }
+  var references: Int { users.value }
+
+  func unload(_ departure: Departure) {
+    let holders = departure.module.holders
+    if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
+    departure.begin()
+    let counters = takeDown(departure)
+    if users.value == 0 && counters.areUnused { return counters.whenUnused(departure) { departure.leave() } }
+    if ifUsed == .reregister && !departure.mayWait { return reregister(departure, counters) }
+    delay(departure, counters)
+  }
+
+  /// Steps 2 and 3.
+  private func takeDown(_ departure: Departure) -> CounterSet {
+    let counters = departure.counters
+    counters.beginKill()
+    departure.takeInterfacesDown()
+    departure.waitForReaders()
+    counters.confirm()
+    return counters
+  }
+
+  /// Step 5.
+  private func delay(_ departure: Departure, _ counters: CounterSet) {
+    if !departure.mayWait { departure.defer(departure.module.holders) }
+    departure.tellUsers()
+    // Zero is final: only a holder could have brought another in.
+    users.whenZero { departure.later { counters.whenUnused(departure) { departure.leave() } } }
+  }
+
+  /// Step 6.
+  private func reregister(_ departure: Departure, _ counters: CounterSet) {
+    let holders = departure.module.holders
+    counters.revive()
+    let taken = departure.putInterfacesUp()
+    if taken.isEmpty {
+      departure.stay()
+      return departure.refuse(holders, errno: EBUSY)
+    }
+    let names = taken.joined(separator: ", ")
+    departure.fail(
+      EEXIST, "in use, and \(names) was taken meanwhile: it goes when its last user lets go", holders: holders
+    )
+    delay(departure, takeDown(departure))
+  }
+}

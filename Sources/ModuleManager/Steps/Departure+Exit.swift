@@ -1,0 +1,64 @@
+internal import Glibc
+internal import Quiescence
+
+extension Departure {
+  /// ``exit()``, then ``finish()``.
+  package func leave() {
+    if exit() { finish() }
+  }
+
+  /// Calls the module's `exit`; after a failed `init` only if the module says that it cleans up then. False when it
+  /// refuses: then the module is in ``ModuleState/cleanup``, its interfaces stay down, and the request is answered.
+  package func exit() -> Bool {
+    if isAfterFailedInit && !module.code.exitsAfterFailedInit { return true }
+    let result = module.code.callExit()
+    if result == 0 { return true }
+    remainInCleanup(
+      errno: result < 0 ? -result : EINVAL, "its exit refused; its interfaces are down, unload it again")
+    return false
+  }
+
+  /// Its interfaces are down, it cannot go yet, and nobody puts it up again: only another unload leads on.
+  package func remainInCleanup(errno: Int32, _ reason: String, holders: [ModuleHolder] = []) {
+    manager.setState(.cleanup, of: module)
+    fail(errno, reason, holders: holders)
+  }
+
+  /// Callback barrier, unmap, verify, forget, answer. Nobody is inside the module any more, except who gave a count back in
+  /// the module's code a moment ago.
+  package func finish() {
+    settle()
+    unmap()
+  }
+
+  /// What the module's code left behind it has run through.
+  package func settle() {
+    // Who brings a count to zero inside the module's code still has to return from it, through that code, inside a
+    // section.
+    if module.countsItself { waitForReaders() }
+    runCallbacks()
+  }
+
+  /// Returns when everything that the module retired has run.
+  package func runCallbacks() {
+    // Nobody retires on the module's behalf any more: its hooks have returned, and so has `exit`.
+    // One flavour after the other: what a module retires goes through them in this order (see `Module.retire`), and a
+    // barrier of the second that ran beside the first could miss it.
+    for flavor in module.flavors { module.cohort(of: flavor, isNeeded: false)?.barrier() }
+  }
+
+  /// Unmap, verify, forget, answer.
+  package func unmap() {
+    let reason = module.image?.close()
+    manager.forget(module)
+    if let image = module.image, let reason {
+      return answer(.success(.resident(image: image.path, reason: reason)))
+    }
+    answer(
+      .success(
+        .unloaded(
+          UnloadReport(
+            module: module.name, image: module.image?.path, duration: start.duration(to: .now),
+            unmapped: module.image != nil))))
+  }
+}
