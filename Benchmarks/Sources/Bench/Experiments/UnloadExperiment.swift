@@ -83,7 +83,9 @@ private struct Unloader: Sendable {
   static let lockedName = "pthread_rwlock and dlclose, C"
 
   static func all(_ path: String) throws -> [Unloader] {
-    UnloadScheme.all.map { managed("ModuleManager, \($0.name)", ModuleManager(scheme: $0), path) } + [locked(path)]
+    UnloadScheme.all.map { managed("ModuleManager, \($0.name)", ModuleManager(scheme: $0), path) } + [
+      locked(path)
+    ]
   }
 
   private static func managed(_ name: String, _ manager: ModuleManager, _ path: String) -> Unloader {
