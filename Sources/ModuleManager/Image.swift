@@ -5,7 +5,7 @@ internal import Glibc
 struct Image: Sendable {
   let path: String
   private nonisolated(unsafe) let handle: UnsafeMutableRawPointer
-  private let file: Substring
+  private let file: MappedFile
   private let bounds: Range<UInt>
 
   /// Bytes from the first to the last mapping of the file.
@@ -31,11 +31,7 @@ struct Image: Sendable {
       }
       let entry = UnsafePointer(symbol.assumingMemoryBound(to: quiescent_module.self))
       try check(entry, path)
-      let maps: ProcessMaps
-      do { maps = try ProcessMaps() } catch {
-        throw ModuleError(path, error.errno, "the process's mappings cannot be read")
-      }
-      guard let (file, bounds) = maps.image(at: symbol) else {
+      guard let (file, bounds) = try place(of: symbol, path) else {
         throw ModuleError(path, ENOEXEC, "its entry lies outside its file")
       }
       return (Image(path: path, handle: handle, file: file, bounds: bounds), entry)
@@ -69,8 +65,24 @@ struct Image: Sendable {
     if dlclose(handle) != 0 {
       return dlerror().map { Self.oneLine(String(cString: $0), without: path) } ?? "dlclose failed"
     }
-    guard let maps = try? ProcessMaps() else { return "the process's mappings cannot be read" }
-    return maps.contains(file, in: bounds) ? "the loader keeps it mapped" : nil
+    let isMapped: Bool
+    if let query = MappingQuery() {
+      isMapped = query.contains(file, in: bounds)
+    } else {
+      guard let maps = try? ProcessMaps() else { return "the process's mappings cannot be read" }
+      isMapped = maps.contains(file, in: bounds)
+    }
+    return isMapped ? "the loader keeps it mapped" : nil
+  }
+
+  /// The file whose mapping holds the symbol, and the bounds of its mappings.
+  private static func place(
+    of symbol: UnsafeMutableRawPointer, _ path: String
+  ) throws(ModuleError) -> (file: MappedFile, bounds: Range<UInt>)? {
+    if let query = MappingQuery(), let place = query.image(at: symbol) { return place }
+    do { return try ProcessMaps().image(at: symbol) } catch {
+      throw ModuleError(path, error.errno, "the process's mappings cannot be read")
+    }
   }
 
   /// Letters, digits, `_`, `-` and `.`, 1 to 64 of them.
