@@ -8,17 +8,28 @@ package func onThreads(_ count: Int = 1, _ body: @escaping @Sendable (Int) -> Vo
   let start = Parker()
   let ready = Counter(0)
   await suspended { (continuation: UnsafeContinuation<Void, Never>) in
-    let left = Counter(count)
-    for index in 0..<count {
-      let error = ServiceThread.start(named: "test-\(index)") {
-        if ready.add(1) == count { start.open() }
-        start.wait()
-        body(index)
-        if left.add(-1) == 0 { continuation.resume() }
+    // Resumes the task on a thread that no test has bound to a processor: resuming may start a thread of the pool, which
+    // would be bound as well, and so would every process that is started from there.
+    run(named: "test-crew") {
+      let left = Counter(count)
+      let end = Parker()
+      for index in 0..<count {
+        run(named: "test-\(index)") {
+          if ready.add(1) == count { start.open() }
+          start.wait()
+          body(index)
+          if left.add(-1) == 0 { end.open() }
+        }
       }
-      precondition(error == 0, "no thread for a test: errno \(error)")
+      if count > 0 { end.wait() }
+      continuation.resume()
     }
   }
+}
+
+private func run(named name: String, _ body: @escaping @Sendable () -> Void) {
+  let error = ServiceThread.start(named: name, body)
+  precondition(error == 0, "no thread for a test: errno \(error)")
 }
 
 /// Runs `body` on one thread of its own and returns what it returns.
