@@ -1,6 +1,7 @@
 import Bigref
 import Foundation
 import ModuleManager
+import Synchronization
 import TestSupport
 import Testing
 
@@ -154,6 +155,41 @@ import Testing
     #expect(wrong.value == 0)
   }
 
+  /// Scenario R17, the store buffer: a reader says that it reads, and looks whether somebody writes; a writer says that it writes,
+  /// and looks whether somebody reads. Without a full fence between the two on each side both may look too early.
+  @Test(
+    .exclusive, .enabled(if: Affinity.processors.count > 1, "one processor sees its own stores"),
+    arguments: [true, false])
+  func withoutTheFenceReaderAndWriterMissEachOther(_ hasFence: Bool) async {
+    let words = Shared(SideBySide())
+    let limit = hasFence ? 200_000 : 20_000_000
+    await onThreads(2) { index in
+      Affinity.keep(index)
+      let (mine, other) =
+        index == 0 ? (words.value.reads, words.value.writes) : (words.value.writes, words.value.reads)
+      for round in 1...limit {
+        // Both at once.
+        words.value.arrived.add(1, ordering: .sequentiallyConsistent)
+        while words.value.arrived.load(ordering: .acquiring) < round * 2 {}
+        mine.pointee.store(round, ordering: .relaxed)
+        if hasFence { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+        if other.pointee.load(ordering: .relaxed) < round {
+          words.value.missed.add(1, ordering: .sequentiallyConsistent)
+        }
+        words.value.left.add(1, ordering: .sequentiallyConsistent)
+        while words.value.left.load(ordering: .acquiring) < round * 2 {}
+        let isSeen = words.value.missed.load(ordering: .relaxed) == 2
+        // Both have read it before either goes on.
+        words.value.looked.add(1, ordering: .sequentiallyConsistent)
+        while words.value.looked.load(ordering: .acquiring) < round * 2 {}
+        if isSeen { return }
+        words.value.missed.store(0, ordering: .relaxed)
+      }
+    }
+    let bothMissed = words.value.missed.load(ordering: .relaxed) == 2
+    #expect(bothMissed == !hasFence)
+  }
+
   @Test func theBaseGoesOnlyWhenItIsAlone() {
     let count = BaseCount()
     #expect(count.get())
@@ -166,5 +202,31 @@ import Testing
     #expect(count.get())
     count.put()
     #expect(count.users == 0)
+  }
+}
+
+/// Two words in cache lines of their own, and what keeps two threads in step.
+private struct SideBySide: ~Copyable, @unchecked Sendable {
+  // Unchecked: what is behind the pointers is atomic.
+  let reads: UnsafeMutablePointer<Atomic<Int>>
+  let writes: UnsafeMutablePointer<Atomic<Int>>
+  let arrived = Atomic(0)
+  let left = Atomic(0)
+  let looked = Atomic(0)
+  let missed = Atomic(0)
+
+  init() {
+    func word() -> UnsafeMutablePointer<Atomic<Int>> {
+      let bytes = UnsafeMutableRawPointer.allocate(byteCount: 128, alignment: 128)
+      let word = bytes.bindMemory(to: Atomic<Int>.self, capacity: 1)
+      word.initialize(to: Atomic(0))
+      return word
+    }
+    (reads, writes) = (word(), word())
+  }
+
+  deinit {
+    reads.deallocate()
+    writes.deallocate()
   }
 }
