@@ -154,6 +154,27 @@ struct quiescent_module {
   const struct quiescent_module quiescent_module = {                           \
       .abi = QUIESCENT_MODULE_ABI, .size = sizeof(struct quiescent_module), __VA_ARGS__};
 
+// MARK: - What is read from the file
+
+/// A fact about the module, which `quiesce modinfo` and `quiesce depmod` read from the file without mapping it. Both are
+/// string literals; `key` has no `=` in it, and `value` no line break:
+///
+///     QUIESCENT_INFO("author", "N. N.");
+#define QUIESCENT_INFO(key, value) QUIESCENT_INFO_AT(key, value, __COUNTER__)
+#define QUIESCENT_INFO_AT(key, value, number) QUIESCENT_INFO_NAMED(key, value, number)
+#define QUIESCENT_INFO_NAMED(key, value, number)                        \
+  static const char quiescent_info_##number[]                           \
+      __attribute__((used, aligned(1), section(".quiescent.info"))) = key "=" value
+
+/// The modules that this one calls or reads, separated by commas: loaded before it, and kept while it is.
+#define QUIESCENT_DEPENDS(names) QUIESCENT_INFO("depends", names)
+
+/// Modules that are wanted before and after this one, and whose absence is no error: "pre: a b post: c".
+#define QUIESCENT_SOFTDEP(names) QUIESCENT_INFO("softdep", names)
+
+/// Another name by which the module is requested; `*`, `?` and `[…]` match as in a shell. As many as needed.
+#define QUIESCENT_ALIAS(pattern) QUIESCENT_INFO("alias", pattern)
+
 // MARK: - Users that a module counts itself
 
 /// An active bit and a count under one lock. `static struct quiescent_users users = QUIESCENT_USERS;` and, as `cleanup`,

@@ -1,0 +1,98 @@
+internal import Glibc
+
+/// The modules of a directory: where they are, what they need, and what else they are called.
+///
+/// `quiesce depmod` writes it to the file `modules.index` of the directory; a manager reads it. It is text:
+///
+///     quiescence-module-index 1
+///     module conntrack 16504 1700000000.000000001 net/conntrack.so
+///     depends counter
+///     before log
+///     after statistics
+///     alias net-flow-*
+///     end 1
+///
+/// Source: Linux `modules.dep(5)`, depmod(8).
+public struct ModuleIndex: Hashable, Sendable {
+  /// One module.
+  public struct Entry: Hashable, Sendable {
+    /// What it is found by: the file's name without `.so`.
+    public let name: String
+    /// Its file, from the directory on.
+    public let file: String
+    /// Of the file when it was indexed.
+    public let stamp: FileStamp
+    /// Loaded before it, and kept while it is loaded.
+    public let depends: [String]
+    /// Wanted before it.
+    public let softBefore: [String]
+    /// Wanted after it.
+    public let softAfter: [String]
+    /// What else it is called, with wildcards.
+    public let aliases: [String]
+  }
+
+  /// The directory, as it was given.
+  public let directory: String
+  /// By name.
+  public let entries: [Entry]
+  let byName: [String: Entry]
+
+  init(directory: String, entries: [Entry]) throws(ModuleError) {
+    self.directory = directory
+    self.entries = entries.sorted { $0.name < $1.name }
+    var byName: [String: Entry] = [:]
+    for entry in self.entries {
+      if let other = byName.updateValue(entry, forKey: Self.key(entry.name)) {
+        throw ModuleError(
+          directory, EEXIST, "\(other.file) and \(entry.file) are one module, \(entry.name)")
+      }
+    }
+    self.byName = byName
+  }
+
+  /// `-` and `_` are the same in a module's name, as for modprobe(8).
+  static func key(_ name: String) -> String { String(name.map { $0 == "-" ? "_" : $0 }) }
+
+  /// The module of that name; aliases are no names.
+  public func entry(_ name: String) -> Entry? { byName[Self.key(name)] }
+
+  /// Its file's path.
+  public func path(of entry: Entry) -> String { "\(directory)/\(entry.file)" }
+
+  /// The modules that `name` means: the one of that name, or else all that have an alias for it, by name.
+  ///
+  /// - Complexity: O(aliases).
+  public func matches(_ name: String) -> [Entry] {
+    if let entry = entry(name) { return [entry] }
+    let key = Self.key(name)
+    return entries.filter { entry in
+      entry.aliases.contains { fnmatch(Self.key($0), key, 0) == 0 || fnmatch($0, name, 0) == 0 }
+    }
+  }
+}
+
+/// A file's length and time of change: another version of it has another one.
+public struct FileStamp: Hashable, Sendable {
+  /// In bytes.
+  public let size: UInt64
+  /// Since 1970.
+  public let seconds: Int64
+  /// The rest of the time.
+  public let nanoseconds: UInt32
+
+  init(size: UInt64, seconds: Int64, nanoseconds: UInt32) {
+    self.size = size
+    self.seconds = seconds
+    self.nanoseconds = nanoseconds
+  }
+
+  /// Nil when there is no such file.
+  init?(path: String) {
+    var status = stat()
+    if stat(path, &status) != 0 || status.st_mode & S_IFMT != S_IFREG { return nil }
+    size = UInt64(clamping: status.st_size)
+    seconds = Int64(status.st_mtim.tv_sec)
+    nanoseconds = UInt32(status.st_mtim.tv_nsec)
+  }
+}
