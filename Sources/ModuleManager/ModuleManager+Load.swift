@@ -1,3 +1,4 @@
+internal import CModuleABI
 internal import Glibc
 internal import Quiescence
 
@@ -6,8 +7,11 @@ extension ModuleManager {
     run(path, done: done) { self.load(path, policy, done: done) }
   }
 
-  /// On the manager's thread.
-  private func load(_ path: String, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
+  /// On the manager's thread. `isFor` names the module that depends on this one, when it is loaded for that alone.
+  func load(
+    _ path: String, _ policy: ModulePolicy, isFor user: String? = nil,
+    done: @escaping Completion<ModuleStatus>
+  ) {
     do throws(ModuleError) {
       guard let resolved = realpath(path, nil) else {
         throw ModuleError(path, errno, errno == ENOENT ? "no such file" : "cannot be resolved")
@@ -21,18 +25,28 @@ extension ModuleManager {
       let loaded = withState { state in state.modules.values.first { $0.file == file } }
       if let loaded {
         // Mapping it now would hand out the old image once more, and `dlclose` would only count down.
-        if waitUntilGone(loaded, then: { self.load(path, policy, done: done) }) { return }
+        if waitUntilGone(loaded, then: { self.load(path, policy, isFor: user, done: done) }) { return }
         throw ModuleError(loaded.name, EEXIST, "is loaded already")
       }
-      let (image, entry) = try Image.open(absolute)
+      let providers = try holdProviders(ModuleInfo(path: absolute))
+      let image: Image
+      let entry: UnsafePointer<quiescent_module>
+      do throws(ModuleError) { (image, entry) = try Image.open(absolute) } catch {
+        releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
+        throw error
+      }
       let code = ImageCode(entry)
       let name = code.name
       if let loaded = withState({ $0.modules[name] }) {
         _ = image.close()
-        if waitUntilGone(loaded, then: { self.load(path, policy, done: done) }) { return }
+        releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
+        if waitUntilGone(loaded, then: { self.load(path, policy, isFor: user, done: done) }) { return }
         throw ModuleError(name, EEXIST, "a module of this name is loaded already")
       }
-      initialize(Module(code, image: image, file: file, policy: policy, manager: self), done)
+      initialize(
+        Module(
+          code, image: image, file: file, policy: policy, manager: self, providers: providers,
+          isAutoloaded: user != nil), done)
     } catch {
       done(.failure(error))
     }
@@ -74,6 +88,8 @@ extension ModuleManager {
       state.order.removeAll { $0 == module.name }
     }
     setState(.gone, of: module)
+    // Not before: its code may have called theirs until its image went.
+    releaseProviders(module.providers, of: module.fileName)
     let jobs = module.withLinks { links in
       defer { links.afterwards = [] }
       return links.afterwards

@@ -18,7 +18,14 @@ extension ModuleManager {
       return done(.failure(ModuleError(name, ENOENT, "no such module is loaded")))
     }
     let departure = Departure(module, policy ?? module.policy.ifBusy, cancelledBy: cancellation, done)
+    let dependents = dependents(of: module).map(\.name)
     switch module.currentState {
+    // By the number that the kernel has for it, whatever the policy: they would go on using it.
+    case .live where !dependents.isEmpty:
+      done(
+        .failure(
+          ModuleError(
+            name, EWOULDBLOCK, "needed by \(dependents.joined(separator: ", "))", holders: module.holders)))
     case .live where module.isPermanent:
       done(.failure(ModuleError(name, EBUSY, "permanent: it has no exit")))
     case .live: module.scheme.unload(departure)

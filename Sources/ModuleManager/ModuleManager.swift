@@ -31,6 +31,10 @@ public final class ModuleManager: Sendable {
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
     var places: [UnloadScheme: SchemePlace] = [:]
+    /// Where modules are found by name.
+    var directory: ModuleDirectory?
+    /// Who waits for a request of that name; the first of them has started it.
+    var requests: [String: [Completion<[ModuleStatus]>]] = [:]
     var taints: [ModuleTaint] = []
     var log: (@Sendable (_ module: String, _ line: String) -> Void)?
   }

@@ -14,6 +14,18 @@ extension ModuleIndex {
     return walk.order
   }
 
+  /// Those of ``order(for:)`` that it cannot do without.
+  func required(for name: String) -> [String] {
+    var names: [String] = []
+    var open = [name]
+    while let name = open.popLast() {
+      guard let entry = entry(name), !names.contains(entry.name) else { continue }
+      names.append(entry.name)
+      open += entry.depends
+    }
+    return names
+  }
+
   /// The modules that depend on `name` directly.
   public func dependents(of name: String) -> [Entry] {
     let key = Self.key(name)

@@ -67,8 +67,18 @@ public struct ModuleIndex: Hashable, Sendable {
     if let entry = entry(name) { return [entry] }
     let key = Self.key(name)
     return entries.filter { entry in
-      entry.aliases.contains { fnmatch(Self.key($0), key, 0) == 0 || fnmatch($0, name, 0) == 0 }
+      entry.aliases.contains { fnmatch(Self.patternKey($0), key, 0) == 0 || fnmatch($0, name, 0) == 0 }
     }
+  }
+
+  /// As ``key(_:)``, but a `-` between brackets is a range.
+  private static func patternKey(_ pattern: String) -> String {
+    var isInBrackets = false
+    return String(
+      pattern.map { character in
+        if character == "[" { isInBrackets = true } else if character == "]" { isInBrackets = false }
+        return character == "-" && !isInBrackets ? "_" : character
+      })
   }
 }
 
