@@ -9,22 +9,33 @@ extension ModuleIndex {
 
   /// Reads every `*.so` of the directory and of the directories in it, whose names do not begin with a dot.
   ///
-  /// - Throws: what the file system says of the directory; what ``ModuleInfo`` says of a file; `EEXIST` for two files of
-  ///   one module. Missing dependencies and cycles are ``check()``'s.
-  public static func scan(_ directory: String) throws(ModuleError) -> ModuleIndex {
+  /// - Parameter problem: called for each file that is left out: it is no module, or of the name of another one.
+  /// - Throws: what the file system says of the directory. Missing dependencies and cycles are ``check()``'s.
+  public static func scan(
+    _ directory: String, problem: (ModuleError) -> Void = { _ in }
+  ) throws(ModuleError) -> ModuleIndex {
     var entries: [Entry] = []
+    var skipped: [SkippedFile] = []
+    var names: [String: String] = [:]
     for file in try files(directory) {
       let path = "\(directory)/\(file)"
-      let info = try ModuleInfo(path: path)
-      guard let stamp = FileStamp(path: path) else {
-        throw ModuleError(path, ENOENT, "went while it was read")
+      // Before it is read: one that changes meanwhile has another one afterwards.
+      guard let stamp = FileStamp(path: path) else { continue }
+      do throws(ModuleError) {
+        let info = try ModuleInfo(path: path)
+        if let other = names.updateValue(file, forKey: key(info.name)) {
+          throw ModuleError(path, EEXIST, "is the same module as \(other)")
+        }
+        entries.append(
+          Entry(
+            name: info.name, file: file, stamp: stamp, depends: info.depends, softBefore: info.softBefore,
+            softAfter: info.softAfter, aliases: info.aliases))
+      } catch {
+        skipped.append(SkippedFile(file: file, stamp: stamp))
+        problem(error)
       }
-      entries.append(
-        Entry(
-          name: info.name, file: file, stamp: stamp, depends: info.depends, softBefore: info.softBefore,
-          softAfter: info.softAfter, aliases: info.aliases))
     }
-    return try ModuleIndex(directory: directory, entries: entries)
+    return ModuleIndex(directory: directory, entries: entries, skipped: skipped)
   }
 
   /// Writes the index's file anew. Whoever reads it finds the old one or the new one, whole, whatever happens meanwhile.
@@ -53,15 +64,15 @@ extension ModuleIndex {
     }
   }
 
-  private var text: String {
+  /// As it is written.
+  public var text: String {
     var lines = [Self.firstLine]
     for entry in entries {
-      let stamp = entry.stamp
-      let fraction = String(1_000_000_000 + stamp.nanoseconds).dropFirst()
-      lines.append("module \(entry.name) \(stamp.size) \(stamp.seconds).\(fraction) \(entry.file)")
+      lines.append("module \(entry.name) \(entry.stamp) \(entry.file)")
       lines += entry.depends.map { "depends \($0)" } + entry.softBefore.map { "before \($0)" }
       lines += entry.softAfter.map { "after \($0)" } + entry.aliases.map { "alias \($0)" }
     }
+    lines += skipped.map { "skipped \($0.stamp) \($0.file)" }
     lines.append("end \(entries.count)\n")
     return lines.joined(separator: "\n")
   }
@@ -85,9 +96,17 @@ extension ModuleIndex {
       throw bad(lines.count, "it is cut short")
     }
     var entries: [Draft] = []
+    var skipped: [SkippedFile] = []
     for (number, line) in zip(1..., lines.dropFirst()) {
       let words = line.split(separator: " ", maxSplits: 1).map(String.init)
       guard words.count == 2 else { throw bad(number, "'\(line.prefix(40))' is no line of an index") }
+      if words[0] == "skipped" {
+        guard let (stamp, file) = Self.place(words[1]) else {
+          throw bad(number, "'\(line.prefix(40))' is no file")
+        }
+        skipped.append(SkippedFile(file: file, stamp: stamp))
+        continue
+      }
       if words[0] == "module" {
         guard let draft = Draft(words[1]) else { throw bad(number, "'\(line.prefix(40))' is no module") }
         entries.append(draft)
@@ -98,7 +117,16 @@ extension ModuleIndex {
       }
     }
     guard end == "end \(entries.count)" else { throw bad(lines.count, "it is cut short") }
-    try self.init(directory: directory, entries: entries.map(\.entry))
+    self.init(directory: directory, entries: entries.map(\.entry), skipped: skipped)
+  }
+
+  /// `SIZE SECONDS.NANOSECONDS FILE`.
+  private static func place(_ text: String) -> (FileStamp, String)? {
+    let words = text.split(separator: " ", maxSplits: 2).map(String.init)
+    guard words.count == 3, let stamp = FileStamp(size: words[0], time: words[1]) else { return nil }
+    // Within the directory, whoever wrote the index.
+    let parts = words[2].split(separator: "/", omittingEmptySubsequences: false)
+    return parts.contains("") || parts.contains("..") || parts.contains(".") ? nil : (stamp, words[2])
   }
 
   /// An entry whose lines are being read.
@@ -109,17 +137,11 @@ extension ModuleIndex {
     private var lists: [String: [String]] = ["depends": [], "before": [], "after": [], "alias": []]
 
     init?(_ text: String) {
-      let words = text.split(separator: " ", maxSplits: 3).map(String.init)
-      guard words.count == 4, Image.isName(words[0]), let size = UInt64(words[1]) else { return nil }
-      let time = words[2].split(separator: ".")
-      guard time.count == 2, let seconds = Int64(time[0]), time[1].utf8.count == 9, let rest = UInt32(time[1])
-      else { return nil }
-      // Within the directory, whoever wrote the index.
-      let parts = words[3].split(separator: "/", omittingEmptySubsequences: false)
-      if parts.contains("") || parts.contains("..") || parts.contains(".") { return nil }
+      let words = text.split(separator: " ", maxSplits: 1).map(String.init)
+      guard words.count == 2, Image.isName(words[0]), let (stamp, file) = place(words[1]) else { return nil }
       name = words[0]
-      file = words[3]
-      stamp = FileStamp(size: size, seconds: seconds, nanoseconds: rest)
+      self.file = file
+      self.stamp = stamp
     }
 
     mutating func add(_ key: String, _ value: String) -> Bool {
@@ -142,8 +164,9 @@ extension ModuleIndex {
   /// - Complexity: O(files), a `stat(2)` each.
   public func isStale() throws(ModuleError) -> Bool {
     let files = try Self.files(directory)
-    if files.count != entries.count { return true }
-    let stamps = Dictionary(uniqueKeysWithValues: entries.map { ($0.file, $0.stamp) })
+    let known = entries.map { ($0.file, $0.stamp) } + skipped.map { ($0.file, $0.stamp) }
+    if files.count != known.count { return true }
+    let stamps = Dictionary(known) { first, _ in first }
     return files.contains { FileStamp(path: "\(directory)/\($0)") != stamps[$0] }
   }
 

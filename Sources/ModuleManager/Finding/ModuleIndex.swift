@@ -10,6 +10,7 @@ internal import Glibc
 ///     before log
 ///     after statistics
 ///     alias net-flow-*
+///     skipped 12 1700000000.000000001 broken.so
 ///     end 1
 ///
 /// Source: Linux `modules.dep(5)`, depmod(8).
@@ -36,19 +37,24 @@ public struct ModuleIndex: Hashable, Sendable {
   public let directory: String
   /// By name.
   public let entries: [Entry]
+  /// Files that are no modules, or have the name of another one: kept in mind, so that a change of them is noticed.
+  public let skipped: [SkippedFile]
   let byName: [String: Entry]
 
-  init(directory: String, entries: [Entry]) throws(ModuleError) {
+  /// A file that ends in `.so` and is none of the modules.
+  public struct SkippedFile: Hashable, Sendable {
+    /// From the directory on.
+    public let file: String
+    /// When it was looked at.
+    public let stamp: FileStamp
+  }
+
+  /// Of two entries with one name the first stays.
+  init(directory: String, entries: [Entry], skipped: [SkippedFile]) {
     self.directory = directory
-    self.entries = entries.sorted { $0.name < $1.name }
-    var byName: [String: Entry] = [:]
-    for entry in self.entries {
-      if let other = byName.updateValue(entry, forKey: Self.key(entry.name)) {
-        throw ModuleError(
-          directory, EEXIST, "\(other.file) and \(entry.file) are one module, \(entry.name)")
-      }
-    }
-    self.byName = byName
+    byName = Dictionary(entries.map { (Self.key($0.name), $0) }) { first, _ in first }
+    self.entries = byName.values.sorted { $0.name < $1.name }
+    self.skipped = skipped
   }
 
   /// `-` and `_` are the same in a module's name, as for modprobe(8).
@@ -83,7 +89,7 @@ public struct ModuleIndex: Hashable, Sendable {
 }
 
 /// A file's length and time of change: another version of it has another one.
-public struct FileStamp: Hashable, Sendable {
+public struct FileStamp: Hashable, Sendable, CustomStringConvertible {
   /// In bytes.
   public let size: UInt64
   /// Since 1970.
@@ -91,11 +97,19 @@ public struct FileStamp: Hashable, Sendable {
   /// The rest of the time.
   public let nanoseconds: UInt32
 
-  init(size: UInt64, seconds: Int64, nanoseconds: UInt32) {
+  /// As in the index: `12` and `1700000000.000000001`.
+  init?(size: String, time: String) {
+    let parts = time.split(separator: ".", omittingEmptySubsequences: false)
+    guard let size = UInt64(size), parts.count == 2, let seconds = Int64(parts[0]), parts[1].utf8.count == 9,
+      let nanoseconds = UInt32(parts[1])
+    else { return nil }
     self.size = size
     self.seconds = seconds
     self.nanoseconds = nanoseconds
   }
+
+  /// The size and the time.
+  public var description: String { "\(size) \(seconds).\(String(1_000_000_000 + nanoseconds).dropFirst())" }
 
   /// Nil when there is no such file.
   init?(path: String) {
