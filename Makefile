@@ -1,5 +1,5 @@
 # A table of contents. What a target does is in Scripts/.
-.PHONY: help setup demo torture ratios test aarch64 sanitize format lint
+.PHONY: help setup demo torture ratios test storm aarch64 sanitize format lint
 
 help:    ## this list
 	@sed -n 's/^\([a-z0-9]*:.*\)##/\1/p' Makefile
@@ -18,6 +18,9 @@ ratios:  ## measures this library beside liburcu in C; ARGS="--only read,retire 
 
 test:    ## every test, and the check of the read path's machine code
 	@Scripts/setup && Scripts/test
+
+storm:   ## modules come and go under every unload scheme, 60 s each; SECONDS=10
+	@Scripts/setup && Scripts/storm $(SECONDS)
 
 aarch64: ## the restartable sequence for aarch64, cross-compiled and emulated
 	@Tests/Aarch64/check

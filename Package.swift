@@ -11,6 +11,8 @@ let package = Package(
     .library(name: "Bigref", targets: ["Bigref"]),
     .library(name: "ModuleManager", targets: ["ModuleManager"]),
     .library(name: "CModuleABI", targets: ["CModuleABI"]),
+    // For tests and tools: schemes that fail.
+    .library(name: "BrokenSchemes", targets: ["BrokenSchemes"]),
   ],
   targets: [
     .systemLibrary(name: "CURCU", pkgConfig: "liburcu-memb", providers: [.apt(["liburcu-dev"])]),
@@ -25,6 +27,7 @@ let package = Package(
     .target(name: "CModuleABI"),
     .target(
       name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"], swiftSettings: lifetimes),
+    .target(name: "BrokenSchemes", dependencies: ["ModuleManager"], swiftSettings: lifetimes),
     .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),
     .testTarget(
       name: "QuiescenceTests", dependencies: ["Quiescence", "TestSupport", "_QuiescenceShims"],
@@ -35,7 +38,8 @@ let package = Package(
       name: "BigrefTests", dependencies: ["Bigref", "SequenceVariants", "TestSupport"],
       swiftSettings: lifetimes),
     .testTarget(
-      name: "ModuleManagerTests", dependencies: ["ModuleManager", "TestSupport"], swiftSettings: lifetimes),
+      name: "ModuleManagerTests", dependencies: ["BrokenSchemes", "ModuleManager", "TestSupport"],
+      swiftSettings: lifetimes),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -46,12 +46,16 @@ public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
   public func register(
     priority: Int = 0, _ body: @escaping @Sendable (inout Argument) -> Verdict
   ) -> HookRegistration {
-    let closure = HookClosure { raw in
+    let closure = Self.closure(body)
+    let id = link(closure.function, closure: closure, gate: nil, priority: priority)
+    return HookRegistration { [self] in _ = unlink(id) }
+  }
+
+  static func closure(_ body: @escaping @Sendable (inout Argument) -> Verdict) -> HookClosure {
+    HookClosure { raw in
       // `dispatch` passes the address of an Argument.
       body(&raw.assumingMemoryBound(to: Argument.self).pointee).rawValue
     }
-    let id = link(closure.function, closure: closure, gate: nil, priority: priority)
-    return HookRegistration { [self] in _ = unlink(id) }
   }
 
   private struct Hooks {

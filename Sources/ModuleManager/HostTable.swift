@@ -25,7 +25,7 @@ enum HostTable {
       guard let point, let type, let hook else { return -EINVAL }
       return Module.from(this)._withUnsafeGuaranteedRef { module in
         module.link(
-          HookFunction(call: hook, context: context), closure: nil, to: String(cString: point),
+          HookFunction(call: hook, context: context), to: String(cString: point),
           expecting: String(cString: type), priority: Int(priority))
       }
     }
@@ -91,13 +91,20 @@ enum HostTable {
 // MARK: - On behalf of a module
 
 extension Module {
-  /// Links a hook while the module is coming or live. Returns 0 or a negative errno.
-  func link(
-    _ function: HookFunction, closure: HookClosure?, to name: String, expecting type: String, priority: Int
+  /// Links a hook by the name of its point. Returns 0 or a negative errno.
+  fileprivate func link(
+    _ function: HookFunction, to name: String, expecting type: String, priority: Int
   ) -> Int32 {
     guard let point = manager.withState({ $0.points[name] }) else { return -ENOENT }
     if point.argumentType != type { return -EPROTOTYPE }
-    return withLinks { links in
+    return link(function, closure: nil, to: point, priority: priority)
+  }
+
+  /// Links a hook while the module is coming or live. Returns 0 or a negative errno.
+  func link(
+    _ function: HookFunction, closure: HookClosure?, to point: any AnyHookPoint, priority: Int
+  ) -> Int32 {
+    withLinks { links in
       // Under the lock that `going` is set under: an unload that starts later finds this hook.
       if links.state != .coming && links.state != .live { return -EBUSY }
       let id = point.link(function, closure: closure, gate: gate(for: point), priority: priority)

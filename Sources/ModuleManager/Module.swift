@@ -44,7 +44,7 @@ package final class Module: Sendable {
     var revocations: [ObjectIdentifier: @Sendable () -> Void] = [:]
     /// They have been told.
     var isForced = false
-    /// Jobs that wait until the module is gone.
+    /// Jobs that wait until the module is not going any more.
     var afterwards: [ModuleThread.Job] = []
   }
 
@@ -130,6 +130,9 @@ package final class Module: Sendable {
       return links.cohorts[key]
     }
   }
+
+  /// No hook of it is on a point.
+  package var hasNoHooks: Bool { withLinks { $0.hooks.allSatisfy { $0.id == nil } } }
 
   package var counts: [ModuleCount] { withLinks { $0.counts } }
 

@@ -7,6 +7,24 @@ extension ModuleManager {
     run(path, done: done) { self.load(path, policy, done: done) }
   }
 
+  func startLoad(_ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
+    run(builtIn.name, done: done) { self.load(builtIn, policy, done: done) }
+  }
+
+  /// On the manager's thread.
+  private func load(
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>
+  ) {
+    if !Image.isName(builtIn.name) {
+      return done(.failure(ModuleError(builtIn.name, EINVAL, "is no name for a module")))
+    }
+    if let loaded = withState({ $0.modules[builtIn.name] }) {
+      if waitUntilGone(loaded, then: { self.load(builtIn, policy, done: done) }) { return }
+      return done(.failure(ModuleError(builtIn.name, EEXIST, "a module of this name is loaded already")))
+    }
+    initialize(Module(builtIn, image: nil, file: nil, policy: policy, manager: self), done)
+  }
+
   /// On the manager's thread. `isFor` names the module that depends on this one, when it is loaded for that alone.
   func load(
     _ path: String, _ policy: ModulePolicy, isFor user: String? = nil,
@@ -52,7 +70,7 @@ extension ModuleManager {
     }
   }
 
-  /// Tries the load again when a module that is going has gone. False when it is not going.
+  /// Tries the load again when a module that is going has gone, or has not: then it fails. False when it is not going.
   func waitUntilGone(_ module: Module, then job: @escaping ModuleThread.Job) -> Bool {
     module.withLinks { links in
       if links.state != .going { return false }
@@ -81,7 +99,7 @@ extension ModuleManager {
       Departure(module, .wait, isAfterFailedInit: true) { _ in done(.failure(error)) })
   }
 
-  /// Forgets a module whose image is gone, and lets those who waited for that go on.
+  /// Forgets a module whose image is gone.
   func forget(_ module: Module) {
     withState { state in
       state.modules[module.name] = nil
@@ -90,11 +108,6 @@ extension ModuleManager {
     setState(.gone, of: module)
     // Not before: its code may have called theirs until its image went.
     releaseProviders(module.providers, of: module.fileName)
-    let jobs = module.withLinks { links in
-      defer { links.afterwards = [] }
-      return links.afterwards
-    }
-    for job in jobs { _ = thread.run(job) }
   }
 
   func log(_ module: Module, _ line: String) {

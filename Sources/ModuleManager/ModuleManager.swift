@@ -230,11 +230,15 @@ extension ModuleManager {
   }
 
   func setState(_ state: ModuleState, of module: Module) {
-    module.withLinks { links in
+    let jobs = module.withLinks { links in
       links.state = state
       links.since = .now
+      // Whoever waits until it has gone looks again, also when it serves on or cannot go: else it would wait for ever.
+      defer { if state != .going { links.afterwards = [] } }
+      return state == .going ? [] : links.afterwards
     }
     eventSource.send(ModuleEvent(module: module.name, state: state))
+    for job in jobs { _ = thread.run(job) }
   }
 }
 

@@ -137,6 +137,23 @@ import Testing
     #expect(try await manager.unload("guest").isUnmapped)
   }
 
+  @Test(arguments: UnloadScheme.all)
+  func aLoadIsToldThatAModuleCannotGo(_ scheme: UnloadScheme) async throws {
+    let (manager, _) = Guest.manager(scheme)
+    let path = Guest.file(refusals: 1)
+    try await manager.load(path: path)
+    let object = try manager.open("guest-object", holder: "client")
+    async let refused = moduleError { try await manager.unload("guest", ifBusy: .wait) }
+    while manager.list().first?.state != .going { await Task.yield() }
+    async let again = moduleError { try await manager.load(path: path) }
+    // Behind the load on the manager's thread: it waits by now.
+    #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT)
+    object.close()
+    #expect(await refused?.errno == EBUSY)
+    #expect(await again?.errno == EEXIST)
+    #expect(try await manager.unload("guest").isUnmapped)
+  }
+
   @Test(arguments: UnloadScheme.all, 1...4)
   func aFailedInitLeavesNothing(_ scheme: UnloadScheme, _ step: Int) async {
     let (manager, point) = Guest.manager(scheme)
@@ -188,6 +205,28 @@ import Testing
     #expect(await magic == Guest.magic)
     #expect(try await outcome.isUnmapped)
     #expect(!isMapped(path))
+  }
+
+  @Test(arguments: UnloadScheme.all)
+  func theLastPutReturnsFirst(_ scheme: UnloadScheme) async throws {
+    let (manager, point) = Guest.manager(scheme)
+    try await manager.load(path: Guest.file())
+    let flags = HookFlags()
+    let isOut = Counter()
+    async let last: Void = onThread {
+      var packet = Argument(.attachSlow, flags: flags.address)
+      _ = point.dispatch(&packet)
+      // Gives its count back, and goes on in the module's code until the flag is raised.
+      packet.finish()
+    }
+    while !flags.isInside { await Task.yield() }
+    async let outcome = unload(manager, isOut)
+    while manager.list().first?.state != .going { await Task.yield() }
+    for _ in 0..<2000 { await Task.yield() }
+    #expect(isOut.value == 0)
+    flags.letGo()
+    await last
+    #expect(try await outcome.isUnmapped)
   }
 
   private func unload(_ manager: ModuleManager, _ isOut: Counter) async throws -> UnloadOutcome {

@@ -60,6 +60,9 @@ import Testing
     struct Packet: Sendable { var length = 0 }
     nonisolated(unsafe) var packet = Packet()
     """,
+    "BuiltInModule.swift": """
+    let ingress = HookPoint<Int32, Memb>("ingress", argumentType: "length.1", flavor: Memb.self)
+    """,
     "ModuleManager.swift": """
     let prerouting = HookPoint<Int32, Memb>("prerouting", argumentType: "int.1", flavor: Memb.self)
     """,
@@ -67,7 +70,8 @@ import Testing
 
   /// Examples at the top of a file may wait and throw; these files' do.
   static let asynchronous = [
-    "Bigref.swift", "GracePeriod.swift", "KillBatch.swift", "ModuleManager.swift", "ModulePolicy.swift",
+    "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift", "ModuleManager.swift",
+    "ModulePolicy.swift",
     "UnloadScheme.swift",
   ]
 

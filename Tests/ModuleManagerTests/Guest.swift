@@ -7,23 +7,42 @@ import TestSupport
 /// A module that does on each call what the argument says, for tests of every scheme.
 enum Guest {
   /// What `point` and `second` pass.
-  struct Argument {
+  struct Argument: @unchecked Sendable {
+    // Unchecked: a test hands it on, and its flags are atomic.
     var command = Command.look.rawValue
     var result: Int32 = 0
     var calls: Int32 = 0
     var magic: Int32 = 0
     /// For `wait`: raised by the hook, and what lets it go.
     var flags: UnsafeMutablePointer<Int32>?
+    /// What hooks have hung on it: to be called inside a section, once.
+    var callbackCount: Int32 = 0
+    private var padding: Int32 = 0
+    private var callbacks: (Callback?, Callback?, Callback?, Callback?)
+
+    typealias Callback = @convention(c) () -> Void
 
     init(_ command: Command = .look, flags: UnsafeMutablePointer<Int32>? = nil) {
       self.command = command.rawValue
       self.flags = flags
     }
+
+    /// Calls what hangs on it, as whoever is done with a packet does.
+    func finish() {
+      Memb.read { _ in
+        callbacks.0?()
+        callbacks.1?()
+        callbacks.2?()
+        callbacks.3?()
+      }
+    }
   }
 
   /// What a hook does.
   enum Command: Int32 {
-    case look, acquireCount, releaseCount, acquire, release, unload, wait, retire
+    case look, acquireCount, releaseCount, acquire, release, unload, wait, retire, attachCount,
+      attachReference, attachSlow, pause, waitAndAcquire, waitAndCount,
+      getOwn, putOwn
   }
 
   static let argumentType = "guest.argument.1"
@@ -70,19 +89,35 @@ enum Guest {
     #include <stdlib.h>
     #include <string.h>
     #include "quiescent_module.h"
-    struct argument { int command; int result; int calls; int magic; volatile int *flags; };
+    struct argument {
+      int command, result, calls, magic;
+      volatile int *flags;
+      int count, padding;
+      void (*callbacks[4])(void);
+    };
     static const struct quiescent_host *host;
     static struct quiescent_self *self;
     static struct quiescent_bigref *packets;
     static volatile int alive = \(magic);
     static int refusals = REFUSALS;
     static struct quiescent_users users __attribute__((unused)) = QUIESCENT_USERS;
-    static int stopped __attribute__((unused));
+    static int inside;
 
     static void last(void *argument) { *(volatile int *)argument = 0; free(argument); }
 
+    // Both go on for a while when the module may be unused already: through its code.
+    static volatile int *gate;
+    static void linger(void) {
+      if (gate == NULL) return;
+      __atomic_store_n(&gate[0], 1, __ATOMIC_RELEASE);
+      while (__atomic_load_n(&gate[1], __ATOMIC_ACQUIRE) == 0) sched_yield();
+    }
+    static void packet_done(void) { host->bigref_release(packets); linger(); }
+    static void reference_done(void) { host->release(self); linger(); }
+
     static int hook(void *argument, void *context) {
       struct argument *a = argument;
+      __atomic_fetch_add(&inside, 1, __ATOMIC_SEQ_CST);
       a->calls += 1;
       a->magic = *(volatile int *)context;
       switch (a->command) {
@@ -96,8 +131,36 @@ enum Guest {
         while (__atomic_load_n(&a->flags[1], __ATOMIC_ACQUIRE) == 0) sched_yield();
         break;
       case 7: a->result = host->retire(self, last, malloc(sizeof(int))); break;
+      case 8:
+        host->bigref_acquire(packets);
+        a->callbacks[a->count++] = packet_done;
+        break;
+      case 9:
+        a->result = host->acquire(self);
+        if (a->result == 0) a->callbacks[a->count++] = reference_done;
+        break;
+      case 10:
+        gate = a->flags;
+        host->bigref_acquire(packets);
+        a->callbacks[a->count++] = packet_done;
+        break;
+      case 11: sched_yield(); break;
+      case 12:
+      case 13:
+        __atomic_store_n(&a->flags[0], 1, __ATOMIC_RELEASE);
+        while (__atomic_load_n(&a->flags[1], __ATOMIC_ACQUIRE) == 0) sched_yield();
+        if (a->command == 13) {
+          host->bigref_acquire(packets);
+          a->callbacks[a->count++] = packet_done;
+        } else if ((a->result = host->acquire(self)) == 0) {
+          a->callbacks[a->count++] = reference_done;
+        }
+        break;
+      case 14: a->result = quiescent_users_get(&users); break;
+      case 15: quiescent_users_put(&users); break;
       }
       a->magic = alive;
+      __atomic_fetch_sub(&inside, 1, __ATOMIC_SEQ_CST);
       return QUIESCENT_ACCEPT;
     }
 
@@ -124,11 +187,18 @@ enum Guest {
     }
 
     static int leave(void) {
+      if (alive == 0) abort();
+      if (__atomic_load_n(&inside, __ATOMIC_SEQ_CST) != 0) host->log(self, "its exit runs while hooks do");
       if (refusals-- > 0) return -EBUSY;
       if (!host->bigref_is_zero(packets)) return -EBUSY;
       alive = 0;
       return 0;
     }
+
+    static int64_t usecount(void) __attribute__((unused));
+    static int64_t usecount(void) { return users.count; }
+    static void stop(void) __attribute__((unused));
+    static void stop(void) { host->log(self, "stop"); }
 
     static int cleanup(int force) __attribute__((unused));
     static int cleanup(int force) { return quiescent_users_close(&users, force); }

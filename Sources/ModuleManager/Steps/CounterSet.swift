@@ -33,10 +33,15 @@ package struct CounterSet: Sendable {
     for count in counts { count.bigref.resurrect() }
   }
 
+  /// From here on nothing but their users keeps them from zero.
+  package func releaseOwners() {
+    for count in counts { count.bigref.releaseOwner() }
+  }
+
   /// Runs `next` once every counter is zero: now, or on the manager's thread when the last user lets go. There is no way
   /// back from here: zero is final.
   package func whenUnused(_ departure: Departure, _ next: @escaping @Sendable () -> Void) {
-    for count in counts { count.bigref.releaseOwner() }
+    releaseOwners()
     if counts.allSatisfy({ $0.bigref.isZero }) { return next() }
     let left = Primitive.Shared(Primitive.Word(counts.count))
     for count in counts {

@@ -9,7 +9,7 @@ package final class Departure: Sendable {
   private let policy: BusyPolicy
   /// Ends waits for locks.
   package let cancellation: WaitCancellation?
-  let isAfterFailedInit: Bool
+  package let isAfterFailedInit: Bool
   let start = ContinuousClock.now
   private let done: Primitive.Guarded<ModuleManager.Completion<UnloadOutcome>?>
 

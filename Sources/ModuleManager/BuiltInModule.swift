@@ -1,0 +1,136 @@
+internal import Bigref
+public import Quiescence
+
+/// A module that is compiled into the host: the same life as one in an image, and nothing to unmap.
+///
+/// ```swift
+/// let drop = BuiltInModule("drop") { host in
+///   host.register(on: ingress) { length in length < 64 ? .drop : .accept }
+/// }
+/// let manager = ModuleManager()
+/// try manager.load(drop)
+/// try manager.unload("drop")
+/// ```
+///
+/// Its functions run on the manager's thread, and may block. They answer 0 or a negative errno.
+///
+/// Source: seed 001 (Keith Owens: "the only difference is whether the code and data areas are freed or left").
+public struct BuiltInModule: ModuleCode {
+  let name: String
+  let version: String?
+  let summary: String?
+  let isPermanent: Bool
+  let exitsAfterFailedInit: Bool
+  private let start: @Sendable (ModuleHost) -> Int32
+  private let stop: @Sendable () -> Void
+  private let exit: @Sendable () -> Int32
+
+  /// Describes a module; ``ModuleManager/load(_:policy:)-(BuiltInModule,_)`` starts it.
+  ///
+  /// - Parameters:
+  ///   - exitsAfterFailedInit: `exit` cleans up what a failed `start` left.
+  ///   - start: sets up and registers. After an error what it registered is taken down.
+  ///   - stop: the interfaces are down and no call is under way; for the scheme that has it.
+  ///   - exit: nothing of the module is in use any more; it may refuse.
+  public init(
+    _ name: String, version: String? = nil, summary: String? = nil, exitsAfterFailedInit: Bool = false,
+    start: @escaping @Sendable (ModuleHost) -> Int32, stop: @escaping @Sendable () -> Void = {},
+    exit: @escaping @Sendable () -> Int32
+  ) {
+    self.name = name
+    self.version = version
+    self.summary = summary
+    self.exitsAfterFailedInit = exitsAfterFailedInit
+    isPermanent = false
+    self.start = start
+    self.stop = stop
+    self.exit = exit
+  }
+
+  /// Describes a module that only registers something.
+  public init(_ name: String, start: @escaping @Sendable (ModuleHost) -> Int32) {
+    self.init(name, start: start, exit: { 0 })
+  }
+
+  func callInit(_ module: Module) -> Int32 { start(ModuleHost(module)) }
+  func callCleanup(force: Bool) -> Int32? { nil }
+  func callStop() { stop() }
+  func callExit() -> Int32 { exit() }
+  var useCount: Int { 0 }
+}
+
+/// What the host offers to a built-in module: as `struct quiescent_host` to one in an image.
+public struct ModuleHost: Sendable {
+  // Not owned: a module's closures hold this, and the module holds them. The manager keeps the record until the module is gone.
+  private unowned let module: Module
+
+  init(_ module: Module) { self.module = module }
+
+  var record: Module { module }
+
+  /// Puts a hook on a point. 0, or `-EBUSY` when the module is not coming or live.
+  public func register<Argument: ~Copyable, F: Flavor>(
+    on point: HookPoint<Argument, F>, priority: Int = 0,
+    _ body: @escaping @Sendable (inout Argument) -> Verdict
+  ) -> Int32 {
+    let closure = HookPoint<Argument, F>.closure(body)
+    return module.link(closure.function, closure: closure, to: point, priority: priority)
+  }
+
+  /// Publishes a named object. 0, `-EEXIST` when the name is taken, or `-EBUSY`. `read` answers at most `capacity` bytes.
+  public func publish(
+    _ name: String, read: @escaping @Sendable (_ offset: UInt64, _ capacity: Int) -> [UInt8]
+  ) -> Int32 {
+    let object = NamedObject(name: name) { buffer, offset in
+      let bytes = read(offset, buffer.count).prefix(buffer.count)
+      UnsafeMutableRawBufferPointer(buffer).copyBytes(from: bytes)
+      return bytes.count
+    }
+    return module.manager.publish(object, of: module)
+  }
+
+  /// Takes a reference on the module; false once it is unloading.
+  public func acquire() -> Bool {
+    module.willCount()
+    return module.get()
+  }
+
+  /// Gives a reference back.
+  public func release() { module.scheme.put() }
+
+  /// A counter that keeps the module while it is not zero; nil when the module is unloading.
+  public func counter(_ label: String) -> ModuleCounter? {
+    module.makeCount(label: label).map { ModuleCounter(count: $0) }
+  }
+}
+
+/// A counter of a built-in module.
+public struct ModuleCounter: Sendable {
+  let count: ModuleCount
+
+  /// Counts one up: inside a hook, or while holding a count already.
+  public func acquire() { count.bigref.acquire() }
+  /// Counts one down.
+  public func release() { count.bigref.release() }
+  /// Whether nobody holds it, and nobody can take it any more.
+  public var isZero: Bool { count.bigref.isZero }
+}
+
+extension ModuleManager {
+  /// Starts a module that is compiled in. As ``load(path:policy:)``, without an image.
+  @available(*, noasync, message: "await load(_:) instead of blocking the task's thread")
+  @discardableResult
+  public func load(
+    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy()
+  ) throws(ModuleError) -> ModuleStatus {
+    try block(builtIn.name) { self.startLoad(builtIn, policy, done: $0) }
+  }
+
+  /// Starts a module that is compiled in; see the blocking form.
+  @discardableResult
+  public func load(
+    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy()
+  ) async throws(ModuleError) -> ModuleStatus {
+    try await suspend(builtIn.name) { self.startLoad(builtIn, policy, done: $0) }
+  }
+}

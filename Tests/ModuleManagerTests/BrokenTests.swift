@@ -1,0 +1,240 @@
+import BrokenSchemes
+import Foundation
+import ModuleManager
+import Quiescence
+import Synchronization
+import TestSupport
+import Testing
+
+/// Every broken scheme is caught, or the tests of the others would show nothing.
+@Suite(.exclusive) struct BrokenTests {
+  typealias Argument = Guest.Argument
+
+  @Test func eachSaysWhoCatchesIt() throws {
+    let source = try String(contentsOf: URL(filePath: #filePath), encoding: .utf8)
+    for broken in BrokenScheme.all {
+      #expect(source.contains("func \(broken.caughtBy)("), "\(broken)")
+      #expect(!broken.scenarios.isEmpty)
+      #expect(UnloadScheme.named(broken.scheme.name) == nil)
+    }
+    #expect(Set(BrokenScheme.all.map(\.scheme)).count == BrokenScheme.all.count)
+  }
+
+  /// In a child, which calls into unmapped code, or counts something that must never happen.
+  @Test(arguments: BrokenScheme.stormy.map(\.scheme.name))
+  func theStormCatchesIt(_ name: String) async {
+    let start = ContinuousClock.now
+    defer { print("storm caught \(name) in \(start.duration(to: .now))") }
+    await #expect(processExitsWith: .failure) { [name = name as String] in
+      let broken = try #require(BrokenScheme.named(name))
+      let end = ContinuousClock.now + .seconds(10)
+      await onThreads { _ in
+        Task {
+          let outcome = await Storm(broken.scheme) { _ in ContinuousClock.now >= end }.run()
+          exit(outcome.wrong.isEmpty ? 0 : 1)
+        }
+        while ContinuousClock.now < end + .seconds(5) { usleep(10_000) }
+        // It hangs: caught as well.
+        exit(1)
+      }
+    }
+  }
+
+  /// The check of the check above: the same child, on a scheme that is whole.
+  @Test func theStormSparesAWholeScheme() async {
+    await #expect(processExitsWith: .success) {
+      let outcome = await Storm(.bigref) { unloads in unloads >= 20 }.run()
+      exit(outcome.wrong.isEmpty ? 0 : 1)
+    }
+  }
+}
+
+// MARK: - One by one
+
+extension BrokenTests {
+  private func broken(_ name: String) throws -> UnloadScheme {
+    try #require(BrokenScheme.named(name)?.scheme)
+  }
+
+  @Test func aRefusedUnloadLeavesAZombie() async throws {
+    let (manager, _) = Guest.manager(try broken("broken-active-bit-as-printed"))
+    try await manager.load(path: Guest.file())
+    let object = try manager.open("guest-object", holder: "client")
+    #expect(await moduleError { try await manager.unload("guest") }?.errno == EBUSY)
+    object.close()
+    #expect(manager.list().first?.state == .live)
+    // Nobody ever sets the bit again.
+    #expect(await moduleError { try manager.open("guest-object", holder: "client") }?.errno == ENOENT)
+  }
+
+  @Test func anInterfaceIsLeftBehind() async throws {
+    let (manager, _) = Guest.manager(try broken("broken-short-circuit"))
+    try await manager.load(path: Guest.file())
+    let object = try manager.open("guest-object", holder: "client")
+    #expect(await moduleError { try await manager.unload("guest", ifBusy: .wait) }?.errno == EBUSY)
+    object.close()
+    for _ in 0..<3 {
+      #expect(await moduleError { try await manager.unload("guest") }?.errno == ENOENT)
+      #expect(manager.objects() == ["guest-object"])
+    }
+  }
+
+  @Test func aWakeupIsLost() async throws {
+    let (manager, _) = Guest.manager(try broken("broken-lost-wakeup"))
+    try await manager.load(path: Guest.file())
+    // The last put comes between the look at the count and the sleep.
+    let held = Shared(Mutex<OpenObject?>(nil))
+    let isTold = Counter()
+    let object = try manager.open("guest-object", holder: "client") {
+      held.value.withLock { $0.take() }?.close()
+      isTold.add(1)
+    }
+    held.value.withLock { $0 = object }
+    let isOut = Counter()
+    Task {
+      _ = try? await manager.unload("guest", ifBusy: .force)
+      isOut.add(1)
+    }
+    while isTold.value == 0 { await Task.yield() }
+    // Behind the unload on the manager's thread: it has gone to sleep, though its last user has gone.
+    for _ in 0..<100 { #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT) }
+    #expect(isOut.value == 0)
+    #expect(manager.list().first?.holders.isEmpty == true)
+  }
+
+  @Test func aSecondUnloadExitsTwice() async {
+    await #expect(processExitsWith: .failure) {
+      let scheme = try #require(BrokenScheme.named("broken-second-unload")?.scheme)
+      let (manager, _) = Guest.manager(scheme)
+      try await manager.load(path: Guest.file())
+      let object = try manager.open("guest-object", holder: "client")
+      async let first = manager.unload("guest", ifBusy: .wait)
+      async let second = manager.unload("guest", ifBusy: .wait)
+      for _ in 0..<100 { _ = await moduleError { try await manager.unload("nosuch") } }
+      object.close()
+      _ = try? await (first, second)
+      exit(0)
+    }
+  }
+
+  @Test func theLastPutReturnsIntoNothing() async {
+    await #expect(processExitsWith: .failure) {
+      let scheme = try #require(BrokenScheme.named("broken-no-last-grace-period")?.scheme)
+      let (manager, point) = Guest.manager(scheme)
+      try await manager.load(path: Guest.file())
+      let flags = HookFlags()
+      let isHeld = Counter()
+      async let last: Void = onThread {
+        var packet = Argument(.attachSlow, flags: flags.address)
+        _ = point.dispatch(&packet)
+        isHeld.add(1)
+        while manager.list().first?.state != .going { sched_yield() }
+        packet.finish()
+      }
+      while isHeld.value == 0 { await Task.yield() }
+      _ = try await manager.unload("guest", ifBusy: .wait)
+      flags.letGo()
+      await last
+      exit(0)
+    }
+  }
+
+  @Test(arguments: ["broken-no-recheck", "broken-force"])
+  func aUserIsNotSeen(_ name: String) async {
+    await #expect(processExitsWith: .failure) { [name = name as String] in
+      let scheme = try #require(BrokenScheme.named(name)?.scheme)
+      let (manager, _) = Guest.manager(scheme)
+      try await manager.load(path: Guest.file())
+      let object = try manager.open("guest-object", holder: "client")
+      _ = try await manager.unload("guest", ifBusy: name == "broken-force" ? .force : .wait)
+      _ = try object.read(from: 0, upTo: 5)
+      exit(0)
+    }
+  }
+
+  @Test(arguments: ["broken-free-before-unlock", "broken-double-unlock"])
+  func theListIsWalkedAfterItWasFreed(_ name: String) async {
+    await #expect(processExitsWith: .failure) { [name = name as String] in
+      let scheme = try #require(BrokenScheme.named(name)?.scheme)
+      let (manager, _) = Guest.manager(scheme)
+      try await manager.load(path: Guest.file())
+      _ = try await manager.unload("guest")
+      exit(0)
+    }
+  }
+
+  @Test func aLockIsReleasedTwice() async {
+    await #expect(processExitsWith: .failure) {
+      let lock = ReadWriteSemaphore()
+      _ = lock.acquireWrite()
+      lock.releaseWrite()
+      lock.releaseWrite()
+      exit(0)
+    }
+    await theListIsWalkedAfterItWasFreed("broken-double-unlock")
+  }
+
+  @Test func theLastUserCannotLetGo() async {
+    await #expect(processExitsWith: .exitCode(17)) {
+      let scheme = try #require(BrokenScheme.named("broken-wait-under-locks")?.scheme)
+      let (manager, _) = Guest.manager(scheme)
+      try await manager.load(path: Guest.file())
+      let object = try manager.open("guest-object", holder: "client")
+      let isClosed = Counter()
+      await onThreads(3) { index in
+        if index == 0 { _ = try? manager.unload("guest", ifBusy: .wait) }
+        if index == 1 {
+          while manager.list().first?.state != .going { sched_yield() }
+          object.close()
+          isClosed.add(1)
+        }
+        // Whoever closes waits for the lock, and the lock for whoever closes. How long one looks at that proves nothing for
+        // a scheme that is whole; for one that is broken it need only be longer than letting go takes.
+        if index == 2 {
+          sleep(2)
+          exit(isClosed.value == 0 ? 17 : 0)
+        }
+      }
+    }
+  }
+
+  /// R18: somebody fails to get a module whose unload fails as well.
+  @Test func aGetFailsThoughTheModuleServesOn() async throws {
+    let end = ContinuousClock.now + .seconds(10)
+    #expect(
+      try await failsThoughItServesOn(broken("broken-plain-add-back")) { _ in ContinuousClock.now >= end })
+    #expect(try await !failsThoughItServesOn(.oneAtomic) { $0 >= 300 })
+  }
+
+  private func failsThoughItServesOn(
+    _ scheme: UnloadScheme, until isOver: @escaping @Sendable (_ rounds: Int) -> Bool
+  ) async throws -> Bool {
+    let (manager, _) = Guest.manager(scheme)
+    let path = Guest.file()
+    var rounds = 0
+    while !isOver(rounds) {
+      rounds += 1
+      if manager.list().isEmpty { try await manager.load(path: path) }
+      let object = try manager.open("guest-object", holder: "client")
+      let isRefused = Counter()
+      let failures = Counter()
+      await onThreads(3) { index in
+        if index == 0 {
+          do { _ = try manager.unload("guest") } catch { isRefused.add(1) }
+        } else if index == 1 {
+          object.close()
+        } else {
+          for _ in 0..<50 {
+            if let second = try? manager.open("guest-object", holder: "second") {
+              second.close()
+            } else {
+              failures.add(1)
+            }
+          }
+        }
+      }
+      if isRefused.value == 1 && failures.value > 0 { return true }
+    }
+    return false
+  }
+}

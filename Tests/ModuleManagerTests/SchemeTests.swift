@@ -1,0 +1,207 @@
+import Bigref
+import Foundation
+import ModuleManager
+import Quiescence
+import TestSupport
+import Testing
+
+/// What the mails say of one scheme or another.
+@Suite struct SchemeTests {
+  typealias Argument = Guest.Argument
+
+  /// How an unload that does not wait ends when somebody counts while it is under way.
+  private struct Late {
+    let outcome: String
+    let state: ModuleState?
+    let isOnPoint: Bool
+  }
+
+  private static let refused = Late(outcome: "EBUSY", state: .live, isOnPoint: true)
+  private static let late: [UnloadScheme: Late] = [
+    .bigref: refused, .reregister: refused, .bigReaderLock: refused, .activeBit: refused,
+    .tryAcquire: refused,
+    .lockList: refused,
+    .oneAtomic: Late(outcome: "EAGAIN", state: .live, isOnPoint: true),
+    .delayedRemoval: Late(outcome: "deferred", state: .going, isOnPoint: false),
+    .startStopExit: Late(outcome: "EBUSY", state: .cleanup, isOnPoint: false),
+  ]
+
+  /// A call that is inside when the unload starts counts itself before it returns.
+  @Test(arguments: UnloadScheme.all)
+  func aUserWhoComesDuringTheUnload(_ scheme: UnloadScheme) async throws {
+    let expected = try #require(Self.late[scheme])
+    let (manager, point) = Guest.manager(scheme)
+    let path = Guest.file()
+    try await manager.load(path: path)
+    let flags = HookFlags()
+    let packet = Locked<Argument?>(nil)
+    let holder = Shared(packet)
+    async let call: Void = onThread {
+      var argument = Argument(.waitAndCount, flags: flags.address)
+      _ = point.dispatch(&argument)
+      holder.value.withLock { $0 = argument }
+    }
+    while !flags.isInside { await Task.yield() }
+    let isOut = Counter()
+    async let answer = outcome(manager, isOut)
+    while isOut.value == 0 && manager.list().first?.state == .live { await Task.yield() }
+    flags.letGo()
+    await call
+    #expect(await answer == expected.outcome)
+    #expect(manager.list().first?.state == expected.state)
+    var argument = Argument()
+    #expect(point.dispatch(&argument).called == (expected.isOnPoint ? 1 : 0))
+    holder.value.withLock { $0.take() }?.finish()
+    if expected.state != .going { #expect(try await manager.unload("guest").isUnmapped) }
+    while !manager.list().isEmpty { await Task.yield() }
+    #expect(!isMapped(path))
+  }
+
+  private func outcome(_ manager: ModuleManager, _ isOut: Counter) async -> String {
+    defer { isOut.add(1) }
+    do {
+      if case .deferred(let holders) = try await manager.unload("guest") {
+        return holders.map(\.label) == ["packets in flight"] ? "deferred" : "\(holders)"
+      }
+      return "out"
+    } catch { return error.errnoName }
+  }
+
+  /// R6, and what follows from it: the name of its object is somebody else's when it wants to register again.
+  @Test func aNameTakenInTheWindow() async throws {
+    let (manager, point) = Guest.manager(.reregister)
+    try await manager.load(path: Guest.file())
+    let thief = Shared(Locked<ModuleHost?>(nil))
+    try await manager.load(
+      BuiltInModule("thief") { host in
+        thief.value.withLock { $0 = host }
+        return 0
+      })
+    let flags = HookFlags()
+    async let packet = onThread { () -> Argument in
+      var argument = Argument(.waitAndAcquire, flags: flags.address)
+      _ = point.dispatch(&argument)
+      return argument
+    }
+    while !flags.isInside { await Task.yield() }
+    async let error = moduleError { try await manager.unload("guest") }
+    while !manager.objects().isEmpty { await Task.yield() }
+    #expect(await moduleError { try manager.open("guest-object", holder: "late") }?.errno == ENOENT)
+    let host = try #require(thief.value.withLock { $0 })
+    #expect(host.publish("guest-object") { _, _ in [] } == 0)
+    flags.letGo()
+    let argument = await packet
+    #expect(argument.result == 0)
+    #expect(await error?.errno == EEXIST)
+    #expect(manager.list().first?.state == .going, "it goes when its last user lets go")
+    argument.finish()
+    while manager.list().count > 1 { await Task.yield() }
+    #expect(try await manager.unload("thief").isUnmapped == false)
+    #expect(manager.list().isEmpty)
+  }
+
+  @Test func theModulesOwnCleanupFailsEarly() async throws {
+    let (manager, point) = Guest.manager(.activeBit)
+    try await manager.load(path: Guest.file("guest", ", .cleanup = cleanup"))
+    var get = Argument(.getOwn)
+    #expect(point.dispatch(&get).called == 1)
+    #expect(get.result == 0)
+    #expect(
+      await moduleError { try await manager.unload("guest") }?.description
+        == "guest: its cleanup found users (EBUSY)")
+    #expect(manager.list().first?.state == .live)
+    #expect(point.dispatch(&get).called == 1, "its interfaces were never down")
+    #expect(get.result == 0, "and it takes users")
+    var put = Argument(.putOwn)
+    for _ in 0..<2 { _ = point.dispatch(&put) }
+    #expect(try await manager.unload("guest").isUnmapped)
+  }
+
+  @Test func usecountIsAsked() async throws {
+    let (manager, point) = Guest.manager(.startStopExit)
+    let lines = Lines()
+    manager.setLog { _, line in lines.add(line) }
+    try await manager.load(path: Guest.file("guest", ", .usecount = usecount, .stop = stop"))
+    var get = Argument(.getOwn)
+    _ = point.dispatch(&get)
+    #expect(
+      await moduleError { try await manager.unload("guest") }?.description
+        == "guest: in use: the module's own (EBUSY)")
+    #expect(lines.all.isEmpty)
+    var put = Argument(.putOwn)
+    _ = point.dispatch(&put)
+    #expect(try await manager.unload("guest").isUnmapped)
+    #expect(lines.all == ["stop"])
+  }
+
+  /// "Calling exit even after a failed init is not just an implementation detail."
+  @Test(arguments: [0, 1])
+  func exitFollowsAFailedInit(_ refusals: Int) async throws {
+    let (manager, point) = Guest.manager(.startStopExit)
+    let path = Guest.file(
+      "guest", failingAt: 3, refusals: refusals, ", .flags = QUIESCENT_EXIT_AFTER_FAILED_INIT")
+    #expect(await moduleError { try await manager.load(path: path) }?.errno == ENODEV)
+    var argument = Argument()
+    #expect(point.dispatch(&argument).called == 0)
+    #expect(manager.list().map(\.state) == (refusals == 0 ? [] : [.cleanup]))
+    if refusals > 0 {
+      #expect(await moduleError { try await manager.load(path: path) }?.errno == EEXIST)
+      #expect(try await manager.unload("guest").isUnmapped)
+    }
+    #expect(!isMapped(path))
+  }
+
+  /// Stop, and then users are left: cleanup, no way back up, asked for again.
+  @Test func afterStopThereIsNoWayBack() async throws {
+    let (manager, point) = Guest.manager(.startStopExit)
+    try await manager.load(path: Guest.file())
+    let flags = HookFlags()
+    async let packet = onThread { () -> Argument in
+      var argument = Argument(.waitAndAcquire, flags: flags.address)
+      _ = point.dispatch(&argument)
+      return argument
+    }
+    while !flags.isInside { await Task.yield() }
+    async let error = moduleError { try await manager.unload("guest") }
+    while manager.list().first?.state == .live { await Task.yield() }
+    flags.letGo()
+    let argument = await packet
+    #expect(await error?.reason == "in use: reference; its interfaces are down, unload it again")
+    #expect(await moduleError { try await manager.unload("guest") }?.errno == EBUSY)
+    async let outcome = manager.unload("guest", ifBusy: .wait)
+    while manager.list().first?.state != .going { await Task.yield() }
+    argument.finish()
+    #expect(try await outcome.isUnmapped)
+  }
+
+  @Test(arguments: [UnloadScheme.activeBit, .tryAcquire, .oneAtomic])
+  func callsFailWhileItGoes(_ scheme: UnloadScheme) async throws {
+    let (manager, point) = Guest.manager(scheme)
+    try await manager.load(path: Guest.file())
+    let object = try manager.open("guest-object", holder: "client")
+    async let outcome = manager.unload("guest", ifBusy: .wait)
+    while manager.list().first?.state != .going { await Task.yield() }
+    var argument = Argument()
+    #expect(point.dispatch(&argument).called == 0)
+    #expect(manager.list().first?.failedGets == 1)
+    object.close()
+    #expect(try await outcome.isUnmapped)
+  }
+
+  @Test(arguments: [UnloadScheme.lockList])
+  func callsGoOnWhileItWaits(_ scheme: UnloadScheme) async throws {
+    let (manager, point) = Guest.manager(scheme)
+    try await manager.load(path: Guest.file())
+    let object = try manager.open("guest-object", holder: "client")
+    async let outcome = manager.unload("guest", ifBusy: .wait)
+    while manager.list().first?.state != .going { await Task.yield() }
+    for _ in 0..<100 {
+      var argument = Argument()
+      #expect(point.dispatch(&argument).called == 1)
+    }
+    let second = try manager.open("guest-object", holder: "another")
+    object.close()
+    second.close()
+    #expect(try await outcome.isUnmapped)
+  }
+}
