@@ -2,7 +2,7 @@ internal import Glibc
 internal import Quiescence
 
 extension ModuleManager {
-  /// Lets ``request(_:)-6ik1`` and dependencies find modules in `directory`, by its index: see ``ModuleIndex``.
+  /// Lets ``request(_:)`` and dependencies find modules in `directory`, by its index: see ``ModuleIndex``.
   ///
   /// - Throws: `ENOENT` and the like for a directory that cannot be read; `EBADMSG` for a damaged index. A missing or
   ///   stale one is no error: the directory is read instead.
@@ -62,10 +62,7 @@ extension ModuleManager {
         throw ModuleError(name, ENOENT, "is not loaded, and there is no module directory to find it in")
       }
       let index = try directory.index()
-      let wanted = index.matches(name)
-      if wanted.isEmpty {
-        throw ModuleError(name, ENOENT, "no module in \(directory.path) has that name or an alias for it")
-      }
+      let wanted = try index.found(name)
       load(wanted[...], of: index, loaded: []) { self.answerRequests(name, $0) }
     } catch {
       answerRequests(name, .failure(error))

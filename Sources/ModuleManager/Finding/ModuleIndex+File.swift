@@ -120,6 +120,21 @@ extension ModuleIndex {
     self.init(directory: directory, entries: entries.map(\.entry), skipped: skipped)
   }
 
+  /// The index of the files that are in the directory now: the one that was written, or if that is missing or stale, one
+  /// made on the spot.
+  ///
+  /// - Complexity: a `stat(2)` for each module; reads all of them when the index is stale.
+  /// - Throws: what the file system says of the directory; `EBADMSG` for a damaged index: somebody should know.
+  public static func current(of directory: String) throws(ModuleError) -> ModuleIndex {
+    do throws(ModuleError) {
+      let written = try ModuleIndex(readingFrom: directory)
+      if try !written.isStale() { return written }
+    } catch {
+      if error.errno != ENOENT { throw error }
+    }
+    return try scan(directory)
+  }
+
   /// `SIZE SECONDS.NANOSECONDS FILE`.
   private static func place(_ text: String) -> (FileStamp, String)? {
     let words = text.split(separator: " ", maxSplits: 2).map(String.init)

@@ -32,9 +32,54 @@ extension ModuleIndex {
     return entries.filter { $0.depends.contains { Self.key($0) == key } }
   }
 
+  /// Each dependency that is not in the index (`ENOENT`), and each cycle once, spelled out (`ELOOP`).
+  ///
+  /// - Complexity: O(modules and dependencies).
+  public var problems: [ModuleError] {
+    var survey = Survey(index: self)
+    for entry in entries { survey.visit(entry) }
+    return survey.problems
+  }
+
   /// Throws when any module cannot be loaded for a missing dependency or a cycle.
   public func check() throws(ModuleError) {
     for entry in entries { _ = try order(for: entry.name) }
+  }
+
+  private func isMissing(_ name: String, for entry: Entry) -> ModuleError {
+    ModuleError(entry.name, ENOENT, "depends on \(name), which is not in \(directory)")
+  }
+
+  private static func isCycle(_ names: [String]) -> ModuleError {
+    ModuleError(names[0], ELOOP, "depends on itself: \(names.joined(separator: " → "))")
+  }
+
+  /// Visits each module once; a step back to one that is being visited closes a cycle.
+  private struct Survey {
+    let index: ModuleIndex
+    var problems: [ModuleError] = []
+    private var done: Set<String> = []
+    private var path: [String] = []
+
+    init(index: ModuleIndex) { self.index = index }
+
+    mutating func visit(_ entry: Entry) {
+      if done.contains(entry.name) { return }
+      path.append(entry.name)
+      for name in entry.depends {
+        guard let next = index.entry(name) else {
+          problems.append(index.isMissing(name, for: entry))
+          continue
+        }
+        if let start = path.firstIndex(of: next.name) {
+          problems.append(isCycle(path[start...] + [next.name]))
+        } else {
+          visit(next)
+        }
+      }
+      path.removeLast()
+      done.insert(entry.name)
+    }
   }
 
   private struct Walk {
@@ -50,14 +95,13 @@ extension ModuleIndex {
       if done.contains(entry.name) { return }
       if let start = path.firstIndex(of: entry.name) {
         if isSoft { return }
-        let cycle = path[start...] + [entry.name]
-        throw ModuleError(entry.name, ELOOP, "depends on itself: \(cycle.joined(separator: " → "))")
+        throw isCycle(path[start...] + [entry.name])
       }
       path.append(entry.name)
       for name in entry.softBefore { visitSoft(name) }
       for name in entry.depends {
         guard let next = index.entry(name) else {
-          throw ModuleError(entry.name, ENOENT, "depends on \(name), which is not in \(index.directory)")
+          throw index.isMissing(name, for: entry)
         }
         try visit(next, isSoft: false)
       }

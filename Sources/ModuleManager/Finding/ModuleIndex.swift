@@ -77,6 +77,20 @@ public struct ModuleIndex: Hashable, Sendable {
     }
   }
 
+  /// The files of ``matches(_:)``.
+  ///
+  /// - Throws: `ENOENT` when there is none.
+  public func paths(for name: String) throws(ModuleError) -> [String] { try found(name).map(path) }
+
+  /// ``matches(_:)``, one at least.
+  func found(_ name: String) throws(ModuleError) -> [Entry] {
+    let found = matches(name)
+    if found.isEmpty {
+      throw ModuleError(name, ENOENT, "no module in \(directory) has that name or an alias for it")
+    }
+    return found
+  }
+
   /// As ``key(_:)``, but a `-` between brackets is a range.
   private static func patternKey(_ pattern: String) -> String {
     var isInBrackets = false

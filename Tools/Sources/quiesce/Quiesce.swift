@@ -17,6 +17,6 @@ struct Quiesce: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       HostCommand.self, InsmodCommand.self, RmmodCommand.self, LsmodCommand.self, CatCommand.self,
-      StatCommand.self, DemoCommand.self, TortureCommand.self,
+      StatCommand.self, DepmodCommand.self, ModinfoCommand.self, DemoCommand.self, TortureCommand.self,
     ])
 }
