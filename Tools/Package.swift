@@ -41,6 +41,7 @@ let package = Package(
       dependencies: [
         "CControl", "Control", "Relay", "Torture", "Traffic",
         .product(name: "ModuleManager", package: "swift-quiescence"),
+        .product(name: "Quiescence", package: "swift-quiescence"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: lifetimes),

@@ -31,7 +31,7 @@ extension Storage {
       if onlyLive {
         // Count, then mode; a kill stores the mode, then adds up. One of the two sees the other: either the kill's sum
         // has this reference, or it is given back here.
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        Primitive.fence()
         if !self.phase.isLive {
           release()
           return false

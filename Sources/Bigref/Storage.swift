@@ -15,11 +15,11 @@ struct Storage: @unchecked Sendable {
   /// In the cell.
   struct State: ~Copyable {
     /// Live and killed: biased, and the slots count as well. Confirmed and released: the exact count.
-    let count = Atomic<Int>(Storage.bias + 1)
+    let count = Primitive.Word(Storage.bias + 1)
     /// The barrier that the confirmation waits for. Only the owner's.
     var barrier: UInt64 = 0
     /// Whether anybody has ever waited. Set under the cell's lock, read without it.
-    let isAwaited = Atomic(false)
+    let isAwaited = Primitive.Flag(false)
     /// Under the cell's lock.
     var waiters: WaiterList?
     /// Set once. Its contents are under the cell's lock.

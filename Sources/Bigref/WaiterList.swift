@@ -34,7 +34,7 @@ extension Storage {
       // Announced, then the count; `reachedZero` comes after the count, and looks at the announcement. One of the two
       // sees the other: either this sees zero, or that takes the lock, behind this, and finds this waiter.
       state.pointee.isAwaited.store(true, ordering: .sequentiallyConsistent)
-      atomicMemoryFence(ordering: .sequentiallyConsistent)
+      Primitive.fence()
       if isZero { return nil }
       let waiters = state.pointee.waiters ?? WaiterList()
       state.pointee.waiters = waiters
@@ -53,7 +53,7 @@ extension Storage {
   /// Inside the section of the release that brought the count to zero.
   func reachedZero() {
     // See `atZero`. A lock for each of many counters that nobody waits for would be half of what their kill costs.
-    atomicMemoryFence(ordering: .sequentiallyConsistent)
+    Primitive.fence()
     if !state.pointee.isAwaited.load(ordering: .sequentiallyConsistent) { return }
     // Zero still: if the owner has resurrected the counter meanwhile, it has woken those who waited for this zero, and
     // whoever is on the list waits for the next.

@@ -11,7 +11,9 @@ extension BrokenScheme {
 
   /// Check, unregister, sync, recheck, with one step left out each.
   static let synchronizing = [
-    synchronizing("broken-no-sync", "recheck, but wait for nobody in between", "R2", [.noSync]),
+    synchronizing(
+      "broken-no-sync", "recheck, but wait for nobody in between", "R2", caughtBy: "aCallIsStillInside",
+      [.noSync]),
     synchronizing(
       "broken-no-recheck", "sync, but no second look", "R3", caughtBy: "aUserIsNotSeen", [.noRecheck]),
     synchronizing("broken-no-callback-barrier", "unmap before what was retired has run", "R27", [.noBarrier]),

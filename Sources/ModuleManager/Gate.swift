@@ -29,14 +29,19 @@ package final class HookGate: Sendable {
   var address: UnsafeRawPointer { UnsafeRawPointer(Unmanaged.passUnretained(self).toOpaque()) }
 }
 
-/// Gets that failed because the module was going.
+/// Gets that failed because the module was going; of one module, and of all together.
 package final class RefusalCount: Sendable {
   private let count = Primitive.Word(0)
+  private let total: RefusalCount?
 
-  package init() {}
+  package init(total: RefusalCount? = nil) { self.total = total }
 
   package var value: Int { count.load(ordering: .relaxed) }
-  package func increment() { count.wrappingAdd(1, ordering: .relaxed) }
+
+  package func increment() {
+    count.wrappingAdd(1, ordering: .relaxed)
+    total?.increment()
+  }
 }
 
 extension HookFunction {

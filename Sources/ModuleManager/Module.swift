@@ -24,7 +24,7 @@ package final class Module: Sendable {
   let schemeName: UnloadScheme
 
   /// Gets that failed because the module was going.
-  package let refusals = RefusalCount()
+  package let refusals: RefusalCount
   /// Its code has counted references or made a counter, and so may give one back as the last thing that it does.
   private let isCounting = Primitive.Flag(false)
   private let state: Locked<Links>
@@ -70,6 +70,7 @@ package final class Module: Sendable {
     self.providers = providers
     self.isAutoloaded = isAutoloaded
     self.manager = manager
+    refusals = RefusalCount(total: manager.refusals)
     schemeName = policy.scheme ?? manager.scheme
     scheme = schemeName.make(manager.place(of: schemeName))
     state = Locked(Links())

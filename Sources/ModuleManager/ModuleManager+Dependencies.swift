@@ -69,10 +69,10 @@ extension ModuleManager {
   @available(*, noasync, message: "await unloadWithUnused(_:ifBusy:) instead of blocking the task's thread")
   @discardableResult
   public func unloadWithUnused(
-    _ name: String, ifBusy policy: BusyPolicy? = nil
+    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil
   ) throws(ModuleError) -> (outcome: UnloadOutcome, others: [String]) {
     var candidates = autoloadedProviders(of: name)
-    let outcome = try unload(name, ifBusy: policy)
+    let outcome = try unload(name, ifBusy: policy, within: limit)
     var others: [String] = []
     while let next = candidates.popLast() {
       let more = autoloadedProviders(of: next)
@@ -88,10 +88,10 @@ extension ModuleManager {
   /// Unloads a module and those that nobody needs any more; see the blocking form.
   @discardableResult
   public func unloadWithUnused(
-    _ name: String, ifBusy policy: BusyPolicy? = nil
+    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil
   ) async throws(ModuleError) -> (outcome: UnloadOutcome, others: [String]) {
     var candidates = autoloadedProviders(of: name)
-    let outcome = try await unload(name, ifBusy: policy)
+    let outcome = try await unload(name, ifBusy: policy, within: limit)
     var others: [String] = []
     while let next = candidates.popLast() {
       let more = autoloadedProviders(of: next)

@@ -4,11 +4,12 @@ internal import Quiescence
 extension ModuleManager {
   /// Lets ``request(_:)`` and dependencies find modules in `directory`, by its index: see ``ModuleIndex``.
   ///
+  /// - Parameter isChecked: Without it a directory that is not there yet is taken all the same; requests say what is wrong.
   /// - Throws: `ENOENT` and the like for a directory that cannot be read; `EBADMSG` for a damaged index. A missing or
   ///   stale one is no error: the directory is read instead.
-  public func setDirectory(_ directory: String) throws(ModuleError) {
+  public func setDirectory(_ directory: String, isChecked: Bool = true) throws(ModuleError) {
     let directory = ModuleDirectory(path: directory)
-    _ = try directory.index()
+    if isChecked { _ = try directory.index() }
     withState { $0.directory = directory }
   }
 
@@ -59,7 +60,7 @@ extension ModuleManager {
   private func serve(_ name: String) {
     do throws(ModuleError) {
       guard let directory = withState({ $0.directory }) else {
-        throw ModuleError(name, ENOENT, "is not loaded, and there is no module directory to find it in")
+        throw noDirectory(name)
       }
       let index = try directory.index()
       let wanted = try index.found(name)

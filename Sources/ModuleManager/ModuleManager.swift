@@ -21,6 +21,7 @@ public final class ModuleManager: Sendable {
   let eventSource = EventSource()
   /// For modules whose policy names none.
   public let scheme: UnloadScheme
+  let refusals = RefusalCount()
   private let state = Locked(State())
 
   struct State {
@@ -75,6 +76,9 @@ public final class ModuleManager: Sendable {
     let modules = withState { state in state.order.compactMap { state.modules[$0] } }
     return modules.map(\.status)
   }
+
+  /// How many references and calls have been refused since the manager was made, because their modules were going.
+  public var failedGets: Int { refusals.value }
 
   /// The names of the objects that can be opened now, sorted.
   public func objects() -> [String] {
@@ -157,28 +161,33 @@ public final class ModuleManager: Sendable {
   /// Unloads a module: no new users, interfaces down, a grace period, a last look at the count, `exit`,
   /// callbacks, unmap; in the order of its scheme. Without a policy, by the module's own.
   ///
-  /// `cancellation` ends a wait for locks (`EINTR`), in the scheme that has any: ``UnloadScheme/lockList``.
-  ///
-  /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the last user lets go.
+  /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the last user lets go, at most
+  /// for `limit`, or until `cancellation` (in the other form: of the task as well) ends the wait. Then the module serves on as
+  /// before, with ``UnloadScheme/bigref``; the other schemes have no way back from their wait, and answer
+  /// ``UnloadOutcome/deferred(holders:)``, as a forced unload does. `cancellation` also ends a wait for locks, in
+  /// ``UnloadScheme/lockList``.
   ///
   /// - Threads: any, outside sections.
   /// - Throws: `ENOENT` no such module; `EBUSY` in use (and by whom), on its way in or out already, or permanent;
+  ///   `ETIMEDOUT` after `limit`, `EINTR` and `ECANCELED` when the wait was cancelled, and who held it then;
   ///   what its `exit` answers: then it is in ``ModuleState/cleanup``, and the next unload tries again;
   ///   `EDEADLK` where it would wait for itself.
   @available(*, noasync, message: "await unload(_:ifBusy:) instead of blocking the task's thread")
   @discardableResult
   public func unload(
-    _ name: String, ifBusy policy: BusyPolicy? = nil, cancelledBy cancellation: WaitCancellation? = nil
+    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
   ) throws(ModuleError) -> UnloadOutcome {
-    try block(name) { self.startUnload(name, policy, cancelledBy: cancellation, done: $0) }
+    try unloadBlocking(name, policy, within: limit, cancelledBy: cancellation)
   }
 
   /// Unloads a module; see the blocking form.
   @discardableResult
   public func unload(
-    _ name: String, ifBusy policy: BusyPolicy? = nil, cancelledBy cancellation: WaitCancellation? = nil
+    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> UnloadOutcome {
-    try await suspend(name) { self.startUnload(name, policy, cancelledBy: cancellation, done: $0) }
+    try await unloadSuspending(name, policy, within: limit, cancelledBy: cancellation)
   }
 }
 
@@ -202,12 +211,15 @@ extension ModuleManager {
     return nil
   }
 
+  /// When `limit` is over, `end` is called once; it sees to it that there is an answer soon.
   func block<Success: Sendable>(
-    _ subject: String, _ start: (@escaping Completion<Success>) -> Void
+    _ subject: String, within limit: Duration? = nil, orElse end: (Duration) -> Void = { _ in },
+    _ start: (@escaping Completion<Success>) -> Void
   ) throws(ModuleError) -> Success {
     if let error = deadlock(subject) { throw error }
     let answer = Answer<Success>()
     start { answer.set($0) }
+    if let limit, !answer.isSet(within: limit) { end(limit) }
     return try answer.wait().get()
   }
 
@@ -251,6 +263,8 @@ private final class Answer<Success: Sendable>: Sendable {
     result.withLock { $0 = value }
     parker.open()
   }
+
+  func isSet(within limit: Duration) -> Bool { parker.wait(for: limit) }
 
   func wait() -> Result<Success, ModuleError> {
     parker.wait()

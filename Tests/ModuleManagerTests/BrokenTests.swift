@@ -23,8 +23,6 @@ import Testing
   /// In a child, which calls into unmapped code, or counts something that must never happen.
   @Test(arguments: BrokenScheme.stormy.map(\.scheme.name))
   func theStormCatchesIt(_ name: String) async {
-    let start = ContinuousClock.now
-    defer { print("storm caught \(name) in \(start.duration(to: .now))") }
     await #expect(processExitsWith: .failure) { [name = name as String] in
       let broken = try #require(BrokenScheme.named(name))
       let end = ContinuousClock.now + .seconds(10)
@@ -135,6 +133,24 @@ extension BrokenTests {
       _ = try await manager.unload("guest", ifBusy: .wait)
       flags.letGo()
       await last
+      exit(0)
+    }
+  }
+
+  @Test func aCallIsStillInside() async {
+    await #expect(processExitsWith: .failure) {
+      let scheme = try #require(BrokenScheme.named("broken-no-sync")?.scheme)
+      let (manager, point) = Guest.manager(scheme)
+      try await manager.load(path: Guest.file())
+      let flags = HookFlags()
+      async let call: Void = onThread {
+        var argument = Argument(.wait, flags: flags.address)
+        _ = point.dispatch(&argument)
+      }
+      while !flags.isInside { await Task.yield() }
+      _ = try await manager.unload("guest")
+      flags.letGo()
+      await call
       exit(0)
     }
   }

@@ -142,13 +142,12 @@ extension Storm {
         objects.append(object)
       }
       if !objects.isEmpty && roll(16) == 0 { read(objects.removeFirst()) }
-      if roll(128) == 0 {
-        // Nothing is held for good: a pause without anything.
+      // A lull every now and then, for all at once: a scheme that promises no progress while users stream in gets on too.
+      if roll(8) == 0 && isLull {
         for packet in packets { packet.finish() }
         packets = []
         for object in objects { read(object) }
         objects = []
-        // A lull every now and then, for all at once: a scheme that promises no progress while users stream in gets on too.
         while isStormy && isLull { usleep(500) }
       }
     }

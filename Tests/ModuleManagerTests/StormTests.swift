@@ -9,8 +9,7 @@ import Testing
   func everySchemeOutlivesIt(_ scheme: UnloadScheme) async {
     let seconds = ProcessInfo.processInfo.environment["STORM_SECONDS"].flatMap(Double.init)
     let end = seconds.map { ContinuousClock.now + .seconds($0) }
-    // Where nobody keeps new users out, it is a matter of luck how soon there are none.
-    let enough = scheme == .lockList ? 4 : 20
+    let enough = 30
     let outcome = await Storm(scheme) { unloads in
       if let end { return ContinuousClock.now >= end }
       return unloads >= enough

@@ -2,6 +2,7 @@
 #include "process_io.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,3 +16,5 @@ int process_open_parent(void) {
   close(descriptor);
   return -ESRCH;
 }
+
+size_t process_heap_in_use(void) { return mallinfo2().uordblks; }

@@ -44,9 +44,26 @@ public final class ControlClient {
     try call(Request(verb: "insmod", module: Self.absolute(nameOrPath)))
   }
 
-  /// Unloads a module. Busy: `EBUSY`, or with `wait` an answer once the last user has let go.
-  public func rmmod(_ name: String, wait: Bool = false) throws(ControlError) -> RmmodReply {
-    try call(Request(verb: "rmmod", module: name, wait: wait))
+  /// Unloads a module. Busy: `EBUSY`, or with `wait` an answer once the last user has let go, or `ETIMEDOUT` after so many
+  /// seconds.
+  public func rmmod(
+    _ name: String, wait: Bool = false, seconds: Double? = nil
+  ) throws(ControlError) -> RmmodReply {
+    try call(Request(verb: "rmmod", module: name, wait: wait, seconds: seconds))
+  }
+
+  /// Sees to it that a module, found by name or alias, is loaded, with what it needs.
+  public func request(
+    _ name: String, firstTime: Bool = false, dryRun: Bool = false
+  ) throws(ControlError) -> RequestReply {
+    try call(Request(verb: "request", module: name, firstTime: firstTime, dryRun: dryRun))
+  }
+
+  /// Unloads a module, found by name or alias, and what nobody needs any more then.
+  public func remove(
+    _ name: String, firstTime: Bool = false, dryRun: Bool = false
+  ) throws(ControlError) -> RemoveReply {
+    try call(Request(verb: "remove", module: name, firstTime: firstTime, dryRun: dryRun))
   }
 
   /// The modules of the host.

@@ -14,8 +14,16 @@ public protocol ControlService: Sendable {
   /// Unloads, or throws `EBUSY` and leaves the module as it was.
   func rmmod(_ module: String) throws(ControlError) -> RmmodReply
 
-  /// Unloads as soon as the last user has let go.
-  func rmmodWaiting(_ module: String) async throws(ControlError) -> RmmodReply
+  /// Unloads as soon as the last user has let go. `ETIMEDOUT` after `limit`: then it is as it was.
+  func rmmodWaiting(_ module: String, within limit: Duration?) async throws(ControlError) -> RmmodReply
+
+  /// Sees to it that a module, found by name or alias, is loaded, with what it needs; or with `dryRun` says what that would be.
+  /// `EEXIST` when it is loaded already and this should be the first time.
+  func request(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RequestReply
+
+  /// Unloads a module, found by name or alias, and what nobody needs any more then; or with `dryRun` says what that would be.
+  /// `ENOENT` when it is not loaded and this should be the first time.
+  func remove(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RemoveReply
 
   /// The modules, oldest first.
   func lsmod() -> [ModuleRow]

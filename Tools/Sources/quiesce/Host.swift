@@ -29,6 +29,8 @@ final class Host: Sendable {
         manager: manager, moduleDirectory: moduleDirectory, statistics: { relay.statistics }),
       log: { StandardError.write("quiesce: host: \($0)") })
     events = EventLog(manager.events())
+    // It may be missing: modules can be loaded by path all the same, and a request says what is wrong.
+    try manager.setDirectory(moduleDirectory, isChecked: false)
     manager.provide(relay.prerouting)
     manager.provide(relay.forward)
     manager.provide(relay.postrouting)

@@ -43,7 +43,21 @@ final class FakeService: ControlService {
     return RmmodReply(module: module, unmapped: true, unloadMicroseconds: 1, moduleCalls: 2)
   }
 
-  func rmmodWaiting(_ module: String) async throws(ControlError) -> RmmodReply {
+  func request(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RequestReply {
+    let isLoaded = state.withLock { $0.modules.contains(module) }
+    if isLoaded && firstTime { throw ControlError(EEXIST, "\(module): is loaded already") }
+    if !isLoaded && !dryRun { _ = try insmod(module) }
+    return RequestReply(modules: [
+      RequestedModule(module: module, path: "/\(module).so", wasLoaded: isLoaded, isDependency: false)
+    ])
+  }
+
+  func remove(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RemoveReply {
+    if !dryRun { _ = try rmmod(module) }
+    return RemoveReply(modules: [module])
+  }
+
+  func rmmodWaiting(_ module: String, within limit: Duration?) async throws(ControlError) -> RmmodReply {
     await withCheckedContinuation { continuation in
       let isFree = state.withLock { state in
         if state.holders[module, default: []].isEmpty { return true }
