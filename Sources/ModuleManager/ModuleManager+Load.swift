@@ -3,31 +3,39 @@ internal import Glibc
 internal import Quiescence
 
 extension ModuleManager {
-  func startLoad(_ path: String, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
-    run(path, done: done) { self.load(path, policy, done: done) }
+  func startLoad(
+    _ path: String, _ policy: ModulePolicy, _ parameters: [String: String],
+    done: @escaping Completion<ModuleStatus>
+  ) {
+    run(path, done: done) { self.load(path, policy, parameters, done: done) }
   }
 
-  func startLoad(_ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
-    run(builtIn.name, done: done) { self.load(builtIn, policy, done: done) }
+  func startLoad(
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
+    done: @escaping Completion<ModuleStatus>
+  ) {
+    run(builtIn.name, done: done) { self.load(builtIn, policy, parameters, done: done) }
   }
 
   /// On the manager's thread.
   private func load(
-    _ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
+    done: @escaping Completion<ModuleStatus>
   ) {
     if !Image.isName(builtIn.name) {
       return done(.failure(ModuleError(builtIn.name, EINVAL, "is no name for a module")))
     }
     if let loaded = withState({ $0.modules[builtIn.name] }) {
-      if waitUntilGone(loaded, then: { self.load(builtIn, policy, done: done) }) { return }
+      if waitUntilGone(loaded, then: { self.load(builtIn, policy, parameters, done: done) }) { return }
       return done(.failure(ModuleError(builtIn.name, EEXIST, "a module of this name is loaded already")))
     }
+    do throws(ModuleError) { try builtIn.setFirst(parameters) } catch { return done(.failure(error)) }
     initialize(Module(builtIn, image: nil, file: nil, policy: policy, manager: self), done)
   }
 
   /// On the manager's thread. `isFor` names the module that depends on this one, when it is loaded for that alone.
   func load(
-    _ path: String, _ policy: ModulePolicy, isFor user: String? = nil,
+    _ path: String, _ policy: ModulePolicy, _ parameters: [String: String] = [:], isFor user: String? = nil,
     done: @escaping Completion<ModuleStatus>
   ) {
     do throws(ModuleError) {
@@ -43,7 +51,9 @@ extension ModuleManager {
       let loaded = withState { state in state.modules.values.first { $0.file == file } }
       if let loaded {
         // Mapping it now would hand out the old image once more, and `dlclose` would only count down.
-        if waitUntilGone(loaded, then: { self.load(path, policy, isFor: user, done: done) }) { return }
+        if waitUntilGone(loaded, then: { self.load(path, policy, parameters, isFor: user, done: done) }) {
+          return
+        }
         throw ModuleError(loaded.name, EEXIST, "is loaded already")
       }
       let providers = try holdProviders(ModuleInfo(path: absolute))
@@ -53,12 +63,22 @@ extension ModuleManager {
         releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
         throw error
       }
-      let code = ImageCode(entry)
+      let code: ImageCode
+      do throws(ModuleError) {
+        code = try ImageCode(entry, path: path)
+        if withState({ $0.modules[code.name] }) == nil { try code.setFirst(parameters) }
+      } catch {
+        _ = image.close()
+        releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
+        throw error
+      }
       let name = code.name
       if let loaded = withState({ $0.modules[name] }) {
         _ = image.close()
         releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
-        if waitUntilGone(loaded, then: { self.load(path, policy, isFor: user, done: done) }) { return }
+        if waitUntilGone(loaded, then: { self.load(path, policy, parameters, isFor: user, done: done) }) {
+          return
+        }
         throw ModuleError(name, EEXIST, "a module of this name is loaded already")
       }
       initialize(

@@ -19,21 +19,27 @@ extension ModuleManager {
   /// Any number of callers at the same time cause one load. A module that is going is waited for and loaded again. After a
   /// failure nothing is remembered: the next request tries again. Loads of one manager take turns.
   ///
-  /// - Threads: as ``load(path:policy:)-5jwyl``.
+  /// - Parameter parameters: For the modules that are called so, not for what they depend on. `EEXIST` when one of them is
+  ///   loaded already. Such a request is a flight of its own.
+  /// - Threads: as ``load(path:policy:parameters:)``.
   /// - Throws: `ENOENT` when there is no such module and no such alias, or a dependency is missing; `ELOOP` for a cycle of
   ///   dependencies; and whatever loading them throws.
   @available(*, noasync, message: "await request(_:) instead of blocking the task's thread")
   @discardableResult
-  public func request(_ name: String) throws(ModuleError) -> [ModuleStatus] {
-    if let live = liveModule(name) { return [live.status] }
-    return try block(name) { self.startRequest(name, done: $0) }
+  public func request(_ name: String, parameters: [String: String] = [:]) throws(ModuleError)
+    -> [ModuleStatus]
+  {
+    if parameters.isEmpty, let live = liveModule(name) { return [live.status] }
+    return try block(name) { self.startRequest(name, parameters, done: $0) }
   }
 
   /// Sees to it that the module called `name` is loaded; see the blocking form.
   @discardableResult
-  public func request(_ name: String) async throws(ModuleError) -> [ModuleStatus] {
-    if let live = liveModule(name) { return [live.status] }
-    return try await suspend(name) { self.startRequest(name, done: $0) }
+  public func request(
+    _ name: String, parameters: [String: String] = [:]
+  ) async throws(ModuleError) -> [ModuleStatus] {
+    if parameters.isEmpty, let live = liveModule(name) { return [live.status] }
+    return try await suspend(name) { self.startRequest(name, parameters, done: $0) }
   }
 
   private func liveModule(_ name: String) -> Module? {
@@ -41,13 +47,20 @@ extension ModuleManager {
     return module?.currentState == .live ? module : nil
   }
 
-  private func startRequest(_ name: String, done: @escaping Completion<[ModuleStatus]>) {
+  private func startRequest(
+    _ name: String, _ parameters: [String: String], done: @escaping Completion<[ModuleStatus]>
+  ) {
+    if !parameters.isEmpty {
+      return run(name, done: done) { self.serve(name, parameters, done) }
+    }
     let isFirst = withState { state in
       state.requests[name, default: []].append(done)
       return state.requests[name]?.count == 1
     }
     if !isFirst { return }
-    run(name, done: { self.answerRequests(name, $0) }) { self.serve(name) }
+    run(name, done: { self.answerRequests(name, $0) }) {
+      self.serve(name, [:]) { self.answerRequests(name, $0) }
+    }
   }
 
   private func answerRequests(_ name: String, _ result: Result<[ModuleStatus], ModuleError>) {
@@ -57,40 +70,47 @@ extension ModuleManager {
   }
 
   /// On the manager's thread.
-  private func serve(_ name: String) {
+  private func serve(
+    _ name: String, _ parameters: [String: String], _ done: @escaping Completion<[ModuleStatus]>
+  ) {
     do throws(ModuleError) {
       guard let directory = withState({ $0.directory }) else {
         throw noDirectory(name)
       }
       let index = try directory.index()
       let wanted = try index.found(name)
-      load(wanted[...], of: index, loaded: []) { self.answerRequests(name, $0) }
+      if !parameters.isEmpty, let live = wanted.first(where: { liveModule($0.name) != nil }) {
+        throw ModuleError(live.name, EEXIST, "is loaded already; its parameters can be set one by one")
+      }
+      load(wanted[...], of: index, parameters, loaded: [], done)
     } catch {
-      answerRequests(name, .failure(error))
+      done(.failure(error))
     }
   }
 
   private func load(
-    _ wanted: ArraySlice<ModuleIndex.Entry>, of index: ModuleIndex, loaded: [ModuleStatus],
-    _ done: @escaping Completion<[ModuleStatus]>
+    _ wanted: ArraySlice<ModuleIndex.Entry>, of index: ModuleIndex, _ parameters: [String: String],
+    loaded: [ModuleStatus], _ done: @escaping Completion<[ModuleStatus]>
   ) {
     guard let entry = wanted.first else { return done(.success(loaded)) }
-    loadFromDirectory(entry, of: index) { result in
+    loadFromDirectory(entry, of: index, parameters) { result in
       switch result {
       case .failure(let error): done(.failure(error))
-      case .success(let status): self.load(wanted.dropFirst(), of: index, loaded: loaded + [status], done)
+      case .success(let status):
+        self.load(wanted.dropFirst(), of: index, parameters, loaded: loaded + [status], done)
       }
     }
   }
 
   /// Loads the module and what is wanted with it, unless it is there. On the manager's thread, and so is `done`.
   private func loadFromDirectory(
-    _ entry: ModuleIndex.Entry, of index: ModuleIndex, _ done: @escaping Completion<ModuleStatus>
+    _ entry: ModuleIndex.Entry, of index: ModuleIndex, _ parameters: [String: String],
+    _ done: @escaping Completion<ModuleStatus>
   ) {
     do throws(ModuleError) {
       let order = try index.order(for: entry.name)
       let required = Set(index.required(for: entry.name))
-      loadInOrder(order[...], of: index, required: required, asked: entry.name) { result in
+      loadInOrder(order[...], of: index, parameters, required: required, asked: entry.name) { result in
         switch result {
         case .failure(let error): done(.failure(error))
         case .success:
@@ -106,15 +126,19 @@ extension ModuleManager {
   }
 
   private func loadInOrder(
-    _ order: ArraySlice<ModuleIndex.Entry>, of index: ModuleIndex, required: Set<String>, asked: String,
+    _ order: ArraySlice<ModuleIndex.Entry>, of index: ModuleIndex, _ parameters: [String: String],
+    required: Set<String>, asked: String,
     _ done: @escaping Completion<Void>
   ) {
     guard let entry = order.first else { return done(.success(())) }
     let next: @Sendable () -> Void = {
-      self.loadInOrder(order.dropFirst(), of: index, required: required, asked: asked, done)
+      self.loadInOrder(order.dropFirst(), of: index, parameters, required: required, asked: asked, done)
     }
     if let module = withState({ $0.modules[entry.name] }), module.currentState == .live { return next() }
-    load(index.path(of: entry), ModulePolicy(), isFor: entry.name == asked ? nil : asked) { result in
+    let isAsked = entry.name == asked
+    load(
+      index.path(of: entry), ModulePolicy(), isAsked ? parameters : [:], isFor: isAsked ? nil : asked
+    ) { result in
       let job: ModuleThread.Job = {
         switch result {
         case .success: next()

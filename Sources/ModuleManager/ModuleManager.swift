@@ -127,22 +127,25 @@ public final class ModuleManager: Sendable {
   /// Loads the module in the shared object at `path`. Blocks while its `init` runs, and while a module that it
   /// replaces is still going.
   ///
+  /// - Parameter parameters: What the module's parameters hold from before its `init` on; all are looked at before one is set.
   /// - Threads: any, outside sections. Loads and unloads of a manager take turns.
   /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of this ABI; `EEXIST`
-  ///   for a module or an image that is loaded; what its `init` answers; `EDEADLK` inside a section, a hook,
+  ///   for a module or an image that is loaded; as ``set(_:of:to:)-swift.method`` for a parameter; what its `init` answers; `EDEADLK` inside a section, a hook,
   ///   a retired callback, or a module's `init` or `exit`. After an error nothing of the module is left.
   @available(*, noasync, message: "await load(path:) instead of blocking the task's thread")
   @discardableResult
-  public func load(path: String, policy: ModulePolicy = ModulePolicy()) throws(ModuleError) -> ModuleStatus {
-    try block(path) { self.startLoad(path, policy, done: $0) }
+  public func load(
+    path: String, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
+  ) throws(ModuleError) -> ModuleStatus {
+    try block(path) { self.startLoad(path, policy, parameters, done: $0) }
   }
 
   /// Loads the module in the shared object at `path`; see the blocking form.
   @discardableResult
   public func load(
-    path: String, policy: ModulePolicy = ModulePolicy()
+    path: String, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
   ) async throws(ModuleError) -> ModuleStatus {
-    try await suspend(path) { self.startLoad(path, policy, done: $0) }
+    try await suspend(path) { self.startLoad(path, policy, parameters, done: $0) }
   }
 
   /// Loads the module in the shared object at `path`, to be kept and unloaded by `scheme`.
