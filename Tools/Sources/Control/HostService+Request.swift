@@ -5,13 +5,13 @@ import ModuleManager
 extension HostService {
   /// Through the manager, and its module directory.
   public func request(
-    _ module: String, firstTime: Bool, dryRun: Bool
+    _ module: String, parameters: [String: String], firstTime: Bool, dryRun: Bool
   ) throws(ControlError) -> RequestReply {
     let plan = try asked { () throws(ModuleError) in try manager.plan(for: module) }
     if firstTime && plan.allSatisfy({ $0.isDependency || $0.isLoaded }) {
       throw ControlError(EEXIST, "\(module): is loaded already")
     }
-    if !dryRun { try asked { () throws(ModuleError) in try manager.request(module) } }
+    if !dryRun { try asked { () throws(ModuleError) in try manager.request(module, parameters: parameters) } }
     return RequestReply(
       modules: plan.map {
         RequestedModule(
@@ -42,6 +42,16 @@ extension HostService {
       residentReason = residentReason ?? reply(outcome, for: name).residentReason
     }
     return RemoveReply(modules: gone, residentReason: residentReason)
+  }
+
+  /// Through the manager.
+  public func parameters(of module: String) throws(ControlError) -> [ParameterRow] {
+    try asked { () throws(ModuleError) in try manager.parameters(of: module) }.map { ParameterRow($0) }
+  }
+
+  /// Through the manager.
+  public func set(_ parameter: String, of module: String, to value: String) throws(ControlError) {
+    try asked { () throws(ModuleError) in try manager.set(parameter, of: module, to: value) }
   }
 
   @discardableResult

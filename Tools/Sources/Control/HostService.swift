@@ -21,10 +21,10 @@ public final class HostService: ControlService {
   }
 
   /// Loads through the manager. `EINVAL` for a name with anything but letters, digits, `_`, `-` and `.` in it.
-  public func insmod(_ module: String) throws(ControlError) -> InsmodReply {
+  public func insmod(_ module: String, parameters: [String: String]) throws(ControlError) -> InsmodReply {
     let path = try path(of: module)
     do throws(ModuleError) {
-      let status = try manager.load(path: path)
+      let status = try manager.load(path: path, parameters: parameters)
       return InsmodReply(module: status.name, moduleCalls: statistics().moduleCalls)
     } catch {
       throw ControlError(error)

@@ -1,4 +1,5 @@
 import Foundation
+import ModuleManager
 
 /// The answer to `insmod`.
 public struct InsmodReply: Codable, Sendable, Hashable {
@@ -95,6 +96,34 @@ public struct RequestReply: Codable, Sendable, Hashable {
   public init(modules: [RequestedModule]) { self.modules = modules }
 }
 
+/// A parameter of a loaded module.
+public struct ParameterRow: Codable, Sendable, Hashable {
+  /// Its name.
+  public let parameter: String
+
+  /// What it holds, as it would be given.
+  public let value: String
+
+  /// `bool`, `int`, `list of uint` and so on.
+  public let type: String
+
+  /// Whether it can be changed now.
+  public let writable: Bool
+
+  /// For services that stand in for a host.
+  public init(parameter: String, value: String, type: String, writable: Bool) {
+    self.parameter = parameter
+    self.value = value
+    self.type = type
+    self.writable = writable
+  }
+
+  /// What the manager knows of it.
+  public init(_ status: ParameterStatus) {
+    self.init(parameter: status.name, value: status.value, type: status.type, writable: status.isWritable)
+  }
+}
+
 /// The answer to `remove`.
 public struct RemoveReply: Codable, Sendable, Hashable {
   /// What was unloaded, in order: the module, and what nobody needs any more.
@@ -126,6 +155,7 @@ public struct OpenReply: Codable, Sendable, Hashable {
 
 /// Replies whose one field is named like the verb's subject.
 struct ModulesReply: Codable { let modules: [ModuleRow] }
+struct ParametersReply: Codable { let parameters: [ParameterRow] }
 struct ObjectsReply: Codable { let objects: [String] }
 struct StatisticsReply: Codable { let statistics: HostStatistics }
 struct ReadReply: Codable { let data: Data }

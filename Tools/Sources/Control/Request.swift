@@ -13,12 +13,16 @@ struct Request: Codable, Sendable, Hashable {
   var seconds: Double?
   var firstTime: Bool?
   var dryRun: Bool?
+  /// By name: what the module's parameters are to hold.
+  var parameters: [String: String]?
+  var parameter: String?
+  var value: String?
   var object: String?
   var handle: Int?
   var offset: UInt64?
 
   private enum CodingKeys: String, CodingKey {
-    case verb, module, wait, seconds, object, handle, offset
+    case verb, module, wait, seconds, object, handle, offset, parameters, parameter, value
     case firstTime = "first_time"
     case dryRun = "dry_run"
   }

@@ -61,19 +61,31 @@ final class Session {
   private func perform(_ request: Request) throws(ControlError) -> Data? {
     switch request.verb {
     case "insmod":
-      return success(try service.insmod(try request.required(\.module, named: "module")))
+      return success(
+        try service.insmod(
+          try request.required(\.module, named: "module"), parameters: request.parameters ?? [:]))
     case "rmmod":
       return try rmmod(try request.required(\.module, named: "module"), request)
     case "request":
       return success(
         try service.request(
-          try request.required(\.module, named: "module"), firstTime: request.firstTime ?? false,
+          try request.required(\.module, named: "module"), parameters: request.parameters ?? [:],
+          firstTime: request.firstTime ?? false,
           dryRun: request.dryRun ?? false))
     case "remove":
       return success(
         try service.remove(
           try request.required(\.module, named: "module"), firstTime: request.firstTime ?? false,
           dryRun: request.dryRun ?? false))
+    case "parameters":
+      let module = try request.required(\.module, named: "module")
+      return success(ParametersReply(parameters: try service.parameters(of: module)))
+    case "set":
+      try service.set(
+        try request.required(\.parameter, named: "parameter"),
+        of: try request.required(\.module, named: "module"),
+        to: try request.required(\.value, named: "value"))
+      return success(EmptyReply())
     case "lsmod": return success(ModulesReply(modules: service.lsmod()))
     case "stat": return success(StatisticsReply(statistics: service.stat()))
     case "objects": return success(ObjectsReply(objects: service.objects()))

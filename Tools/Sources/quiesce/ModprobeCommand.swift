@@ -13,10 +13,14 @@ struct ModprobeCommand: ParsableCommand {
 
       Example:
         quiesce modprobe --dry-run conntrack
+        quiesce modprobe drop limit=64 conntrack
       """)
 
-  @Argument(help: "Names or aliases.")
-  var names: [String]
+  @Argument(
+    help: ArgumentHelp(
+      "Names or aliases, each with what its own parameters are to hold behind it.",
+      valueName: "name parameter=value"))
+  var words: [String]
 
   @Flag(name: [.customShort("r"), .long], help: "Unload instead of loading.")
   var remove = false
@@ -37,7 +41,26 @@ struct ModprobeCommand: ParsableCommand {
 
   @OptionGroup var options: ControlOptions
 
+  /// What begins with `NAME=` belongs to the module before.
+  private func modules() throws -> [(name: String, parameters: [String: String])] {
+    var modules: [(name: String, words: [String])] = []
+    for word in words {
+      if ParameterWord(word) == nil {
+        modules.append((word, []))
+      } else if modules.isEmpty {
+        throw ValidationError("'\(word)' has no module before it.")
+      } else {
+        modules[modules.count - 1].words.append(word)
+      }
+    }
+    return try modules.map { ($0.name, try ParameterWord.all($0.words)) }
+  }
+
   func validate() throws {
+    if remove, try modules().contains(where: { !$0.parameters.isEmpty }) {
+      throw ValidationError("Parameters are not for --remove.")
+    }
+    _ = try modules()
     if remove && showDepends { throw ValidationError("--show-depends is not for --remove.") }
   }
 
@@ -46,9 +69,9 @@ struct ModprobeCommand: ParsableCommand {
     try reporting {
       let client = try options.connect()
       // What can be done is done, whatever else cannot.
-      for name in names {
+      for (name, parameters) in try modules() {
         do throws(ControlError) {
-          try remove ? unload(name, client) : load(name, client)
+          try remove ? unload(name, client) : load(name, parameters, client)
         } catch {
           failed = true
           if !quiet || error.errno != ENOENT { StandardError.write("quiesce: modprobe: \(error)") }
@@ -58,8 +81,11 @@ struct ModprobeCommand: ParsableCommand {
     if failed { throw ExitCode(1) }
   }
 
-  private func load(_ name: String, _ client: ControlClient) throws(ControlError) {
-    let reply = try client.request(name, firstTime: firstTime, dryRun: dryRun || showDepends)
+  private func load(
+    _ name: String, _ parameters: [String: String], _ client: ControlClient
+  ) throws(ControlError) {
+    let reply = try client.request(
+      name, parameters: parameters, firstTime: firstTime, dryRun: dryRun || showDepends)
     for module in reply.modules where showDepends || !module.wasLoaded {
       StandardOutput.write(
         dryRun || showDepends ? "insmod \(module.path)" : "\(module.module): loaded")

@@ -17,6 +17,7 @@ struct Quiesce: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       HostCommand.self, InsmodCommand.self, RmmodCommand.self, ModprobeCommand.self, LsmodCommand.self,
+      SetCommand.self,
       CatCommand.self,
       StatCommand.self, DepmodCommand.self, ModinfoCommand.self, DemoCommand.self, SchemesCommand.self,
       TortureCommand.self,
