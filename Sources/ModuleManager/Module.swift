@@ -146,8 +146,9 @@ package final class Module: Sendable {
     }
     add("reference", scheme.references - labels.values.reduce(0, +))
     for count in counts { add(count.label, count.bigref.approximateCount) }
-    // A module whose exit has begun is not asked any more.
-    if currentState == .live { add("the module's own", code.useCount) }
+    // On the thread that unmaps it alone: on any other, its code could go between the look and the call. And not once its exit
+    // has begun.
+    if manager.thread.isCurrent && currentState == .live { add("the module's own", code.useCount) }
     return holders
   }
 

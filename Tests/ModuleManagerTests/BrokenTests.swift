@@ -121,16 +121,20 @@ extension BrokenTests {
       let (manager, point) = Guest.manager(scheme)
       try await manager.load(path: Guest.file())
       let flags = HookFlags()
+      // Told behind the grace period that whoever was inside has been waited for: what comes now is the last put.
+      let isTold = Counter()
+      let object = try manager.open("guest-object", holder: "client") { isTold.add(1) }
       let isHeld = Counter()
       async let last: Void = onThread {
         var packet = Argument(.attachSlow, flags: flags.address)
         _ = point.dispatch(&packet)
         isHeld.add(1)
-        while manager.list().first?.state != .going { sched_yield() }
+        while isTold.value == 0 { sched_yield() }
+        object.close()
         packet.finish()
       }
       while isHeld.value == 0 { await Task.yield() }
-      _ = try await manager.unload("guest", ifBusy: .wait)
+      _ = try await manager.unload("guest", ifBusy: .force)
       flags.letGo()
       await last
       exit(0)

@@ -1,5 +1,6 @@
 import Foundation
 import ModuleManager
+import Synchronization
 import TestSupport
 import Testing
 
@@ -8,10 +9,17 @@ import Testing
   @Test(arguments: UnloadScheme.all)
   func everySchemeOutlivesIt(_ scheme: UnloadScheme) async {
     let seconds = ProcessInfo.processInfo.environment["STORM_SECONDS"].flatMap(Double.init)
-    let end = seconds.map { ContinuousClock.now + .seconds($0) }
+    // From the first unload on: before that, modules are compiled.
+    let end = Shared(Mutex<ContinuousClock.Instant?>(nil))
     let enough = 30
     let outcome = await Storm(scheme) { unloads in
-      if let end { return ContinuousClock.now >= end }
+      if let seconds {
+        return end.value.withLock { end in
+          let last = end ?? ContinuousClock.now + .seconds(seconds)
+          end = last
+          return ContinuousClock.now >= last
+        }
+      }
       return unloads >= enough
     }.run()
     #expect(outcome.wrong.isEmpty, "\(outcome.wrong.prefix(5))")

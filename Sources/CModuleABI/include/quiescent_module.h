@@ -172,7 +172,8 @@ struct quiescent_module {
   /// The interfaces are down and every call has returned; users of other kinds may be left. Before each first `exit`.
   void (*stop)(void);
 
-  /// About how many users there are that the host does not know. For people, and for an unload that gives up early.
+  /// About how many users there are that the host does not know: for an unload that gives up early, and says why. Runs on the
+  /// host's module thread.
   int64_t (*usecount)(void);
 
   /// From the first to behind the last. QUIESCENT_MODULE sets them.

@@ -57,6 +57,12 @@ final class ActiveBit: Scheme, Gate {
   var references: Int { state.withLock { $0.users } }
 
   func unload(_ departure: Departure) {
+    // At once, and not after the grace period of `Memb` that the counters may need.
+    if departure.mayWait {
+      departure.begin()
+    } else if references > 0 {
+      return departure.refuse(departure.module.holders, errno: EBUSY)
+    }
     let counters = departure.counters
     counters.makeExact()
     let isClosed = close(whoeverIsThere: departure.mayWait)

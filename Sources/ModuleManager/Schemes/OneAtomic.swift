@@ -38,6 +38,12 @@ final class OneAtomic: Scheme, Gate {
   var references: Int { count.users }
 
   func unload(_ departure: Departure) {
+    // At once, and not after the grace period of `Memb` that the counters may need.
+    if departure.mayWait {
+      departure.begin()
+    } else if references > 0 {
+      return departure.refuse(departure.module.holders, errno: EWOULDBLOCK)
+    }
     let counters = departure.counters
     counters.makeExact()
     if departure.mayWait { return drain(departure, counters) }

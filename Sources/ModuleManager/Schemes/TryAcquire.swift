@@ -108,6 +108,12 @@ final class TryAcquire: Scheme, Gate {
   }
 
   func unload(_ departure: Departure) {
+    // At once, and not after the grace period of `Memb` that the counters may need.
+    if departure.mayWait {
+      departure.begin()
+    } else if references > 0 {
+      return departure.refuse(departure.module.holders, errno: EBUSY)
+    }
     let counters = departure.counters
     counters.makeExact()
     stop()
