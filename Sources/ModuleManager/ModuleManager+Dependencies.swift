@@ -71,6 +71,7 @@ extension ModuleManager {
   public func unloadWithUnused(
     _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil
   ) throws(ModuleError) -> (outcome: UnloadOutcome, others: [String]) {
+    if !configuration[name].mayBeUnloaded { throw Self.forbidden(name, "unload") }
     var candidates = autoloadedProviders(of: name)
     let outcome = try unload(name, ifBusy: policy, within: limit)
     var others: [String] = []
@@ -90,6 +91,7 @@ extension ModuleManager {
   public func unloadWithUnused(
     _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil
   ) async throws(ModuleError) -> (outcome: UnloadOutcome, others: [String]) {
+    if !configuration[name].mayBeUnloaded { throw Self.forbidden(name, "unload") }
     var candidates = autoloadedProviders(of: name)
     let outcome = try await unload(name, ifBusy: policy, within: limit)
     var others: [String] = []
@@ -106,6 +108,7 @@ extension ModuleManager {
 
   private func autoloadedProviders(of name: String) -> [String] {
     guard let module = module(named: name) else { return [] }
-    return module.providers.filter(\.isAutoloaded).map(\.name)
+    let configuration = configuration
+    return module.providers.filter { $0.isAutoloaded && configuration[$0.name].mayBeUnloaded }.map(\.name)
   }
 }

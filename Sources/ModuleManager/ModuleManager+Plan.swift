@@ -26,7 +26,7 @@ extension ModuleManager {
     let index: ModuleIndex
     let wanted: [ModuleIndex.Entry]
     do throws(ModuleError) {
-      index = try directory.index()
+      index = try directory.index().configured(by: configuration)
       wanted = try index.found(name)
     } catch {
       // Loaded by its path, from wherever.
@@ -35,7 +35,10 @@ extension ModuleManager {
     }
     var plan: [PlannedLoad] = []
     for entry in wanted {
-      for step in try index.order(for: entry.name) where !plan.contains(where: { $0.module == step.name }) {
+      let order = try index.order(for: entry.name)
+      try checkRules(order, required: Set(index.required(for: entry.name)))
+      for step in order
+      where configuration[step.name].mayBeLoaded && !plan.contains(where: { $0.module == step.name }) {
         plan.append(
           PlannedLoad(
             module: step.name, path: index.path(of: step), isLoaded: module(named: step.name) != nil,
@@ -61,10 +64,15 @@ extension ModuleManager {
       throw ModuleError(name, ENOENT, "no such module is loaded")
     }
     if let error = neededError(first) { throw error }
+    if !configuration[name].mayBeUnloaded { throw Self.forbidden(name, "unload") }
     var gone = [first]
     var candidates = first.providers
     while let next = candidates.popLast() {
-      if !next.isAutoloaded || gone.contains(where: { $0 === next }) { continue }
+      if !next.isAutoloaded || !configuration[next.name].mayBeUnloaded
+        || gone.contains(where: { $0 === next })
+      {
+        continue
+      }
       let isNeeded = dependents(of: next).contains { user in !gone.contains { $0 === user } }
       // One reference for each that goes; more of them are somebody else's.
       let references = gone.reduce(0) { $0 + $1.providers.count { $0 === next } }

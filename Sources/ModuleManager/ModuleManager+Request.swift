@@ -42,7 +42,7 @@ extension ModuleManager {
     return try await suspend(name) { self.startRequest(name, parameters, done: $0) }
   }
 
-  private func liveModule(_ name: String) -> Module? {
+  func liveModule(_ name: String) -> Module? {
     let module = withState { $0.modules[name] }
     return module?.currentState == .live ? module : nil
   }
@@ -77,7 +77,7 @@ extension ModuleManager {
       guard let directory = withState({ $0.directory }) else {
         throw noDirectory(name)
       }
-      let index = try directory.index()
+      let index = try directory.index().configured(by: configuration)
       let wanted = try index.found(name)
       if !parameters.isEmpty, let live = wanted.first(where: { liveModule($0.name) != nil }) {
         throw ModuleError(live.name, EEXIST, "is loaded already; its parameters can be set one by one")
@@ -110,6 +110,7 @@ extension ModuleManager {
     do throws(ModuleError) {
       let order = try index.order(for: entry.name)
       let required = Set(index.required(for: entry.name))
+      try checkRules(order, required: required)
       loadInOrder(order[...], of: index, parameters, required: required, asked: entry.name) { result in
         switch result {
         case .failure(let error): done(.failure(error))
@@ -136,8 +137,11 @@ extension ModuleManager {
     }
     if let module = withState({ $0.modules[entry.name] }), module.currentState == .live { return next() }
     let isAsked = entry.name == asked
+    let rules = configuration[entry.name]
+    if !rules.mayBeLoaded { return next() }
+    let options = rules.options.merging(isAsked ? parameters : [:]) { _, asked in asked }
     load(
-      index.path(of: entry), ModulePolicy(), isAsked ? parameters : [:], isFor: isAsked ? nil : asked
+      index.path(of: entry), ModulePolicy(), options, isFor: isAsked ? nil : asked
     ) { result in
       let job: ModuleThread.Job = {
         switch result {

@@ -34,6 +34,7 @@ public final class ModuleManager: Sendable {
     var places: [UnloadScheme: SchemePlace] = [:]
     /// Where modules are found by name.
     var directory: ModuleDirectory?
+    var configuration = ModuleConfiguration()
     /// Who waits for a request of that name; the first of them has started it.
     var requests: [String: [Completion<[ModuleStatus]>]] = [:]
     var taints: [ModuleTaint] = []

@@ -145,6 +145,41 @@ import Testing
     ("ports", "65536", ERANGE, "ports: 65536 is not from 0 to 65535"),
   ]
 
+  /// A limit that was not given, one that does not fit the type, and a range with nothing in it.
+  @Test func rangesOfEveryShape() async throws {
+    func path(_ name: String, _ type: String, _ kind: String, _ range: String) -> String {
+      SampleModules.custom(
+        name,
+        """
+        static \(type) x = 1;
+        QUIESCENT_PARAMETER(x, \(kind), "x" \(range));
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) { (void)h, (void)s; return 0; }
+        static int leave(void) { return 0; }
+        """, ".init = init, .exit = leave")
+    }
+    let cases = [
+      ("int", "int", ", .minimum = 1", "0", "1 to 2147483647"),
+      ("int", "int", ", .maximum = -1", "0", "-2147483648 to -1"),
+      ("int", "int", ", .minimum = -5", "1", "-5 to 0"),
+      ("signed char", "int", ", .minimum = -300, .maximum = 300", "300", "-128 to 127"),
+      ("unsigned char", "uint", ", .minimum = 3", "256", "3 to 255"),
+      ("unsigned char", "uint", ", .maximum = 9999", "256", "0 to 255"),
+      ("uint64_t", "uint", "", "18446744073709551616", "0 to 18446744073709551615"),
+      ("long", "int", "", "9223372036854775808", "-9223372036854775808 to 9223372036854775807"),
+    ]
+    for (number, (type, kind, range, value, words)) in cases.enumerated() {
+      let path = path("range\(number)", type, kind, range)
+      let error = await error { () async throws(ModuleError) in
+        try await manager.load(path: path, parameters: ["x": value])
+      }
+      #expect(error?.reason == "x: \(value) is not from \(words)")
+    }
+    let empty = path("empty", "int", "int", ", .minimum = 5, .maximum = 3")
+    let error = await error { () async throws(ModuleError) in try await manager.load(path: empty) }
+    #expect(error?.errno == EINVAL && error?.reason == "its parameter number 1 is none")
+    #expect(!isMapped(empty))
+  }
+
   /// One line each, at load and later, and nothing half done.
   @Test func nonsenseIsRefused() async throws {
     let path = module("nonsense")
@@ -210,7 +245,9 @@ import Testing
       }
     }
     while reads.value < 1000 { await Task.yield() }
-    for round in 0..<20_000 { try await manager.set("limit", of: "torn", to: round % 2 == 0 ? "1280" : "255") }
+    for round in 0..<20_000 {
+      try await manager.set("limit", of: "torn", to: round % 2 == 0 ? "1280" : "255")
+    }
     done.add(1)
     await readers
     #expect(wrong.value == 0, "\(wrong.value) of \(reads.value)")

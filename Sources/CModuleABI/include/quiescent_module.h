@@ -134,7 +134,8 @@ struct quiescent_parameter {
   // What follows may be set in the macros.
 
   uint64_t flags;  ///< QUIESCENT_WRITABLE
-  /// The least and the greatest number, both included; for `int` they are read as int64_t. Both 0: all that fit the type.
+  /// The least and the greatest number, both included; for `int` they are read as int64_t. Both 0: all that fit the type;
+  /// one that is 0 where the other makes that senseless has no limit.
   uint64_t minimum, maximum;
   /// Somebody wants to change it while the module is loaded; not called for what is given at load, which `init` finds in the
   /// variable and may refuse. 0, or a negative errno: then it stays as it is. `value` is laid out as the variable. A number

@@ -39,11 +39,8 @@ final class ImageParameter: ParameterSlot {
     else { return nil }
     let isList = raw.count != nil
     let isWritable = raw.flags & UInt64(QUIESCENT_WRITABLE) != 0
-    let bits = Int64(raw.width) * 8
-    var (least, most) = (Int64(bitPattern: raw.minimum), Int64(bitPattern: raw.maximum))
-    if least == 0 && most == 0 {
-      least = kind == .int ? Int64.min >> (64 - bits) : 0
-      most = kind == .int ? ~least : Int64(bitPattern: UInt64.max >> UInt64(64 - bits))
+    guard let (least, most) = kind == .int ? Self.signedRange(raw) : Self.unsignedRange(raw) else {
+      return nil
     }
     form = ParameterForm(
       name: name, kind: kind, isList: isList,
@@ -55,6 +52,28 @@ final class ImageParameter: ParameterSlot {
     width = Int(raw.width)
     last = Locked(nil)
     if isList || kind == .string { last.withLock { $0 = firstContent() } }
+  }
+
+  /// What fits the type and is asked for; by its bits.
+  private static func signedRange(_ raw: quiescent_parameter) -> (Int64, Int64)? {
+    let all = (Int64.min >> Int64(64 - raw.width * 8))...(Int64.max >> Int64(64 - raw.width * 8))
+    return range(Int64(bitPattern: raw.minimum), Int64(bitPattern: raw.maximum), in: all)
+  }
+
+  private static func unsignedRange(_ raw: quiescent_parameter) -> (Int64, Int64)? {
+    let all = 0...(UInt64.max >> UInt64(64 - raw.width * 8))
+    return range(raw.minimum, raw.maximum, in: all).map { (Int64(bitPattern: $0), Int64(bitPattern: $1)) }
+  }
+
+  private static func range<Number: FixedWidthInteger>(
+    _ least: Number, _ most: Number, in all: ClosedRange<Number>
+  ) -> (Number, Number)? {
+    if least == 0 && most == 0 { return (all.lowerBound, all.upperBound) }
+    // Only one of them was set.
+    if least > most && most == 0 { return least > all.upperBound ? nil : (least, all.upperBound) }
+    if least > most && least == 0 { return most < all.lowerBound ? nil : (all.lowerBound, most) }
+    let (least, most) = (max(least, all.lowerBound), min(most, all.upperBound))
+    return least > most ? nil : (least, most)
   }
 
   func load() -> ParameterContent { last.withLock { $0 } ?? .number(number(at: 0)) }
