@@ -73,10 +73,20 @@ extension ModuleManager {
   private func serve(
     _ name: String, _ parameters: [String: String], _ done: @escaping Completion<[ModuleStatus]>
   ) {
-    do throws(ModuleError) {
-      guard let directory = withState({ $0.directory }) else {
-        throw noDirectory(name)
+    guard let directory = withState({ $0.directory }) else { return done(.failure(noDirectory(name))) }
+    withSharedLock(of: directory.path, failed: { done(.failure($0)) }) { lock in
+      self.serve(name, parameters, from: directory) { result in
+        // Until everything is loaded.
+        withExtendedLifetime(lock) { done(result) }
       }
+    }
+  }
+
+  private func serve(
+    _ name: String, _ parameters: [String: String], from directory: ModuleDirectory,
+    _ done: @escaping Completion<[ModuleStatus]>
+  ) {
+    do throws(ModuleError) {
       let index = try directory.index().configured(by: configuration)
       let wanted = try index.found(name)
       if !parameters.isEmpty, let live = wanted.first(where: { liveModule($0.name) != nil }) {

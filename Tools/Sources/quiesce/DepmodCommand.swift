@@ -29,12 +29,15 @@ struct DepmodCommand: ParsableCommand {
       let directory = directory ?? HostCommand.defaultModuleDirectory
       try Host.checkDirectory(directory)
       var problems: [ModuleError] = []
+      // Of two at the same time the later one sees everything. A look takes no lock.
+      let lock = dryRun ? nil : try DirectoryLock(directory, isExclusive: true)
       let index = try ModuleIndex.scan(directory) { problems.append($0) }
       if dryRun {
         StandardOutput.write(bytes: Array(index.text.utf8))
       } else {
         try index.write()
       }
+      _ = consume lock
       problems += index.problems
       for problem in problems { StandardError.write("quiesce: depmod: \(problem)") }
       if !problems.isEmpty { throw ExitCode(1) }
