@@ -44,6 +44,8 @@ package final class Module: Sendable {
     var revocations: [ObjectIdentifier: @Sendable () -> Void] = [:]
     /// They have been told.
     var isForced = false
+    /// Who let it in, and is told when it has gone.
+    var observers: [ModuleObserver] = []
     /// Jobs that wait until the module is not going any more.
     var afterwards: [ModuleThread.Job] = []
   }

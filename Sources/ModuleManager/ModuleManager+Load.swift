@@ -100,6 +100,15 @@ extension ModuleManager {
   }
 
   func initialize(_ module: Module, _ done: @escaping Completion<ModuleStatus>) {
+    do throws(ModuleError) {
+      let observers = try askObservers(module)
+      module.withLinks { $0.observers = observers }
+    } catch {
+      // Nothing of it has run but its constructors.
+      _ = module.image?.close()
+      releaseProviders(module.providers, of: module.fileName)
+      return done(.failure(error))
+    }
     withState { state in
       state.modules[module.name] = module
       state.order.append(module.name)
@@ -128,6 +137,7 @@ extension ModuleManager {
     setState(.gone, of: module)
     // Not before: its code may have called theirs until its image went.
     releaseProviders(module.providers, of: module.fileName)
+    tell(module.withLinks { $0.observers }, hasGone: module.name)
   }
 
   func log(_ module: Module, _ line: String) {

@@ -35,6 +35,8 @@ public final class ModuleManager: Sendable {
     /// Where modules are found by name.
     var directory: ModuleDirectory?
     var configuration = ModuleConfiguration()
+    /// In the order in which they are asked.
+    var observers: [ModuleObserver] = []
     /// Who waits for a request of that name; the first of them has started it.
     var requests: [String: [Completion<[ModuleStatus]>]] = [:]
     var taints: [ModuleTaint] = []

@@ -131,6 +131,16 @@ extension EndToEndTests {
       }
     }
 
+    @Test func completionsAreThere() async throws {
+      try await onThread {
+        for shell in ["bash", "zsh", "fish"] {
+          let script = try Child(Built.quiesce, ["--generate-completion-script", shell]).wait()
+          #expect(script.status == 0 && script.output.contains("modprobe"), "\(shell)")
+          #expect(script.output.contains("show-depends"), "\(shell)")
+        }
+      }
+    }
+
     @Test func usageErrors() async throws {
       try await onThread {
         for arguments in [
