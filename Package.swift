@@ -26,7 +26,8 @@ let package = Package(
     .target(name: "Bigref", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "CModuleABI"),
     .target(
-      name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"], exclude: ["Schemes/SCHEMES.md"],
+      name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"],
+      exclude: ["KMOD.md", "Schemes/SCHEMES.md"],
       swiftSettings: lifetimes),
     .target(name: "BrokenSchemes", dependencies: ["ModuleManager"], swiftSettings: lifetimes),
     .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),

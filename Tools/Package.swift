@@ -10,6 +10,7 @@ let package = Package(
   dependencies: [
     .package(name: "swift-quiescence", path: ".."),
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.5.0"),
+    .package(url: "https://github.com/LebJe/TOMLKit.git", from: "0.6.0"),
   ],
   targets: [
     .target(
@@ -43,6 +44,7 @@ let package = Package(
         .product(name: "ModuleManager", package: "swift-quiescence"),
         .product(name: "Quiescence", package: "swift-quiescence"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "TOMLKit", package: "TOMLKit"),
       ],
       swiftSettings: lifetimes),
     .testTarget(

@@ -63,6 +63,11 @@ extension Bigref {
   /// Step 4.
   package func releaseOwner() { storage.releaseOwner() }
 
-  /// Calls `waiter` when the counter is zero: inside a `Memb` section, so it must not wait for anything.
-  package func atZero(_ waiter: Waiter) { _ = storage.atZero(waiter) }
+  /// Calls `waiter` when the counter is zero: inside a `Memb` section, so it must not wait for anything. Returns what to
+  /// ``forget(_:)``, or nil when it was called at once.
+  @discardableResult
+  package func atZero(_ waiter: Waiter) -> Int? { storage.atZero(waiter) }
+
+  /// Takes a waiter off again. It may be on its way all the same.
+  package func forget(_ entry: Int) { storage.forget(entry) }
 }

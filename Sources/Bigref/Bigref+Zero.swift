@@ -72,18 +72,28 @@ public enum ZeroWait: Sendable {
 
 /// Ends blocking waits from another thread.
 public final class WaitCancellation: Sendable {
-  private let state = Locked((isCancelled: false, parkers: [Parker]()))
+  private struct State {
+    var isCancelled = false
+    var parkers: [Parker] = []
+    /// Each under the number by which it is taken off again.
+    var bodies: [Int: @Sendable () -> Void] = [:]
+    var lastNumber = 0
+  }
+
+  private let state = Locked(State())
 
   /// Makes one that has not been cancelled. It serves any number of waits.
   public init() {}
 
   /// Ends every present and future wait that was given this. Any thread; the second call does nothing.
   public func cancel() {
-    let parkers = state.withLock { state in
+    let (parkers, bodies) = state.withLock { state in
       state.isCancelled = true
-      return state.parkers
+      defer { state.bodies = [:] }
+      return (state.parkers, Array(state.bodies.values))
     }
     for parker in parkers { parker.open() }
+    for body in bodies { body() }
   }
 
   /// Whether ``cancel()`` was called.
@@ -99,6 +109,21 @@ public final class WaitCancellation: Sendable {
 
   package func remove(_ parker: Parker) {
     state.withLock { state in state.parkers.removeAll { $0 === parker } }
+  }
+
+  /// Calls `body` once when it is cancelled, or now. Returns what to ``remove(_:)-(Int)``.
+  package func add(_ body: @escaping @Sendable () -> Void) -> Int {
+    let (number, isCancelled) = state.withLock { state in
+      state.lastNumber += 1
+      if !state.isCancelled { state.bodies[state.lastNumber] = body }
+      return (state.lastNumber, state.isCancelled)
+    }
+    if isCancelled { body() }
+    return number
+  }
+
+  package func remove(_ number: Int) {
+    state.withLock { $0.bodies[number] = nil }
   }
 }
 

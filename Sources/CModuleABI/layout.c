@@ -2,8 +2,9 @@
 #include "quiescent_module.h"
 
 #if UINTPTR_MAX == UINT64_MAX
-_Static_assert(sizeof(struct quiescent_module) == 80, "layout of quiescent_module");
+_Static_assert(sizeof(struct quiescent_module) == 96, "layout of quiescent_module");
 _Static_assert(offsetof(struct quiescent_module, flags) == 48, "what every module has ends here");
 _Static_assert(offsetof(struct quiescent_module, init) == 32, "offset of init");
+_Static_assert(sizeof(struct quiescent_parameter) == 72, "layout of quiescent_parameter");
 _Static_assert(sizeof(struct quiescent_host) == 104, "layout of quiescent_host");
 #endif

@@ -21,11 +21,12 @@ public struct BuiltInModule: ModuleCode {
   let summary: String?
   let isPermanent: Bool
   let exitsAfterFailedInit: Bool
+  let parameters: [any ParameterSlot]
   private let start: @Sendable (ModuleHost) -> Int32
   private let stop: @Sendable () -> Void
   private let exit: @Sendable () -> Int32
 
-  /// Describes a module; ``ModuleManager/load(_:policy:)-(BuiltInModule,_)`` starts it.
+  /// Describes a module; ``ModuleManager/load(_:policy:parameters:)`` starts it.
   ///
   /// - Parameters:
   ///   - exitsAfterFailedInit: `exit` cleans up what a failed `start` left.
@@ -33,13 +34,15 @@ public struct BuiltInModule: ModuleCode {
   ///   - stop: the interfaces are down and no call is under way; for the scheme that has it.
   ///   - exit: nothing of the module is in use any more; it may refuse.
   public init(
-    _ name: String, version: String? = nil, summary: String? = nil, exitsAfterFailedInit: Bool = false,
+    _ name: String, version: String? = nil, summary: String? = nil, parameters: [AnyModuleParameter] = [],
+    exitsAfterFailedInit: Bool = false,
     start: @escaping @Sendable (ModuleHost) -> Int32, stop: @escaping @Sendable () -> Void = {},
     exit: @escaping @Sendable () -> Int32
   ) {
     self.name = name
     self.version = version
     self.summary = summary
+    self.parameters = parameters.map(\.slot)
     self.exitsAfterFailedInit = exitsAfterFailedInit
     isPermanent = false
     self.start = start
@@ -48,8 +51,10 @@ public struct BuiltInModule: ModuleCode {
   }
 
   /// Describes a module that only registers something.
-  public init(_ name: String, start: @escaping @Sendable (ModuleHost) -> Int32) {
-    self.init(name, start: start, exit: { 0 })
+  public init(
+    _ name: String, parameters: [AnyModuleParameter] = [], start: @escaping @Sendable (ModuleHost) -> Int32
+  ) {
+    self.init(name, parameters: parameters, start: start, exit: { 0 })
   }
 
   func callInit(_ module: Module) -> Int32 { start(ModuleHost(module)) }
@@ -117,20 +122,20 @@ public struct ModuleCounter: Sendable {
 }
 
 extension ModuleManager {
-  /// Starts a module that is compiled in. As ``load(path:policy:)``, without an image.
+  /// Starts a module that is compiled in. As ``load(path:policy:parameters:)``, without an image.
   @available(*, noasync, message: "await load(_:) instead of blocking the task's thread")
   @discardableResult
   public func load(
-    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy()
+    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
   ) throws(ModuleError) -> ModuleStatus {
-    try block(builtIn.name) { self.startLoad(builtIn, policy, done: $0) }
+    try block(builtIn.name) { self.startLoad(builtIn, policy, parameters, done: $0) }
   }
 
   /// Starts a module that is compiled in; see the blocking form.
   @discardableResult
   public func load(
-    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy()
+    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
   ) async throws(ModuleError) -> ModuleStatus {
-    try await suspend(builtIn.name) { self.startLoad(builtIn, policy, done: $0) }
+    try await suspend(builtIn.name) { self.startLoad(builtIn, policy, parameters, done: $0) }
   }
 }

@@ -26,6 +26,55 @@ enum ImageFile {
     }
   }
 
+  /// The bytes of a section; none when there is no such section, or no table of sections. `check` has passed.
+  static func section(_ name: String, of path: String) throws(ModuleError) -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    if descriptor < 0 { throw ModuleError(path, errno, "cannot be opened") }
+    defer { close(descriptor) }
+    guard let header: Elf64_Ehdr = read(descriptor, at: 0) else {
+      throw ModuleError(path, ENOEXEC, "the ELF file is cut short")
+    }
+    let size = UInt64(MemoryLayout<Elf64_Shdr>.size)
+    if header.e_shnum == 0 || UInt64(header.e_shentsize) != size { return [] }
+    func section(_ index: UInt16) throws(ModuleError) -> Elf64_Shdr {
+      let (place, overflow) = header.e_shoff.addingReportingOverflow(UInt64(index) * size)
+      guard !overflow, let section: Elf64_Shdr = read(descriptor, at: place) else {
+        throw ModuleError(path, ENOEXEC, "the ELF file's sections are cut short")
+      }
+      return section
+    }
+    func bytes(_ section: Elf64_Shdr) throws(ModuleError) -> [UInt8] {
+      // More than a module says about itself, and less than what a broken file could ask for.
+      guard section.sh_size <= 1 << 24, section.sh_offset <= UInt64(Int64.max) else {
+        throw ModuleError(path, ENOEXEC, "the ELF file's sections are too large")
+      }
+      var bytes = [UInt8](repeating: 0, count: Int(section.sh_size))
+      if pread(descriptor, &bytes, bytes.count, off_t(section.sh_offset)) != bytes.count {
+        throw ModuleError(path, ENOEXEC, "the ELF file's sections are cut short")
+      }
+      return bytes
+    }
+    if header.e_shstrndx >= header.e_shnum { return [] }
+    let names = try bytes(section(header.e_shstrndx))
+    for index in 0..<header.e_shnum {
+      let section = try section(index)
+      if Int(section.sh_name) < names.count
+        && names[Int(section.sh_name)...].starts(with: Array(name.utf8) + [0])
+      {
+        return try bytes(section)
+      }
+    }
+    return []
+  }
+
+  private static func read<Header: BitwiseCopyable>(_ descriptor: Int32, at offset: UInt64) -> Header? {
+    guard offset <= UInt64(Int64.max) else { return nil }
+    return withUnsafeTemporaryAllocation(of: Header.self, capacity: 1) { buffer in
+      let count = pread(descriptor, buffer.baseAddress, MemoryLayout<Header>.size, off_t(offset))
+      return count == MemoryLayout<Header>.size ? buffer[0] : nil
+    }
+  }
+
   /// The loader maps what the program headers promise without a look at the file's length, and touching a page
   /// behind the end of the file is SIGBUS.
   private static func holdsItsSegments(_ descriptor: Int32, _ header: Elf64_Ehdr) -> Bool {

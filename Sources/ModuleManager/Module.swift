@@ -15,6 +15,10 @@ package final class Module: Sendable {
   /// A cycle while the module is loaded, so that its code can always call the host; `forget` breaks it.
   let manager: ModuleManager
   let policy: ModulePolicy
+  /// The modules that it depends on: it holds a reference on each.
+  let providers: [Module]
+  /// It was loaded because another one depends on it.
+  let isAutoloaded: Bool
   /// How the module is kept and unloaded.
   package let scheme: any Scheme
   let schemeName: UnloadScheme
@@ -40,6 +44,8 @@ package final class Module: Sendable {
     var revocations: [ObjectIdentifier: @Sendable () -> Void] = [:]
     /// They have been told.
     var isForced = false
+    /// Who let it in, and is told when it has gone.
+    var observers: [ModuleObserver] = []
     /// Jobs that wait until the module is not going any more.
     var afterwards: [ModuleThread.Job] = []
   }
@@ -55,19 +61,25 @@ package final class Module: Sendable {
   }
 
   init(
-    _ code: any ModuleCode, image: Image?, file: FileIdentity?, policy: ModulePolicy, manager: ModuleManager
+    _ code: any ModuleCode, image: Image?, file: FileIdentity?, policy: ModulePolicy, manager: ModuleManager,
+    providers: [Module] = [], isAutoloaded: Bool = false
   ) {
     name = code.name
     self.code = code
     self.image = image
     self.file = file
     self.policy = policy
+    self.providers = providers
+    self.isAutoloaded = isAutoloaded
     self.manager = manager
     refusals = RefusalCount(total: manager.refusals)
     schemeName = policy.scheme ?? manager.scheme
     scheme = schemeName.make(manager.place(of: schemeName))
     state = Locked(Links())
   }
+
+  /// What it is found by.
+  var fileName: String { image.map { ModuleInfo.name(ofFile: $0.path) } ?? name }
 
   func withLinks<Result>(_ body: (inout Links) -> Result) -> Result {
     state.withLock(body)
@@ -151,7 +163,9 @@ package final class Module: Sendable {
       name: name, version: code.version, summary: code.summary, path: image?.path ?? "", state: links.state,
       age: links.since.duration(to: .now), size: image?.size ?? 0,
       users: holders.reduce(0) { $0 + $1.count }, holders: holders, hookPoints: points,
-      objects: links.objects.map(\.name), scheme: schemeName.name, failedGets: refusals.value)
+      objects: links.objects.map(\.name), dependsOn: providers.map(\.name),
+      dependents: manager.dependents(of: self).map(\.name), scheme: schemeName.name,
+      failedGets: refusals.value)
   }
 }
 

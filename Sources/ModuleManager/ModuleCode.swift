@@ -19,6 +19,7 @@ protocol ModuleCode: Sendable {
   func callExit() -> Int32
   /// Users that only the module knows of.
   var useCount: Int { get }
+  var parameters: [any ParameterSlot] { get }
 }
 
 /// A module in an image: `struct quiescent_module`.
@@ -28,9 +29,12 @@ struct ImageCode: ModuleCode {
   let name: String
   let version: String?
   let summary: String?
+  let parameters: [any ParameterSlot]
 
   /// `entry` was checked when its image was opened.
-  init(_ pointer: UnsafePointer<quiescent_module>) {
+  ///
+  /// - Throws: `EINVAL` for a parameter that is none.
+  init(_ pointer: UnsafePointer<quiescent_module>, path: String) throws(ModuleError) {
     var entry = quiescent_module()
     let size = min(Int(pointer.pointee.size), MemoryLayout<quiescent_module>.size)
     withUnsafeMutableBytes(of: &entry) {
@@ -40,6 +44,7 @@ struct ImageCode: ModuleCode {
     name = String(cString: entry.name)
     version = entry.version.map { String(cString: $0) }
     summary = entry.description.map { String(cString: $0) }
+    parameters = try ImageParameter.all(of: entry, path)
   }
 
   var isPermanent: Bool { entry.exit == nil }

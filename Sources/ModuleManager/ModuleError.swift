@@ -12,15 +12,20 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Who keeps the module, when that is the reason.
   public let holders: [ModuleHolder]
 
-  package init(_ module: String, _ errno: Int32, _ reason: String, holders: [ModuleHolder] = []) {
+  /// The number's name, such as `EBUSY`; `EWOULDBLOCK` where it means that others need the module.
+  public let errnoName: String
+
+  /// `name` where a number has several.
+  package init(
+    _ module: String, _ errno: Int32, named name: String? = nil, _ reason: String,
+    holders: [ModuleHolder] = []
+  ) {
     self.module = module
     self.errno = errno
     self.reason = reason
     self.holders = holders
+    errnoName = name ?? ErrorNumber.name(errno)
   }
-
-  /// The number's name, such as `EBUSY`.
-  public var errnoName: String { ErrorNumber.name(errno) }
 
   /// One line: what, why, and the number's name.
   public var description: String { "\(module): \(reason) (\(errnoName))" }

@@ -1,31 +1,43 @@
+internal import CModuleABI
 internal import Glibc
 internal import Quiescence
 
 extension ModuleManager {
-  func startLoad(_ path: String, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
-    run(path, done: done) { self.load(path, policy, done: done) }
+  func startLoad(
+    _ path: String, _ policy: ModulePolicy, _ parameters: [String: String],
+    done: @escaping Completion<ModuleStatus>
+  ) {
+    run(path, done: done) { self.load(path, policy, parameters, done: done) }
   }
 
-  func startLoad(_ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
-    run(builtIn.name, done: done) { self.load(builtIn, policy, done: done) }
+  func startLoad(
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
+    done: @escaping Completion<ModuleStatus>
+  ) {
+    run(builtIn.name, done: done) { self.load(builtIn, policy, parameters, done: done) }
   }
 
   /// On the manager's thread.
   private func load(
-    _ builtIn: BuiltInModule, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
+    done: @escaping Completion<ModuleStatus>
   ) {
     if !Image.isName(builtIn.name) {
       return done(.failure(ModuleError(builtIn.name, EINVAL, "is no name for a module")))
     }
     if let loaded = withState({ $0.modules[builtIn.name] }) {
-      if waitUntilGone(loaded, then: { self.load(builtIn, policy, done: done) }) { return }
+      if waitUntilGone(loaded, then: { self.load(builtIn, policy, parameters, done: done) }) { return }
       return done(.failure(ModuleError(builtIn.name, EEXIST, "a module of this name is loaded already")))
     }
+    do throws(ModuleError) { try builtIn.setFirst(parameters) } catch { return done(.failure(error)) }
     initialize(Module(builtIn, image: nil, file: nil, policy: policy, manager: self), done)
   }
 
-  /// On the manager's thread.
-  private func load(_ path: String, _ policy: ModulePolicy, done: @escaping Completion<ModuleStatus>) {
+  /// On the manager's thread. `isFor` names the module that depends on this one, when it is loaded for that alone.
+  func load(
+    _ path: String, _ policy: ModulePolicy, _ parameters: [String: String] = [:], isFor user: String? = nil,
+    done: @escaping Completion<ModuleStatus>
+  ) {
     do throws(ModuleError) {
       guard let resolved = realpath(path, nil) else {
         throw ModuleError(path, errno, errno == ENOENT ? "no such file" : "cannot be resolved")
@@ -39,18 +51,40 @@ extension ModuleManager {
       let loaded = withState { state in state.modules.values.first { $0.file == file } }
       if let loaded {
         // Mapping it now would hand out the old image once more, and `dlclose` would only count down.
-        if waitUntilGone(loaded, then: { self.load(path, policy, done: done) }) { return }
+        if waitUntilGone(loaded, then: { self.load(path, policy, parameters, isFor: user, done: done) }) {
+          return
+        }
         throw ModuleError(loaded.name, EEXIST, "is loaded already")
       }
-      let (image, entry) = try Image.open(absolute)
-      let code = ImageCode(entry)
+      let providers = try holdProviders(ModuleInfo(path: absolute))
+      let image: Image
+      let entry: UnsafePointer<quiescent_module>
+      do throws(ModuleError) { (image, entry) = try Image.open(absolute) } catch {
+        releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
+        throw error
+      }
+      let code: ImageCode
+      do throws(ModuleError) {
+        code = try ImageCode(entry, path: path)
+        if withState({ $0.modules[code.name] }) == nil { try code.setFirst(parameters) }
+      } catch {
+        _ = image.close()
+        releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
+        throw error
+      }
       let name = code.name
       if let loaded = withState({ $0.modules[name] }) {
         _ = image.close()
-        if waitUntilGone(loaded, then: { self.load(path, policy, done: done) }) { return }
+        releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
+        if waitUntilGone(loaded, then: { self.load(path, policy, parameters, isFor: user, done: done) }) {
+          return
+        }
         throw ModuleError(name, EEXIST, "a module of this name is loaded already")
       }
-      initialize(Module(code, image: image, file: file, policy: policy, manager: self), done)
+      initialize(
+        Module(
+          code, image: image, file: file, policy: policy, manager: self, providers: providers,
+          isAutoloaded: user != nil), done)
     } catch {
       done(.failure(error))
     }
@@ -66,6 +100,15 @@ extension ModuleManager {
   }
 
   func initialize(_ module: Module, _ done: @escaping Completion<ModuleStatus>) {
+    do throws(ModuleError) {
+      let observers = try askObservers(module)
+      module.withLinks { $0.observers = observers }
+    } catch {
+      // Nothing of it has run but its constructors.
+      _ = module.image?.close()
+      releaseProviders(module.providers, of: module.fileName)
+      return done(.failure(error))
+    }
     withState { state in
       state.modules[module.name] = module
       state.order.append(module.name)
@@ -92,6 +135,9 @@ extension ModuleManager {
       state.order.removeAll { $0 == module.name }
     }
     setState(.gone, of: module)
+    // Not before: its code may have called theirs until its image went.
+    releaseProviders(module.providers, of: module.fileName)
+    tell(module.withLinks { $0.observers }, hasGone: module.name)
   }
 
   func log(_ module: Module, _ line: String) {

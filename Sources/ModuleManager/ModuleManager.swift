@@ -32,6 +32,13 @@ public final class ModuleManager: Sendable {
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
     var places: [UnloadScheme: SchemePlace] = [:]
+    /// Where modules are found by name.
+    var directory: ModuleDirectory?
+    var configuration = ModuleConfiguration()
+    /// In the order in which they are asked.
+    var observers: [ModuleObserver] = []
+    /// Who waits for a request of that name; the first of them has started it.
+    var requests: [String: [Completion<[ModuleStatus]>]] = [:]
     var taints: [ModuleTaint] = []
     var log: (@Sendable (_ module: String, _ line: String) -> Void)?
   }
@@ -123,22 +130,25 @@ public final class ModuleManager: Sendable {
   /// Loads the module in the shared object at `path`. Blocks while its `init` runs, and while a module that it
   /// replaces is still going.
   ///
+  /// - Parameter parameters: What the module's parameters hold from before its `init` on; all are looked at before one is set.
   /// - Threads: any, outside sections. Loads and unloads of a manager take turns.
   /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of this ABI; `EEXIST`
-  ///   for a module or an image that is loaded; what its `init` answers; `EDEADLK` inside a section, a hook,
+  ///   for a module or an image that is loaded; as ``set(_:of:to:)-swift.method`` for a parameter; what its `init` answers; `EDEADLK` inside a section, a hook,
   ///   a retired callback, or a module's `init` or `exit`. After an error nothing of the module is left.
   @available(*, noasync, message: "await load(path:) instead of blocking the task's thread")
   @discardableResult
-  public func load(path: String, policy: ModulePolicy = ModulePolicy()) throws(ModuleError) -> ModuleStatus {
-    try block(path) { self.startLoad(path, policy, done: $0) }
+  public func load(
+    path: String, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
+  ) throws(ModuleError) -> ModuleStatus {
+    try block(path) { self.startLoad(path, policy, parameters, done: $0) }
   }
 
   /// Loads the module in the shared object at `path`; see the blocking form.
   @discardableResult
   public func load(
-    path: String, policy: ModulePolicy = ModulePolicy()
+    path: String, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
   ) async throws(ModuleError) -> ModuleStatus {
-    try await suspend(path) { self.startLoad(path, policy, done: $0) }
+    try await suspend(path) { self.startLoad(path, policy, parameters, done: $0) }
   }
 
   /// Loads the module in the shared object at `path`, to be kept and unloaded by `scheme`.
@@ -157,28 +167,33 @@ public final class ModuleManager: Sendable {
   /// Unloads a module: no new users, interfaces down, a grace period, a last look at the count, `exit`,
   /// callbacks, unmap; in the order of its scheme. Without a policy, by the module's own.
   ///
-  /// `cancellation` ends a wait for locks (`EINTR`), in the scheme that has any: ``UnloadScheme/lockList``.
-  ///
-  /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the last user lets go.
+  /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the last user lets go, at most
+  /// for `limit`, or until `cancellation` (in the other form: of the task as well) ends the wait. Then the module serves on as
+  /// before, with ``UnloadScheme/bigref``; the other schemes have no way back from their wait, and answer
+  /// ``UnloadOutcome/deferred(holders:)``, as a forced unload does. `cancellation` also ends a wait for locks, in
+  /// ``UnloadScheme/lockList``.
   ///
   /// - Threads: any, outside sections.
   /// - Throws: `ENOENT` no such module; `EBUSY` in use (and by whom), on its way in or out already, or permanent;
+  ///   `ETIMEDOUT` after `limit`, `EINTR` and `ECANCELED` when the wait was cancelled, and who held it then;
   ///   what its `exit` answers: then it is in ``ModuleState/cleanup``, and the next unload tries again;
   ///   `EDEADLK` where it would wait for itself.
   @available(*, noasync, message: "await unload(_:ifBusy:) instead of blocking the task's thread")
   @discardableResult
   public func unload(
-    _ name: String, ifBusy policy: BusyPolicy? = nil, cancelledBy cancellation: WaitCancellation? = nil
+    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
   ) throws(ModuleError) -> UnloadOutcome {
-    try block(name) { self.startUnload(name, policy, cancelledBy: cancellation, done: $0) }
+    try unloadBlocking(name, policy, within: limit, cancelledBy: cancellation)
   }
 
   /// Unloads a module; see the blocking form.
   @discardableResult
   public func unload(
-    _ name: String, ifBusy policy: BusyPolicy? = nil, cancelledBy cancellation: WaitCancellation? = nil
+    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> UnloadOutcome {
-    try await suspend(name) { self.startUnload(name, policy, cancelledBy: cancellation, done: $0) }
+    try await unloadSuspending(name, policy, within: limit, cancelledBy: cancellation)
   }
 }
 
@@ -202,12 +217,15 @@ extension ModuleManager {
     return nil
   }
 
+  /// When `limit` is over, `end` is called once; it sees to it that there is an answer soon.
   func block<Success: Sendable>(
-    _ subject: String, _ start: (@escaping Completion<Success>) -> Void
+    _ subject: String, within limit: Duration? = nil, orElse end: (Duration) -> Void = { _ in },
+    _ start: (@escaping Completion<Success>) -> Void
   ) throws(ModuleError) -> Success {
     if let error = deadlock(subject) { throw error }
     let answer = Answer<Success>()
     start { answer.set($0) }
+    if let limit, !answer.isSet(within: limit) { end(limit) }
     return try answer.wait().get()
   }
 
@@ -251,6 +269,8 @@ private final class Answer<Success: Sendable>: Sendable {
     result.withLock { $0 = value }
     parker.open()
   }
+
+  func isSet(within limit: Duration) -> Bool { parker.wait(for: limit) }
 
   func wait() -> Result<Success, ModuleError> {
     parker.wait()

@@ -22,6 +22,10 @@ public struct ModuleStatus: Hashable, Sendable, Codable {
   public let hookPoints: [String]
   /// The objects it publishes.
   public let objects: [String]
+  /// The modules that it depends on.
+  public let dependsOn: [String]
+  /// The modules that depend on it.
+  public let dependents: [String]
   /// How it is kept and unloaded: the name of an ``UnloadScheme``.
   public let scheme: String
   /// How many references and calls it has refused because it was going.

@@ -65,7 +65,33 @@ enum ForkWatch {
 
   static var domains: [FlavorDomain] { state.withLock { $0.domains } }
 
+  /// Runs once what the child runs, on throwaway objects.
+  ///
+  /// At its first use the Swift runtime makes a generic type under locks of its own. If the child were first, and another
+  /// thread of the parent held one of them at the fork, the child would wait for it for ever: in the handler, before
+  /// anybody could do anything about it.
+  private static let rehearsal: Void = {
+    let sequence = GracePeriodSequence {}
+    let thread = GracePeriodThread(named: "rehearsal", sequence)
+    let core = ReclaimerCore(named: "rehearsal", domain: Memb.domain, place: nil, limit: nil)
+    let sleepable = SleepableCore(name: "rehearsal")
+    let held = sequence.holdForFork(isInside: false)
+    sequence.lockForFork()
+    sequence.resetAfterFork(held: held)
+    thread.lockForFork()
+    thread.resetAfterFork()
+    core.lockForFork()
+    core.resetAfterFork()
+    sleepable.lockForFork()
+    sleepable.resetAfterFork()
+    StallMonitor.rehearseReset()
+    var running: [ObjectIdentifier: SleepableCore] = [:]
+    var others = running
+    swap(&running, &others)
+  }()
+
   private static func before() {
+    _ = rehearsal
     // Not under the lock: whoever is inside a section that a grace period waits for may want it.
     var held: [Bool] = []
     while true {

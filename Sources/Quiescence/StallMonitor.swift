@@ -26,6 +26,9 @@ enum StallMonitor {
     sleeper.wake()
   }
 
+  /// See `ForkWatch.rehearsal`.
+  static func rehearseReset() { Sleeper().reset() }
+
   static func resetAfterFork() {
     sleeper.reset()
     isAsleep.store(true, ordering: .relaxed)

@@ -63,6 +63,9 @@ import Testing
     "BuiltInModule.swift": """
     let ingress = HookPoint<Int32, Memb>("ingress", argumentType: "length.1", flavor: Memb.self)
     """,
+    "ModuleParameter.swift": """
+    let ingress = HookPoint<Int, Memb>("ingress", argumentType: "length.1", flavor: Memb.self)
+    """,
     "ModuleManager.swift": """
     let prerouting = HookPoint<Int32, Memb>("prerouting", argumentType: "int.1", flavor: Memb.self)
     """,
@@ -71,7 +74,8 @@ import Testing
   /// Examples at the top of a file may wait and throw; these files' do.
   static let asynchronous = [
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift", "ModuleManager.swift",
-    "ModulePolicy.swift", "SleepableBox.swift", "SleepableDomain.swift", "UnloadScheme.swift",
+    "ModuleParameter.swift", "ModulePolicy.swift", "SleepableBox.swift", "SleepableDomain.swift",
+    "UnloadScheme.swift",
   ]
 
   @Test func theExamplesOfTheDocumentationCommentsCompile() async throws {

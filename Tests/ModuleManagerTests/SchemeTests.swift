@@ -21,7 +21,7 @@ import Testing
     .bigref: refused, .reregister: refused, .bigReaderLock: refused, .activeBit: refused,
     .tryAcquire: refused,
     .lockList: refused,
-    .oneAtomic: Late(outcome: "EAGAIN", state: .live, isOnPoint: true),
+    .oneAtomic: Late(outcome: "EWOULDBLOCK", state: .live, isOnPoint: true),
     .delayedRemoval: Late(outcome: "deferred", state: .going, isOnPoint: false),
     .startStopExit: Late(outcome: "EBUSY", state: .cleanup, isOnPoint: false),
   ]

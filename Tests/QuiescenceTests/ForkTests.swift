@@ -155,6 +155,8 @@ import Testing
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in
         var result = Forked.exited(0)
+        // Once before the fork: see above.
+        Memb.synchronize()
         Memb.read { _ in
           _ = Memb.startGracePeriod()
           while Memb.statistics.stalls == 0 { Processor.yield() }

@@ -110,6 +110,42 @@ struct quiescent_host {
   void (*log)(struct quiescent_self *self, const char *line);
 };
 
+/// What a parameter holds.
+enum quiescent_parameter_kind {
+  QUIESCENT_KIND_bool = 1,    ///< `bool`: y, n, yes, no, on, off, true, false, 1, 0
+  QUIESCENT_KIND_int = 2,     ///< any signed integer type
+  QUIESCENT_KIND_uint = 3,    ///< any unsigned integer type
+  QUIESCENT_KIND_string = 4,  ///< an array of `char`
+};
+
+/// It can be changed while the module is loaded.
+#define QUIESCENT_WRITABLE 1u
+
+/// A parameter of a module, which QUIESCENT_PARAMETER and QUIESCENT_PARAMETER_LIST define.
+struct quiescent_parameter {
+  uint32_t size;      ///< sizeof(struct quiescent_parameter)
+  uint32_t kind;      ///< of quiescent_parameter_kind
+  uint32_t width;     ///< bytes of a number; 1 for a string
+  uint32_t capacity;  ///< elements of a list, bytes of a string with its zero; 1 for a single number
+  const char *name;   ///< unique in its module
+  void *value;        ///< the variable; what it holds at first is the default
+  uint32_t *count;    ///< how many elements of a list are in use; NULL for what is no list
+
+  // What follows may be set in the macros.
+
+  uint64_t flags;  ///< QUIESCENT_WRITABLE
+  /// The least and the greatest number, both included; for `int` they are read as int64_t. Both 0: all that fit the type;
+  /// one that is 0 where the other makes that senseless has no limit.
+  uint64_t minimum, maximum;
+  /// Somebody wants to change it while the module is loaded; not called for what is given at load, which `init` finds in the
+  /// variable and may refuse. 0, or a negative errno: then it stays as it is. `value` is laid out as the variable. A number
+  /// may be left to the host, which stores it with one atomic store when this has returned 0: a hook that reads it concurrently
+  /// uses an atomic load. A string (`count` bytes and a zero) or a list (`count` elements) the host does not store: this
+  /// takes it over, by `retire` for what hooks may be reading. Without it they cannot be changed. Runs on the host's module thread, and
+  /// may block.
+  int (*set)(const struct quiescent_parameter *parameter, const void *value, size_t count);
+};
+
 /// What a module exports.
 struct quiescent_module {
   uint32_t abi;             ///< QUIESCENT_MODULE_ABI
@@ -140,6 +176,9 @@ struct quiescent_module {
   /// About how many users there are that the host does not know: for an unload that gives up early, and says why. Runs on the
   /// host's module thread.
   int64_t (*usecount)(void);
+
+  /// From the first to behind the last. QUIESCENT_MODULE sets them.
+  const struct quiescent_parameter *const *parameters, *const *parameters_end;
 };
 
 /// The host calls `exit` when `init` has failed, too: `init` cleans nothing up, and `exit` whatever it finds.
@@ -153,7 +192,64 @@ struct quiescent_module {
   extern __attribute__((visibility("default"))) const struct quiescent_module  \
       quiescent_module;                                                        \
   const struct quiescent_module quiescent_module = {                           \
-      .abi = QUIESCENT_MODULE_ABI, .size = sizeof(struct quiescent_module), __VA_ARGS__};
+      .abi = QUIESCENT_MODULE_ABI, .size = sizeof(struct quiescent_module),      \
+      .parameters = __start_quiescent_parameters,                                \
+      .parameters_end = __stop_quiescent_parameters, __VA_ARGS__};
+
+// MARK: - What is read from the file
+
+/// A fact about the module, which `quiesce modinfo` and `quiesce depmod` read from the file without mapping it. Both are
+/// string literals; `key` has no `=` in it, and `value` no line break:
+///
+///     QUIESCENT_INFO("author", "N. N.");
+#define QUIESCENT_INFO(key, value) QUIESCENT_INFO_AT(key, value, __COUNTER__)
+#define QUIESCENT_INFO_AT(key, value, number) QUIESCENT_INFO_NAMED(key, value, number)
+#define QUIESCENT_INFO_NAMED(key, value, number)                        \
+  static const char quiescent_info_##number[]                           \
+      __attribute__((used, aligned(1), section(".quiescent.info"))) = key "=" value
+
+/// The modules that this one calls or reads, separated by commas: loaded before it, and kept while it is.
+#define QUIESCENT_DEPENDS(names) QUIESCENT_INFO("depends", names)
+
+/// Modules that are wanted before and after this one, and whose absence is no error: "pre: a b post: c".
+#define QUIESCENT_SOFTDEP(names) QUIESCENT_INFO("softdep", names)
+
+/// Another name by which the module is requested; `*`, `?` and `[…]` match as in a shell. As many as needed.
+#define QUIESCENT_ALIAS(pattern) QUIESCENT_INFO("alias", pattern)
+
+// MARK: - Parameters
+
+// The linker's, around everything in the section of that name; NULL both without any.
+extern const struct quiescent_parameter *const __start_quiescent_parameters[]
+    __attribute__((weak, visibility("hidden")));
+extern const struct quiescent_parameter *const __stop_quiescent_parameters[]
+    __attribute__((weak, visibility("hidden")));
+
+/// A variable that whoever loads the module sets: `quiesce insmod drop limit=64`. Further arguments are designated initializers
+/// of `struct quiescent_parameter`:
+///
+///     static int limit = 64;
+///     QUIESCENT_PARAMETER(limit, int, "Shorter datagrams are dropped", .minimum = 1, .maximum = 1500)
+#define QUIESCENT_PARAMETER(variable, of_kind, text, ...)                                           \
+  QUIESCENT_PARAMETER_AT(variable, QUIESCENT_KIND_##of_kind, #of_kind, text,                        \
+                         QUIESCENT_KIND_##of_kind == QUIESCENT_KIND_string ? 1 : sizeof(variable),  \
+                         QUIESCENT_KIND_##of_kind == QUIESCENT_KIND_string ? sizeof(variable) : 1,  \
+                         0, ##__VA_ARGS__)
+
+/// An array of numbers, and a `uint32_t` that says how many of them are in use: `ports=53,123`.
+#define QUIESCENT_PARAMETER_LIST(variable, in_use, of_kind, text, ...)                              \
+  QUIESCENT_PARAMETER_AT(variable, QUIESCENT_KIND_##of_kind, "list of " #of_kind, text,             \
+                         sizeof((variable)[0]), sizeof(variable) / sizeof((variable)[0]), &(in_use), \
+                         ##__VA_ARGS__)
+
+#define QUIESCENT_PARAMETER_AT(variable, of_kind, kind_text, text, one, many, in_use, ...)          \
+  _Static_assert((one) == 1 || (one) == 2 || (one) == 4 || (one) == 8, #variable " is no number");  \
+  static const struct quiescent_parameter quiescent_parameter_##variable = {                        \
+      .size = sizeof(struct quiescent_parameter), .kind = (of_kind), .width = (one),                \
+      .capacity = (many), .name = #variable, .value = &variable, .count = (in_use), ##__VA_ARGS__}; \
+  static const struct quiescent_parameter *const quiescent_parameter_at_##variable                  \
+      __attribute__((used, section("quiescent_parameters"))) = &quiescent_parameter_##variable;     \
+  QUIESCENT_INFO("parm", #variable ":" text " (" kind_text ")")
 
 // MARK: - Users that a module counts itself
 

@@ -21,7 +21,7 @@ extension UnloadScheme {
 /// 4. one grace period of every flavour that the module's hook points use, all at once. Whoever was inside the
 ///    module has left it, or has counted itself.
 /// 5. recheck: now the counts are exact. Not zero: `fail` links everything again (Keith's "reregister"), `wait` comes
-///    back when they are (Rusty's "delayed removal").
+///    back when they are (Rusty's "delayed removal"), or links everything again when nobody wants to wait any longer.
 /// 6. `exit`. It may refuse: then the interfaces stay down, and the next request tries it again.
 /// 7. a grace period if the module's code ever counted, and a barrier for what it retired, if it ever did: what the
 ///    module retired has run, and whoever gave the last count back inside the module's code has returned from it.
@@ -56,7 +56,15 @@ final class BigrefScheme: Scheme {
       return departure.refuse(holders, errno: EBUSY)
     }
     departure.tellUsers()
-    counters.whenUnused(departure) { departure.leave() }
+    let wait = counters.awaitUnused(departure) { departure.leave() }
+    departure.offerWayBack {
+      guard wait.giveUp() else { return false }
+      // Those that are zero already as well: nobody has acted upon it.
+      counters.revive()
+      _ = departure.putInterfacesUp()
+      departure.stay()
+      return true
+    }
   }
 
   private func refuse(_ departure: Departure) {

@@ -38,18 +38,63 @@ package struct CounterSet: Sendable {
     for count in counts { count.bigref.releaseOwner() }
   }
 
-  /// Runs `next` once every counter is zero: now, or on the manager's thread when the last user lets go. There is no way
-  /// back from here: zero is final.
+  /// Runs `next` once every counter is zero: now, or on the manager's thread when the last user lets go.
   package func whenUnused(_ departure: Departure, _ next: @escaping @Sendable () -> Void) {
+    _ = awaitUnused(departure, next)
+  }
+
+  /// As ``whenUnused(_:_:)``, and before zero, which is final, the wait can be given up.
+  package func awaitUnused(
+    _ departure: Departure, _ next: @escaping @Sendable () -> Void
+  ) -> CounterWait {
+    let wait = CounterWait(counters: counts.count)
     releaseOwners()
-    if counts.allSatisfy({ $0.bigref.isZero }) { return next() }
-    let left = Primitive.Shared(Primitive.Word(counts.count))
-    for count in counts {
-      count.bigref.atZero(
-        .call {
-          if left.value.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { departure.later(next) }
-        })
+    if counts.allSatisfy({ $0.bigref.isZero }) {
+      wait.isOver()
+      next()
+      return wait
     }
+    for count in counts {
+      let entry = count.bigref.atZero(.call { if wait.oneIsZero() { departure.later(next) } })
+      if let entry { wait.keep { count.bigref.forget(entry) } }
+    }
+    return wait
+  }
+}
+
+/// A wait for counters of which each reaches zero once.
+package final class CounterWait: Sendable {
+  /// Counters that are not zero yet; 0 is the end of the wait, and below it was given up.
+  private let left: Primitive.Word
+  private let forgets = Primitive.Guarded<[@Sendable () -> Void]>([])
+
+  fileprivate init(counters: Int) { left = Primitive.Word(counters) }
+
+  fileprivate func isOver() { left.store(0, ordering: .releasing) }
+
+  fileprivate func keep(_ forget: @escaping @Sendable () -> Void) { forgets.withLock { $0.append(forget) } }
+
+  /// Whether that was the last one of a wait that goes on.
+  fileprivate func oneIsZero() -> Bool {
+    left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0
+  }
+
+  /// Gives the wait up. False when all are zero: what comes next is on its way, and must be let through.
+  ///
+  /// One atomic step decides between this and the last zero. Two would let both go ahead: the module would be revived and
+  /// unmapped.
+  package func giveUp() -> Bool {
+    var old = left.load(ordering: .acquiring)
+    while true {
+      if old <= 0 { return false }
+      let (isDone, now) = left.weakCompareExchange(
+        expected: old, desired: Int.min / 2, ordering: .acquiringAndReleasing)
+      if isDone { break }
+      old = now
+    }
+    // Else every wait that is given up would leave something behind in a counter that is never zero.
+    for forget in forgets.withLock({ $0 }) { forget() }
+    return true
   }
 }
 

@@ -1,4 +1,5 @@
 package import Bigref
+internal import Glibc
 internal import Quiescence
 
 /// One attempt to unload one module, and the steps that schemes put in order. On the manager's thread, with no lock held.
@@ -12,6 +13,7 @@ package final class Departure: Sendable {
   package let isAfterFailedInit: Bool
   let start = ContinuousClock.now
   private let done: Primitive.Guarded<ModuleManager.Completion<UnloadOutcome>?>
+  private let wayBack = Primitive.Guarded<(@Sendable () -> Bool)?>(nil)
 
   init(
     _ module: Module, _ policy: BusyPolicy, cancelledBy cancellation: WaitCancellation? = nil,
@@ -54,12 +56,16 @@ extension Departure {
 
   /// Gives up, with the number for "in use", and who it is.
   package func refuse(_ holders: [ModuleHolder], errno: Int32) {
-    fail(errno, "in use: " + holders.map(\.description).joined(separator: ", "), holders: holders)
+    let name = errno == EWOULDBLOCK ? "EWOULDBLOCK" : nil
+    fail(
+      errno, named: name, "in use: " + holders.map(\.description).joined(separator: ", "), holders: holders)
   }
 
   /// Gives up.
-  package func fail(_ errno: Int32, _ reason: String, holders: [ModuleHolder] = []) {
-    answer(.failure(ModuleError(module.name, errno, reason, holders: holders)))
+  package func fail(
+    _ errno: Int32, named name: String? = nil, _ reason: String, holders: [ModuleHolder] = []
+  ) {
+    answer(.failure(ModuleError(module.name, errno, named: name, reason, holders: holders)))
   }
 
   /// The caller is told now that the unload will happen; it goes on without anybody who waits for it.
@@ -67,7 +73,60 @@ extension Departure {
 
   /// The first answer counts.
   func answer(_ result: Result<UnloadOutcome, ModuleError>) {
+    wayBack.withLock { $0 = nil }
     done.withLock { $0.take() }?(result)
+  }
+}
+
+// MARK: - The end of a wait before its time
+
+extension Departure {
+  /// From here on the wait for users can be given up: `body` makes the module serve on, on the manager's thread. False: the
+  /// last user has let go meanwhile. A forced unload has no way back: its users were told to go.
+  package func offerWayBack(_ body: @escaping @Sendable () -> Bool) {
+    let isWaiting = done.withLock { $0 != nil }
+    if isWaiting && !isFinal { wayBack.withLock { $0 = body } }
+  }
+
+  /// Nobody wants to wait any longer. On the manager's thread. Where the scheme has no way back the unload goes on alone.
+  func giveUp(_ errno: Int32, _ reason: String) {
+    if done.withLock({ $0 == nil }) { return }
+    let holders = module.holders
+    guard let back = wayBack.withLock({ $0 }) else { return self.defer(holders) }
+    let who = holders.map(\.description).joined(separator: ", ")
+    if back() { fail(errno, "\(reason), in use: \(who)", holders: holders) }
+  }
+}
+
+/// Ends the wait of one unload early: when its time is over, or somebody has cancelled it. Any thread.
+final class EarlyEnd: Sendable {
+  private struct State {
+    var departure: Departure?
+    var reason: (errno: Int32, text: String)?
+  }
+
+  private let state = Primitive.Guarded(State())
+  /// For a scheme that waits for locks.
+  let cancellation = WaitCancellation()
+
+  /// The first reason counts.
+  func request(_ errno: Int32, _ reason: String) {
+    let departure = state.withLock { state in
+      if state.reason != nil { return nil as Departure? }
+      state.reason = (errno, reason)
+      return state.departure
+    }
+    cancellation.cancel()
+    if let departure { departure.later { departure.giveUp(errno, reason) } }
+  }
+
+  /// Before the scheme begins: what is requested then comes behind it.
+  func attach(_ departure: Departure) {
+    let reason = state.withLock { state in
+      state.departure = departure
+      return state.reason
+    }
+    if let reason { departure.later { departure.giveUp(reason.errno, reason.text) } }
   }
 }
 

@@ -40,13 +40,44 @@ public final class ControlClient {
   }
 
   /// Loads a module: by name from the host's module directory, or by path when there is a `/` in it.
-  public func insmod(_ nameOrPath: String) throws(ControlError) -> InsmodReply {
-    try call(Request(verb: "insmod", module: Self.absolute(nameOrPath)))
+  public func insmod(
+    _ nameOrPath: String, parameters: [String: String] = [:]
+  ) throws(ControlError) -> InsmodReply {
+    try call(Request(verb: "insmod", module: Self.absolute(nameOrPath), parameters: parameters))
   }
 
-  /// Unloads a module. Busy: `EBUSY`, or with `wait` an answer once the last user has let go.
-  public func rmmod(_ name: String, wait: Bool = false) throws(ControlError) -> RmmodReply {
-    try call(Request(verb: "rmmod", module: name, wait: wait))
+  /// Unloads a module. Busy: `EBUSY`, or with `wait` an answer once the last user has let go, or `ETIMEDOUT` after so many
+  /// seconds.
+  public func rmmod(
+    _ name: String, wait: Bool = false, seconds: Double? = nil
+  ) throws(ControlError) -> RmmodReply {
+    try call(Request(verb: "rmmod", module: name, wait: wait, seconds: seconds))
+  }
+
+  /// Sees to it that a module, found by name or alias, is loaded, with what it needs.
+  public func request(
+    _ name: String, parameters: [String: String] = [:], firstTime: Bool = false, dryRun: Bool = false
+  ) throws(ControlError) -> RequestReply {
+    try call(
+      Request(verb: "request", module: name, firstTime: firstTime, dryRun: dryRun, parameters: parameters))
+  }
+
+  /// What the parameters of a loaded module hold.
+  public func parameters(of name: String) throws(ControlError) -> [ParameterRow] {
+    let reply: ParametersReply = try call(Request(verb: "parameters", module: name))
+    return reply.parameters
+  }
+
+  /// Changes a parameter of a loaded module.
+  public func set(_ parameter: String, of name: String, to value: String) throws(ControlError) {
+    let _: EmptyReply = try call(Request(verb: "set", module: name, parameter: parameter, value: value))
+  }
+
+  /// Unloads a module, found by name or alias, and what nobody needs any more then.
+  public func remove(
+    _ name: String, firstTime: Bool = false, dryRun: Bool = false
+  ) throws(ControlError) -> RemoveReply {
+    try call(Request(verb: "remove", module: name, firstTime: firstTime, dryRun: dryRun))
   }
 
   /// The modules of the host.

@@ -9,14 +9,17 @@ public struct ControlError: Error, Sendable, Hashable, CustomStringConvertible {
   /// What failed and why, on one line, without the errno's name.
   public let message: String
 
-  /// Control characters in `message` are escaped: parts of it come from clients and modules.
-  public init(_ errno: Int32, _ message: String) {
+  /// For example `EBUSY`.
+  public let errnoName: String
+
+  /// Control characters in `message` are escaped: parts of it come from clients and modules. `EAGAIN` has another name.
+  public init(_ errno: Int32, _ message: String, isWouldBlock: Bool = false) {
     self.errno = errno
     self.message = message.onOneLine
+    errnoName = isWouldBlock ? Self.wouldBlock : nameOfError(errno)
   }
 
-  /// For example `EBUSY`.
-  public var errnoName: String { nameOfError(errno) }
+  private static let wouldBlock = "EWOULDBLOCK"
 
   /// For example `nosuch: no such module in ./modules (ENOENT)`.
   public var description: String { "\(message) (\(errnoName))" }
@@ -30,13 +33,18 @@ extension ControlError {
   public init(_ error: ModuleError) {
     let suffix = " (\(error.errnoName))"
     let line = error.description
-    self.init(error.errno, line.hasSuffix(suffix) ? String(line.dropLast(suffix.count)) : line)
+    self.init(
+      error.errno, line.hasSuffix(suffix) ? String(line.dropLast(suffix.count)) : line,
+      isWouldBlock: error.errnoName == Self.wouldBlock)
   }
 
   /// A refusal that arrived by name. A name that this system does not know becomes `EIO`.
   init(named name: String, _ message: String) {
-    let code = (1..<Int32(200)).first { nameOfError($0) == name }
-    self.init(code ?? EIO, message)
+    if name == Self.wouldBlock {
+      self.init(EWOULDBLOCK, message, isWouldBlock: true)
+    } else {
+      self.init((1..<Int32(200)).first { nameOfError($0) == name } ?? EIO, message)
+    }
   }
 }
 

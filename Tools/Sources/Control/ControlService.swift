@@ -9,13 +9,29 @@ public typealias HostStatistics = RelayStatistics
 /// Called on the connections' threads, on many at once. A call may block; only its own client waits.
 public protocol ControlService: Sendable {
   /// Loads by name (from the host's directory) or by absolute path.
-  func insmod(_ module: String) throws(ControlError) -> InsmodReply
+  func insmod(_ module: String, parameters: [String: String]) throws(ControlError) -> InsmodReply
 
   /// Unloads, or throws `EBUSY` and leaves the module as it was.
   func rmmod(_ module: String) throws(ControlError) -> RmmodReply
 
-  /// Unloads as soon as the last user has let go.
-  func rmmodWaiting(_ module: String) async throws(ControlError) -> RmmodReply
+  /// Unloads as soon as the last user has let go. `ETIMEDOUT` after `limit`: then it is as it was.
+  func rmmodWaiting(_ module: String, within limit: Duration?) async throws(ControlError) -> RmmodReply
+
+  /// Sees to it that a module, found by name or alias, is loaded, with what it needs; or with `dryRun` says what that would be.
+  /// `EEXIST` when it is loaded already and this should be the first time.
+  func request(
+    _ module: String, parameters: [String: String], firstTime: Bool, dryRun: Bool
+  ) throws(ControlError) -> RequestReply
+
+  /// Unloads a module, found by name or alias, and what nobody needs any more then; or with `dryRun` says what that would be.
+  /// `ENOENT` when it is not loaded and this should be the first time.
+  func remove(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RemoveReply
+
+  /// What the parameters of a loaded module hold.
+  func parameters(of module: String) throws(ControlError) -> [ParameterRow]
+
+  /// Changes a parameter of a loaded module.
+  func set(_ parameter: String, of module: String, to value: String) throws(ControlError)
 
   /// The modules, oldest first.
   func lsmod() -> [ModuleRow]

@@ -4,7 +4,7 @@ import Relay
 
 /// A host's modules, objects and counters, for its control connections.
 public final class HostService: ControlService {
-  private let manager: ModuleManager
+  let manager: ModuleManager
   private let directory: String
   private let statistics: @Sendable () -> RelayStatistics
 
@@ -21,10 +21,10 @@ public final class HostService: ControlService {
   }
 
   /// Loads through the manager. `EINVAL` for a name with anything but letters, digits, `_`, `-` and `.` in it.
-  public func insmod(_ module: String) throws(ControlError) -> InsmodReply {
+  public func insmod(_ module: String, parameters: [String: String]) throws(ControlError) -> InsmodReply {
     let path = try path(of: module)
     do throws(ModuleError) {
-      let status = try manager.load(path: path)
+      let status = try manager.load(path: path, parameters: parameters)
       return InsmodReply(module: status.name, moduleCalls: statistics().moduleCalls)
     } catch {
       throw ControlError(error)
@@ -41,9 +41,11 @@ public final class HostService: ControlService {
   }
 
   /// Unloads through the manager when the last user has let go.
-  public func rmmodWaiting(_ module: String) async throws(ControlError) -> RmmodReply {
+  public func rmmodWaiting(
+    _ module: String, within limit: Duration?
+  ) async throws(ControlError) -> RmmodReply {
     do throws(ModuleError) {
-      return reply(try await manager.unload(module, ifBusy: .wait), for: module)
+      return reply(try await manager.unload(module, ifBusy: .wait, within: limit), for: module)
     } catch {
       throw ControlError(error)
     }
@@ -69,7 +71,7 @@ public final class HostService: ControlService {
     }
   }
 
-  private func reply(_ outcome: UnloadOutcome, for module: String) -> RmmodReply {
+  func reply(_ outcome: UnloadOutcome, for module: String) -> RmmodReply {
     let calls = statistics().moduleCalls
     switch outcome {
     case .unloaded(let report):

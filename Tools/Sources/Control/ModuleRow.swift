@@ -38,12 +38,17 @@ public struct ModuleRow: Codable, Sendable, Hashable {
   public let hookPoints: [String]
   /// The objects that it publishes.
   public let objects: [String]
+  /// The modules that it needs.
+  public let dependsOn: [String]
+  /// The modules that need it.
+  public let dependents: [String]
 
   /// For services that stand in for a host.
   public init(
     module: String, state: String, size: Int, users: Int, holders: [Holder] = [],
     ageSeconds: Double, path: String, version: String? = nil, summary: String? = nil,
-    hookPoints: [String] = [], objects: [String] = []
+    hookPoints: [String] = [], objects: [String] = [], dependsOn: [String] = [],
+    dependents: [String] = []
   ) {
     self.module = module
     self.state = state
@@ -56,12 +61,15 @@ public struct ModuleRow: Codable, Sendable, Hashable {
     self.summary = summary
     self.hookPoints = hookPoints
     self.objects = objects
+    self.dependsOn = dependsOn
+    self.dependents = dependents
   }
 
   private enum CodingKeys: String, CodingKey {
-    case module, state, size, users, holders, path, version, summary, objects
+    case module, state, size, users, holders, path, version, summary, objects, dependents
     case ageSeconds = "age_seconds"
     case hookPoints = "hook_points"
+    case dependsOn = "depends_on"
   }
 }
 
@@ -72,6 +80,7 @@ extension ModuleRow {
       module: status.name, state: status.state.rawValue, size: status.size, users: status.users,
       holders: status.holders.map { Holder(label: $0.label, count: $0.count) },
       ageSeconds: status.age / .seconds(1), path: status.path, version: status.version,
-      summary: status.summary, hookPoints: status.hookPoints, objects: status.objects)
+      summary: status.summary, hookPoints: status.hookPoints, objects: status.objects,
+      dependsOn: status.dependsOn, dependents: status.dependents)
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import ModuleManager
 
 /// The answer to `insmod`.
 public struct InsmodReply: Codable, Sendable, Hashable {
@@ -57,6 +58,92 @@ public struct RmmodReply: Codable, Sendable, Hashable {
   }
 }
 
+/// A module of the answer to `request`.
+public struct RequestedModule: Codable, Sendable, Hashable {
+  /// Its name.
+  public let module: String
+
+  /// Its file.
+  public let path: String
+
+  /// Whether it was loaded before.
+  public let wasLoaded: Bool
+
+  /// Whether it is there only because one that was asked for needs or wants it.
+  public let isDependency: Bool
+
+  /// For services that stand in for a host.
+  public init(module: String, path: String, wasLoaded: Bool, isDependency: Bool) {
+    self.module = module
+    self.path = path
+    self.wasLoaded = wasLoaded
+    self.isDependency = isDependency
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case module, path
+    case wasLoaded = "was_loaded"
+    case isDependency = "is_dependency"
+  }
+}
+
+/// The answer to `request`: everything that the module needs, in the order of loading.
+public struct RequestReply: Codable, Sendable, Hashable {
+  /// Itself is one of them.
+  public let modules: [RequestedModule]
+
+  /// For services that stand in for a host.
+  public init(modules: [RequestedModule]) { self.modules = modules }
+}
+
+/// A parameter of a loaded module.
+public struct ParameterRow: Codable, Sendable, Hashable {
+  /// Its name.
+  public let parameter: String
+
+  /// What it holds, as it would be given.
+  public let value: String
+
+  /// `bool`, `int`, `list of uint` and so on.
+  public let type: String
+
+  /// Whether it can be changed now.
+  public let writable: Bool
+
+  /// For services that stand in for a host.
+  public init(parameter: String, value: String, type: String, writable: Bool) {
+    self.parameter = parameter
+    self.value = value
+    self.type = type
+    self.writable = writable
+  }
+
+  /// What the manager knows of it.
+  public init(_ status: ParameterStatus) {
+    self.init(parameter: status.name, value: status.value, type: status.type, writable: status.isWritable)
+  }
+}
+
+/// The answer to `remove`.
+public struct RemoveReply: Codable, Sendable, Hashable {
+  /// What was unloaded, in order: the module, and what nobody needs any more.
+  public let modules: [String]
+
+  /// Why code of the module stays, when it does.
+  public let residentReason: String?
+
+  /// For services that stand in for a host.
+  public init(modules: [String], residentReason: String? = nil) {
+    self.modules = modules
+    self.residentReason = residentReason
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case modules
+    case residentReason = "resident_reason"
+  }
+}
+
 /// An object that this connection holds open.
 public struct OpenReply: Codable, Sendable, Hashable {
   /// What `read` and `close` name it by.
@@ -68,6 +155,7 @@ public struct OpenReply: Codable, Sendable, Hashable {
 
 /// Replies whose one field is named like the verb's subject.
 struct ModulesReply: Codable { let modules: [ModuleRow] }
+struct ParametersReply: Codable { let parameters: [ParameterRow] }
 struct ObjectsReply: Codable { let objects: [String] }
 struct StatisticsReply: Codable { let statistics: HostStatistics }
 struct ReadReply: Codable { let data: Data }

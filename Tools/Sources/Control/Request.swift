@@ -9,9 +9,23 @@ struct Request: Codable, Sendable, Hashable {
   var verb: String
   var module: String?
   var wait: Bool?
+  /// How long to wait at the most.
+  var seconds: Double?
+  var firstTime: Bool?
+  var dryRun: Bool?
+  /// By name: what the module's parameters are to hold.
+  var parameters: [String: String]?
+  var parameter: String?
+  var value: String?
   var object: String?
   var handle: Int?
   var offset: UInt64?
+
+  private enum CodingKeys: String, CodingKey {
+    case verb, module, wait, seconds, object, handle, offset, parameters, parameter, value
+    case firstTime = "first_time"
+    case dryRun = "dry_run"
+  }
 
   /// The longest line, without its newline.
   static let limit = 65_536

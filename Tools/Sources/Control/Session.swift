@@ -17,6 +17,9 @@ final class Session {
   /// The most objects that one client holds open at a time.
   static let objectLimit = 64
 
+  /// The longest wait for users that has an end, in seconds.
+  static let longestWait = 1e9
+
   /// The most bytes that one `read` returns.
   static let readLimit = 32_768
 
@@ -58,9 +61,31 @@ final class Session {
   private func perform(_ request: Request) throws(ControlError) -> Data? {
     switch request.verb {
     case "insmod":
-      return success(try service.insmod(try request.required(\.module, named: "module")))
+      return success(
+        try service.insmod(
+          try request.required(\.module, named: "module"), parameters: request.parameters ?? [:]))
     case "rmmod":
-      return try rmmod(try request.required(\.module, named: "module"), wait: request.wait ?? false)
+      return try rmmod(try request.required(\.module, named: "module"), request)
+    case "request":
+      return success(
+        try service.request(
+          try request.required(\.module, named: "module"), parameters: request.parameters ?? [:],
+          firstTime: request.firstTime ?? false,
+          dryRun: request.dryRun ?? false))
+    case "remove":
+      return success(
+        try service.remove(
+          try request.required(\.module, named: "module"), firstTime: request.firstTime ?? false,
+          dryRun: request.dryRun ?? false))
+    case "parameters":
+      let module = try request.required(\.module, named: "module")
+      return success(ParametersReply(parameters: try service.parameters(of: module)))
+    case "set":
+      try service.set(
+        try request.required(\.parameter, named: "parameter"),
+        of: try request.required(\.module, named: "module"),
+        to: try request.required(\.value, named: "value"))
+      return success(EmptyReply())
     case "lsmod": return success(ModulesReply(modules: service.lsmod()))
     case "stat": return success(StatisticsReply(statistics: service.stat()))
     case "objects": return success(ObjectsReply(objects: service.objects()))
@@ -114,13 +139,17 @@ extension Session {
 // MARK: - Unloading
 
 extension Session {
-  private func rmmod(_ module: String, wait: Bool) throws(ControlError) -> Data? {
-    if !wait { return success(try service.rmmod(module)) }
+  private func rmmod(_ module: String, _ request: Request) throws(ControlError) -> Data? {
+    let limit = request.seconds
+    if request.wait != true { return success(try service.rmmod(module)) }
+    if let limit, !(limit >= 0 && limit <= Self.longestWait) {
+      throw ControlError(EINVAL, "\(module): a wait is from 0 to \(Int(Self.longestWait)) seconds")
+    }
     if objects.values.contains(where: { $0.module == module }) {
       throw ControlError(EDEADLK, "\(module): this connection holds an object of it open itself")
     }
     let unload = try PendingUnload()
-    unload.start(module, on: service)
+    unload.start(module, on: service, within: limit.map { .seconds($0) })
     // A client that went while it waited must not keep its objects: somebody else may wait for those.
     if control_wait_or_hangup(unload.bell.descriptor, socket) == 2 { return nil }
     return success(try unload.result())
@@ -136,10 +165,10 @@ private final class PendingUnload: Sendable {
     bell = try Bell()
   }
 
-  func start(_ module: String, on service: any ControlService) {
+  func start(_ module: String, on service: any ControlService, within limit: Duration?) {
     Task.detached { [self] in
       do throws(ControlError) {
-        finish(.success(try await service.rmmodWaiting(module)))
+        finish(.success(try await service.rmmodWaiting(module, within: limit)))
       } catch {
         finish(.failure(error))
       }

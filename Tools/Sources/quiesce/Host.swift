@@ -15,7 +15,7 @@ final class Host: Sendable {
   /// Claims the addresses and the control socket, and serves nothing yet.
   init(
     listen: String, forward: String, workers: Int, flowTimeout: Duration, control: String,
-    moduleDirectory: String
+    moduleDirectory: String, configuration: ModuleConfiguration = ModuleConfiguration()
   ) throws {
     self.forward = try SocketAddress(parsing: forward)
     self.workers = workers
@@ -29,6 +29,9 @@ final class Host: Sendable {
         manager: manager, moduleDirectory: moduleDirectory, statistics: { relay.statistics }),
       log: { StandardError.write("quiesce: host: \($0)") })
     events = EventLog(manager.events())
+    // It may be missing: modules can be loaded by path all the same, and a request says what is wrong.
+    try manager.setDirectory(moduleDirectory, isChecked: false)
+    manager.configure(configuration)
     manager.provide(relay.prerouting)
     manager.provide(relay.forward)
     manager.provide(relay.postrouting)

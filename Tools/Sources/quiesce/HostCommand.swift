@@ -1,6 +1,7 @@
 import ArgumentParser
 import Control
 import Foundation
+import ModuleManager
 
 /// `quiesce host`
 struct HostCommand: ParsableCommand {
@@ -29,6 +30,11 @@ struct HostCommand: ParsableCommand {
       "Where modules are looked up by name (default: `modules` beside this program).", valueName: "path"))
   var moduleDirectory: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Rules for modules in `*.toml`: aliases, options, blacklists (default: none).", valueName: "path"))
+  var configuration: String?
+
   @Option(help: ArgumentHelp("A flow without datagrams is forgotten after this.", valueName: "seconds"))
   var flowTimeout = 60.0
 
@@ -53,9 +59,11 @@ struct HostCommand: ParsableCommand {
       }
       // The default one may be missing: modules can be loaded by path all the same.
       if let moduleDirectory { try Host.checkDirectory(moduleDirectory) }
+      let rules = try configuration.map { try ConfigurationDirectory(path: $0).configuration }
       let host = try Host(
         listen: listen, forward: forward, workers: workers, flowTimeout: .seconds(flowTimeout),
-        control: options.path, moduleDirectory: moduleDirectory ?? Self.defaultModuleDirectory)
+        control: options.path, moduleDirectory: moduleDirectory ?? Self.defaultModuleDirectory,
+        configuration: rules ?? ModuleConfiguration())
       try host.start()
       StandardOutput.write(host.greeting)
       signals.wait()

@@ -8,17 +8,23 @@ struct InsmodCommand: ParsableCommand {
     abstract: "Load a module into a running host.",
     discussion: """
       Example:
-        quiesce insmod conntrack
+        quiesce insmod ./drop.so limit=64
       """)
 
   @Argument(help: "A name (NAME.so in the host's module directory), or a path, which has a `/` in it.")
   var module: String
 
+  @Argument(
+    help: ArgumentHelp("What its parameters are to hold, see modinfo.", valueName: "parameter=value"))
+  var parameters: [String] = []
+
   @OptionGroup var options: ControlOptions
+
+  func validate() throws { _ = try ParameterWord.all(parameters) }
 
   func run() throws {
     try reporting {
-      let reply = try options.connect().insmod(module)
+      let reply = try options.connect().insmod(module, parameters: ParameterWord.all(parameters))
       StandardOutput.write("\(reply.module): loaded")
     }
   }

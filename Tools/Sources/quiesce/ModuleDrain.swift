@@ -24,17 +24,24 @@ final class ModuleDrain: Sendable {
   func run(until deadline: ContinuousClock.Instant) -> [ControlError] {
     while true {
       let modules = manager.list()
-      if modules.allSatisfy(isHopeless) || ContinuousClock.now >= deadline {
+      if modules.allSatisfy({ isHopeless($0, among: modules) }) || ContinuousClock.now >= deadline {
         return modules.map(reason)
       }
-      for module in modules where !isHopeless(module) { startUnload(module) }
+      // Those that others need come in a later round.
+      for module in modules where module.dependents.isEmpty && !isHopeless(module, among: modules) {
+        startUnload(module)
+      }
       Thread.sleep(forTimeInterval: Self.interval / .seconds(1))
     }
   }
 
-  /// Live after a refusal to wait for its users: it is permanent. One whose `exit` refused may change its mind.
-  private func isHopeless(_ module: ModuleStatus) -> Bool {
-    module.state == .live && state.withLock { $0.refusals[module.name] != nil }
+  /// Live after a refusal to wait for its users: it is permanent. One whose `exit` refused may change its mind. What such
+  /// a one needs stays with it.
+  private func isHopeless(_ module: ModuleStatus, among all: [ModuleStatus]) -> Bool {
+    let refusal = state.withLock { $0.refusals[module.name] }
+    // Somebody was still loading what needs it.
+    if module.state == .live, let refusal, refusal.errno != EWOULDBLOCK { return true }
+    return all.contains { module.dependents.contains($0.name) && isHopeless($0, among: all) }
   }
 
   private func startUnload(_ module: ModuleStatus) {

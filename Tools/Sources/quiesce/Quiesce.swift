@@ -16,7 +16,10 @@ struct Quiesce: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      HostCommand.self, InsmodCommand.self, RmmodCommand.self, LsmodCommand.self, CatCommand.self,
-      StatCommand.self, DemoCommand.self, SchemesCommand.self, TortureCommand.self,
+      HostCommand.self, InsmodCommand.self, RmmodCommand.self, ModprobeCommand.self, LsmodCommand.self,
+      SetCommand.self,
+      CatCommand.self,
+      StatCommand.self, DepmodCommand.self, ModinfoCommand.self, DemoCommand.self, SchemesCommand.self,
+      TortureCommand.self,
     ])
 }

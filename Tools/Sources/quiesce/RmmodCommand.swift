@@ -7,24 +7,40 @@ struct RmmodCommand: ParsableCommand {
     commandName: "rmmod",
     abstract: "Unload a module from a running host.",
     discussion: """
-      A module in use stays as it is, and the answer names who holds it (EBUSY). With --wait it takes no new \
-      users, and goes when the last one lets go.
+      A module in use stays as it is, and the answer names who holds it (EBUSY); so does one that others need \
+      (EWOULDBLOCK). With --wait it takes no new users, and goes when the last one lets go; if that takes longer \
+      than SECONDS, it serves on as before (ETIMEDOUT).
 
       Example:
-        quiesce rmmod --wait conntrack
+        quiesce rmmod --wait 5 conntrack
       """)
 
   @Argument(help: "The module's name, as lsmod shows it.")
-  var module: String
+  var module: [String] = []
 
-  @Flag(help: "Wait for the module's users instead of answering EBUSY.")
-  var wait = false
+  @Option(
+    defaultAsFlag: "for ever",
+    help: ArgumentHelp("Wait for the module's users instead of answering EBUSY.", valueName: "seconds"))
+  var wait: String?
+
+  /// What `--wait` took for its value is the module, when there is no other.
+  private var isModuleBehindWait: Bool { module.isEmpty && wait != nil && wait != "for ever" }
+  private var name: String? { isModuleBehindWait ? wait : module.first }
+  private var seconds: Double? { isModuleBehindWait ? nil : wait.flatMap(Double.init) }
+
+  func validate() throws {
+    if name == nil || module.count > 1 { throw ValidationError("Name one module.") }
+    if isModuleBehindWait && Double(wait ?? "") != nil { throw ValidationError("Name one module.") }
+    if !isModuleBehindWait, let wait, wait != "for ever", !(0...1e9).contains(Double(wait) ?? -1) {
+      throw ValidationError("--wait takes a number of seconds, from 0 to 1000000000.")
+    }
+  }
 
   @OptionGroup var options: ControlOptions
 
   func run() throws {
     try reporting {
-      let reply = try options.connect().rmmod(module, wait: wait)
+      let reply = try options.connect().rmmod(name ?? "", wait: wait != nil, seconds: seconds)
       if let reason = reply.residentReason {
         StandardOutput.write("\(reply.module): unloaded, but its image stays mapped: \(reason)")
       } else {

@@ -143,7 +143,9 @@ extension EndToEndTests {
         ] {
           #expect(try Child(Built.quiesce, arguments).wait().status == 64, "\(arguments)")
         }
-        for command in ["host", "insmod", "rmmod", "lsmod", "cat", "stat"] {
+        for command in [
+          "host", "insmod", "rmmod", "lsmod", "cat", "stat", "depmod", "modinfo", "modprobe", "set",
+        ] {
           let help = try Child(Built.quiesce, [command, "--help"]).wait()
           #expect(help.status == 0 && help.output.contains("Example:"), "\(command)")
         }

@@ -26,13 +26,7 @@ enum Built {
     try run("/bin/sh", [tools.appendingPathComponent("Modules/build.sh").path, directory.path])
     for (name, source) in ModuleSources.all {
       try directory.write(source, to: "\(name).c")
-      try run(
-        "clang",
-        [
-          "-shared", "-fPIC", "-fvisibility=hidden", "-Wall",
-          "-I", tools.appendingPathComponent("../Sources/CModuleABI/include").path,
-          "-o", directory.file("\(name).so"), directory.file("\(name).c"),
-        ])
+      try compile(directory.file("\(name).c"), to: directory.file("\(name).so"))
     }
     try directory.write("This is no shared object.\n", to: "text.so")
     try directory.write("", to: "empty.so")
@@ -42,6 +36,16 @@ enum Built {
     try FileManager.default.createDirectory(
       atPath: directory.file("folder.so"), withIntermediateDirectories: false)
     return directory
+  }
+
+  static func compile(_ source: String, to image: String) throws {
+    try run(
+      "clang",
+      [
+        "-shared", "-fPIC", "-fvisibility=hidden", "-Wall",
+        "-I", tools.appendingPathComponent("../Sources/CModuleABI/include").path,
+        "-o", image, source,
+      ])
   }
 
   private static func run(_ program: String, _ arguments: [String]) throws {

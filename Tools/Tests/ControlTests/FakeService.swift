@@ -18,7 +18,7 @@ final class FakeService: ControlService {
     var waiters: [String: [CheckedContinuation<Void, Never>]] = [:]
   }
 
-  func insmod(_ module: String) throws(ControlError) -> InsmodReply {
+  func insmod(_ module: String, parameters: [String: String]) throws(ControlError) -> InsmodReply {
     if module == "slow" { slowLoad.wait() }
     let isNew = state.withLock { state in
       if state.modules.contains(module) { return false }
@@ -43,7 +43,31 @@ final class FakeService: ControlService {
     return RmmodReply(module: module, unmapped: true, unloadMicroseconds: 1, moduleCalls: 2)
   }
 
-  func rmmodWaiting(_ module: String) async throws(ControlError) -> RmmodReply {
+  func parameters(of module: String) throws(ControlError) -> [ParameterRow] {
+    [ParameterRow(parameter: "limit", value: "5", type: "int", writable: true)]
+  }
+
+  func set(_ parameter: String, of module: String, to value: String) throws(ControlError) {
+    if parameter != "limit" { throw ControlError(ENOENT, "\(module): has no parameter '\(parameter)'") }
+  }
+
+  func request(
+    _ module: String, parameters: [String: String], firstTime: Bool, dryRun: Bool
+  ) throws(ControlError) -> RequestReply {
+    let isLoaded = state.withLock { $0.modules.contains(module) }
+    if isLoaded && firstTime { throw ControlError(EEXIST, "\(module): is loaded already") }
+    if !isLoaded && !dryRun { _ = try insmod(module, parameters: parameters) }
+    return RequestReply(modules: [
+      RequestedModule(module: module, path: "/\(module).so", wasLoaded: isLoaded, isDependency: false)
+    ])
+  }
+
+  func remove(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RemoveReply {
+    if !dryRun { _ = try rmmod(module) }
+    return RemoveReply(modules: [module])
+  }
+
+  func rmmodWaiting(_ module: String, within limit: Duration?) async throws(ControlError) -> RmmodReply {
     await withCheckedContinuation { continuation in
       let isFree = state.withLock { state in
         if state.holders[module, default: []].isEmpty { return true }

@@ -1,0 +1,136 @@
+internal import Glibc
+
+/// The modules of a directory: where they are, what they need, and what else they are called.
+///
+/// `quiesce depmod` writes it to the file `modules.index` of the directory; a manager reads it. It is text:
+///
+///     quiescence-module-index 1
+///     module conntrack 16504 1700000000.000000001 net/conntrack.so
+///     depends counter
+///     before log
+///     after statistics
+///     alias net-flow-*
+///     skipped 12 1700000000.000000001 broken.so
+///     end 1
+///
+/// Source: Linux `modules.dep(5)`, depmod(8).
+public struct ModuleIndex: Hashable, Sendable {
+  /// One module.
+  public struct Entry: Hashable, Sendable {
+    /// What it is found by: the file's name without `.so`.
+    public let name: String
+    /// Its file, from the directory on.
+    public let file: String
+    /// Of the file when it was indexed.
+    public let stamp: FileStamp
+    /// Loaded before it, and kept while it is loaded.
+    public let depends: [String]
+    /// Wanted before it.
+    public let softBefore: [String]
+    /// Wanted after it.
+    public let softAfter: [String]
+    /// What else it is called, with wildcards.
+    public let aliases: [String]
+  }
+
+  /// The directory, as it was given.
+  public let directory: String
+  /// By name.
+  public let entries: [Entry]
+  /// Files that are no modules, or have the name of another one: kept in mind, so that a change of them is noticed.
+  public let skipped: [SkippedFile]
+  let byName: [String: Entry]
+
+  /// A file that ends in `.so` and is none of the modules.
+  public struct SkippedFile: Hashable, Sendable {
+    /// From the directory on.
+    public let file: String
+    /// When it was looked at.
+    public let stamp: FileStamp
+  }
+
+  /// Of two entries with one name the first stays.
+  init(directory: String, entries: [Entry], skipped: [SkippedFile]) {
+    self.directory = directory
+    byName = Dictionary(entries.map { (Self.key($0.name), $0) }) { first, _ in first }
+    self.entries = byName.values.sorted { $0.name < $1.name }
+    self.skipped = skipped
+  }
+
+  /// `-` and `_` are the same in a module's name, as for modprobe(8).
+  static func key(_ name: String) -> String { String(name.map { $0 == "-" ? "_" : $0 }) }
+
+  /// The module of that name; aliases are no names.
+  public func entry(_ name: String) -> Entry? { byName[Self.key(name)] }
+
+  /// Its file's path.
+  public func path(of entry: Entry) -> String { "\(directory)/\(entry.file)" }
+
+  /// The modules that `name` means: the one of that name, or else all that have an alias for it, by name.
+  ///
+  /// - Complexity: O(aliases).
+  public func matches(_ name: String) -> [Entry] {
+    if let entry = entry(name) { return [entry] }
+    let key = Self.key(name)
+    return entries.filter { entry in
+      entry.aliases.contains { fnmatch(Self.patternKey($0), key, 0) == 0 || fnmatch($0, name, 0) == 0 }
+    }
+  }
+
+  /// The files of ``matches(_:)``.
+  ///
+  /// - Throws: `ENOENT` when there is none.
+  public func paths(for name: String) throws(ModuleError) -> [String] { try found(name).map(path) }
+
+  /// ``matches(_:)``, one at least.
+  func found(_ name: String) throws(ModuleError) -> [Entry] {
+    let found = matches(name)
+    if found.isEmpty {
+      throw ModuleError(name, ENOENT, "no module in \(directory) has that name or an alias for it")
+    }
+    return found
+  }
+
+  /// As ``key(_:)``, but a `-` between brackets is a range.
+  private static func patternKey(_ pattern: String) -> String {
+    var isInBrackets = false
+    return String(
+      pattern.map { character in
+        if character == "[" { isInBrackets = true } else if character == "]" { isInBrackets = false }
+        return character == "-" && !isInBrackets ? "_" : character
+      })
+  }
+}
+
+/// A file's length and time of change: another version of it has another one.
+public struct FileStamp: Hashable, Sendable, CustomStringConvertible {
+  /// In bytes.
+  public let size: UInt64
+  /// Since 1970.
+  public let seconds: Int64
+  /// The rest of the time.
+  public let nanoseconds: UInt32
+
+  /// As in the index: `12` and `1700000000.000000001`.
+  init?(size: String, time: String) {
+    let parts = time.split(separator: ".", omittingEmptySubsequences: false)
+    guard let size = UInt64(size), parts.count == 2, let seconds = Int64(parts[0]), parts[1].utf8.count == 9,
+      let nanoseconds = UInt32(parts[1])
+    else { return nil }
+    self.size = size
+    self.seconds = seconds
+    self.nanoseconds = nanoseconds
+  }
+
+  /// The size and the time.
+  public var description: String { "\(size) \(seconds).\(String(1_000_000_000 + nanoseconds).dropFirst())" }
+
+  /// Nil when there is no such file.
+  init?(path: String) {
+    var status = stat()
+    if stat(path, &status) != 0 || status.st_mode & S_IFMT != S_IFREG { return nil }
+    size = UInt64(clamping: status.st_size)
+    seconds = Int64(status.st_mtim.tv_sec)
+    nanoseconds = UInt32(status.st_mtim.tv_nsec)
+  }
+}

@@ -1,0 +1,101 @@
+internal import Glibc
+
+extension ModuleCode {
+  /// Sets parameters before `init`: all, or after an error none.
+  func setFirst(_ values: [String: String]) throws(ModuleError) {
+    var contents: [(any ParameterSlot, ParameterContent)] = []
+    for (parameter, text) in values.sorted(by: { $0.key < $1.key }) {
+      let slot = try slot(parameter)
+      contents.append((slot, try slot.parse(text, of: name)))
+    }
+    for (slot, content) in contents { slot.storeFirst(content) }
+  }
+
+  func slot(_ parameter: String) throws(ModuleError) -> any ParameterSlot {
+    if let slot = parameters.first(where: { $0.form.name == parameter }) { return slot }
+    let names = parameters.map(\.form.name).joined(separator: ", ")
+    throw ModuleError(
+      name, ENOENT,
+      "has no parameter '\(parameter.prefix(40))'" + (names.isEmpty ? " and no other" : "; it has \(names)"))
+  }
+}
+
+extension ParameterSlot {
+  func parse(_ text: String, of module: String) throws(ModuleError) -> ParameterContent {
+    do throws(ParameterError) { return try form.parse(text) } catch {
+      throw ModuleError(module, error.errno, "\(form.name): \(error.reason)")
+    }
+  }
+}
+
+extension ModuleManager {
+  /// The parameters of a loaded module.
+  ///
+  /// - Threads: as ``load(path:policy:parameters:)``. Numbers are read as they are now.
+  /// - Throws: `ENOENT` when it is not loaded; `EBUSY` when it is on its way out: its variables may be gone.
+  @available(*, noasync, message: "await parameters(of:) instead of blocking the task's thread")
+  public func parameters(of name: String) throws(ModuleError) -> [ParameterStatus] {
+    try block(name) { self.startParameters(of: name, done: $0) }
+  }
+
+  /// The parameters of a loaded module; see the blocking form.
+  public func parameters(of name: String) async throws(ModuleError) -> [ParameterStatus] {
+    try await suspend(name) { self.startParameters(of: name, done: $0) }
+  }
+
+  /// Changes a parameter of a loaded module, if the parameter may be changed and the module agrees.
+  ///
+  /// - Threads: as ``load(path:policy:parameters:)``. The module is asked on the manager's thread.
+  /// - Throws: `ENOENT` no such module or parameter; `EPERM` it cannot be changed; `EINVAL`, `ERANGE`, `E2BIG` and
+  ///   `ENAMETOOLONG` for what it cannot hold; `EBUSY` when the module is not live; what the module answers. It is
+  ///   as it was then.
+  @available(*, noasync, message: "await set(_:of:to:) instead of blocking the task's thread")
+  public func set(_ parameter: String, of name: String, to value: String) throws(ModuleError) {
+    try block(name) { self.startSet(parameter, of: name, to: value, done: $0) }
+  }
+
+  /// Changes a parameter of a loaded module; see the blocking form.
+  public func set(_ parameter: String, of name: String, to value: String) async throws(ModuleError) {
+    try await suspend(name) { self.startSet(parameter, of: name, to: value, done: $0) }
+  }
+
+  // On the manager's thread, where alone images go: the variables are there as long as this runs.
+  private func startParameters(of name: String, done: @escaping Completion<[ParameterStatus]>) {
+    run(name, done: done) {
+      do throws(ModuleError) {
+        done(.success(try self.live(name).code.parameters.map { ParameterStatus($0) }))
+      } catch { done(.failure(error)) }
+    }
+  }
+
+  private func startSet(
+    _ parameter: String, of name: String, to value: String, done: @escaping Completion<Void>
+  ) {
+    run(name, done: done) {
+      do throws(ModuleError) {
+        done(.success(try self.change(parameter, of: self.live(name), to: value)))
+      } catch { done(.failure(error)) }
+    }
+  }
+
+  private func change(_ parameter: String, of module: Module, to value: String) throws(ModuleError) {
+    let slot = try module.code.slot(parameter)
+    if !slot.form.isWritable {
+      throw ModuleError(
+        module.name, EPERM, "\(parameter): cannot be changed while the module is loaded")
+    }
+    let result = slot.change(to: try slot.parse(value, of: module.name))
+    if result == 0 { return }
+    throw ModuleError(
+      module.name, result < 0 ? -result : EINVAL, "\(parameter): the module refuses '\(value.prefix(40))'")
+  }
+
+  private func live(_ name: String) throws(ModuleError) -> Module {
+    guard let module = module(named: name) else {
+      throw ModuleError(name, ENOENT, "no such module is loaded")
+    }
+    let state = module.currentState
+    if state != .live { throw ModuleError(module.name, EBUSY, "is \(state)") }
+    return module
+  }
+}

@@ -1,0 +1,147 @@
+internal import Glibc
+
+/// One parameter of a module, wherever its variable is.
+protocol ParameterSlot: Sendable {
+  var form: ParameterForm { get }
+  /// What it holds now. Any thread.
+  func load() -> ParameterContent
+  /// Before `init`: nobody reads it yet.
+  func storeFirst(_ content: ParameterContent)
+  /// While the module is loaded, on the manager's thread: 0, or the negative errno of a module that refuses.
+  func change(to content: ParameterContent) -> Int32
+}
+
+/// What a parameter holds: numbers by their bits, sign-extended.
+enum ParameterContent: Hashable, Sendable {
+  case number(Int64)
+  case list([Int64])
+  case text(String)
+}
+
+/// What a parameter can hold, and how it is written.
+struct ParameterForm: Hashable, Sendable {
+  enum Kind: UInt32 { case bool = 1, int, uint, string }
+
+  let name: String
+  let kind: Kind
+  let isList: Bool
+  let isWritable: Bool
+  /// Elements of a list, bytes of a string.
+  let capacity: Int
+  /// By their bits.
+  let minimum: Int64
+  let maximum: Int64
+
+  var typeName: String {
+    let one =
+      switch kind {
+      case .bool: "bool"
+      case .int: "int"
+      case .uint: "uint"
+      case .string: "string"
+      }
+    return isList ? "list of \(one)" : one
+  }
+
+  /// - Throws: `EINVAL` for what is of another type, `ERANGE`, `E2BIG` for too long a list, `ENAMETOOLONG` for too long a string.
+  func parse(_ text: String) throws(ParameterError) -> ParameterContent {
+    if kind == .string {
+      if text.utf8.contains(0) { throw ParameterError(EINVAL, "a string has no zero bytes") }
+      if text.utf8.count > capacity {
+        throw ParameterError(ENAMETOOLONG, "longer than \(capacity) bytes")
+      }
+      return .text(text)
+    }
+    if !isList { return .number(try number(text[...])) }
+    if text.isEmpty { return .list([]) }
+    let words = text.split(separator: ",", omittingEmptySubsequences: false)
+    if words.count > capacity {
+      throw ParameterError(E2BIG, "\(words.count) elements are more than \(capacity)")
+    }
+    var numbers: [Int64] = []
+    for word in words { numbers.append(try number(word)) }
+    return .list(numbers)
+  }
+
+  private func number(_ text: Substring) throws(ParameterError) -> Int64 {
+    let shown = "'\(text.prefix(40))'"
+    switch kind {
+    case .bool:
+      switch text.lowercased() {
+      case "y", "yes", "on", "true", "1": return 1
+      case "n", "no", "off", "false", "0": return 0
+      default: throw ParameterError(EINVAL, "\(shown) is neither yes nor no")
+      }
+    case .int:
+      // A number that does not fit is one that is out of range.
+      guard Self.isInteger(text, mayBeNegative: true) else {
+        throw ParameterError(EINVAL, "\(shown) is no integer")
+      }
+      guard let value = Int64(text), value >= minimum, value <= maximum else {
+        throw ParameterError(ERANGE, "\(text.prefix(40)) is not from \(minimum) to \(maximum)")
+      }
+      return value
+    case .uint, .string:
+      guard Self.isInteger(text, mayBeNegative: true) else {
+        throw ParameterError(EINVAL, "\(shown) is no integer")
+      }
+      let (least, most) = (UInt64(bitPattern: minimum), UInt64(bitPattern: maximum))
+      guard let value = UInt64(text), value >= least, value <= most else {
+        throw ParameterError(ERANGE, "\(text.prefix(40)) is not from \(least) to \(most)")
+      }
+      return Int64(bitPattern: value)
+    }
+  }
+
+  private static func isInteger(_ text: Substring, mayBeNegative: Bool) -> Bool {
+    let digits = text.hasPrefix("-") ? text.dropFirst() : text
+    return !digits.isEmpty && digits.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+  }
+
+  /// As ``parse(_:)`` reads it.
+  func text(of content: ParameterContent) -> String {
+    switch content {
+    case .text(let text): text
+    case .list(let numbers): numbers.map(text).joined(separator: ",")
+    case .number(let number): text(of: number)
+    }
+  }
+
+  private func text(of number: Int64) -> String {
+    switch kind {
+    case .bool: number == 0 ? "no" : "yes"
+    case .uint: String(UInt64(bitPattern: number))
+    case .int, .string: String(number)
+    }
+  }
+}
+
+/// Why a parameter cannot have a value.
+struct ParameterError: Error {
+  let errno: Int32
+  let reason: String
+
+  init(_ errno: Int32, _ reason: String) {
+    self.errno = errno
+    self.reason = reason
+  }
+}
+
+/// A parameter of a loaded module.
+public struct ParameterStatus: Hashable, Sendable, Codable {
+  /// Its name.
+  public let name: String
+  /// `bool`, `int`, `uint`, `string`, `list of int` and so on.
+  public let type: String
+  /// What it holds, as it would be given.
+  public let value: String
+  /// It can be changed while the module is loaded.
+  public let isWritable: Bool
+
+  init(_ slot: any ParameterSlot) {
+    name = slot.form.name
+    type = slot.form.typeName
+    value = slot.form.text(of: slot.load())
+    isWritable = slot.form.isWritable
+  }
+}

@@ -1,0 +1,211 @@
+import Foundation
+import ModuleManager
+import Quiescence
+import TestSupport
+import Testing
+
+/// Modules that are found by name, loaded with what they need, and kept as long as they are needed.
+@Suite struct RequestTests {
+  let manager = ModuleManager()
+  let folder = IndexTests.Folder()
+
+  private func names() -> [String] { manager.list().map(\.name) }
+
+  private func error<Value>(_ body: () async throws(ModuleError) -> Value) async -> ModuleError? {
+    do {
+      _ = try await body()
+      return nil
+    } catch { return error }
+  }
+
+  @Test func whatIsNeededIsLoadedFirstAndKept() async throws {
+    await folder.add("base")
+    await folder.add("middle", #"QUIESCENT_DEPENDS("base");"#)
+    await folder.add("top", #"QUIESCENT_DEPENDS("middle,base");"#)
+    try manager.setDirectory(folder.path)
+    let loaded = try await manager.request("top")
+    #expect(loaded.map(\.name) == ["top"])
+    #expect(loaded[0].dependsOn == ["middle", "base"])
+    #expect(names() == ["base", "middle", "top"])
+    #expect(manager.list()[0].dependents == ["middle", "top"])
+    #expect(manager.list()[0].holders.map(\.label) == ["module middle", "module top"])
+
+    let busy = await error { () async throws(ModuleError) in try await manager.unload("base", ifBusy: .wait) }
+    #expect(busy?.errno == EWOULDBLOCK)
+    #expect(busy?.reason == "needed by middle, top")
+    #expect(manager.list().allSatisfy { $0.state == .live })
+
+    // Asked for again: nothing happens.
+    #expect(try await manager.request("base").map(\.name) == ["base"])
+    let gone = try await manager.unloadWithUnused("top")
+    #expect(gone.others == ["middle", "base"])
+    if case .unloaded = gone.outcome {} else { Issue.record("\(gone.outcome)") }
+    #expect(names().isEmpty)
+    for name in ["base", "middle", "top"] { #expect(!isMapped("\(folder.path)/\(name).so")) }
+  }
+
+  /// What somebody asked for stays, and so does what is in use.
+  @Test func onlyWhatNobodyNeedsGoes() async throws {
+    await folder.add("wanted")
+    await folder.add("shared")
+    await folder.add("one", #"QUIESCENT_DEPENDS("wanted,shared");"#)
+    await folder.add("two", #"QUIESCENT_DEPENDS("shared");"#)
+    try manager.setDirectory(folder.path)
+    try await manager.request("wanted")
+    try await manager.request("one")
+    try await manager.request("two")
+    #expect(try await manager.unloadWithUnused("one").others.isEmpty)
+    #expect(names() == ["wanted", "shared", "two"])
+    #expect(try await manager.unloadWithUnused("two").others == ["shared"])
+    try await manager.unload("wanted")
+    #expect(names().isEmpty)
+  }
+
+  @Test func aliasesLoadAllThatHaveThem() async throws {
+    await folder.add("udp", #"QUIESCENT_ALIAS("net-proto-1[0-9]"); QUIESCENT_ALIAS("datagram");"#)
+    await folder.add("lite", #"QUIESCENT_ALIAS("net-proto-17");"#)
+    try manager.setDirectory(folder.path)
+    #expect(try await manager.request("net_proto-17").map(\.name) == ["lite", "udp"])
+    #expect(try await manager.request("datagram").map(\.name) == ["udp"])
+    let unknown = await error { () async throws(ModuleError) in try await manager.request("net-proto-7") }
+    #expect(unknown?.errno == ENOENT)
+    #expect(unknown?.reason.hasSuffix("has that name or an alias for it") == true)
+    for name in ["udp", "lite"] { try await manager.unload(name) }
+  }
+
+  @Test func loadingByPathNeedsWhatItDependsOn() async throws {
+    let base = await folder.add("base")
+    let top = await folder.add("top", #"QUIESCENT_DEPENDS("base");"#)
+    let missing = await error { () async throws(ModuleError) in try await manager.load(path: top) }
+    #expect(missing?.errno == ENOENT && missing?.reason == "depends on base, which is not loaded")
+    #expect(!isMapped(top))
+    try await manager.load(path: base)
+    try await manager.load(path: top)
+    #expect(
+      await error { () async throws(ModuleError) in try await manager.unload("base") }?.errno == EWOULDBLOCK)
+    // A second load takes no reference that it does not give back.
+    #expect(
+      await error { () async throws(ModuleError) in try await manager.load(path: top) }?.errno == EEXIST)
+    try await manager.unload("top")
+    #expect(manager.list()[0].users == 0)
+    try await manager.unload("base")
+  }
+
+  /// Nothing of a failed request stays but what was there before, and the next one tries again.
+  @Test func afterAFailureNothingIsRemembered() async throws {
+    await folder.add("base")
+    let broken = await folder.add("broken", #"QUIESCENT_DEPENDS("base");"#)
+    _ = await onThread {
+      Compiler.module(
+        """
+        #include "quiescent_module.h"
+        QUIESCENT_DEPENDS("base");
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) { (void)h; (void)s; return -5; }
+        QUIESCENT_MODULE(.name = "broken", .init = init)
+        """, in: URL(filePath: folder.path), named: "broken")
+    }
+    await folder.add("top", #"QUIESCENT_DEPENDS("broken");"#)
+    try manager.setDirectory(folder.path)
+    for _ in 0..<2 {
+      let failed = await error { () async throws(ModuleError) in try await manager.request("top") }
+      #expect(failed?.errno == EIO && failed?.module == "top")
+      #expect(failed?.reason == "needs broken: its init failed")
+    }
+    #expect(names() == ["base"])
+    #expect(manager.list()[0].users == 0, "a failed module still holds what it depended on")
+    #expect(!isMapped(broken))
+    // Mended: the index is stale now, and that is noticed.
+    await folder.add("broken", #"QUIESCENT_DEPENDS("base");"#)
+    try await manager.request("top")
+    #expect(names() == ["base", "broken", "top"])
+    _ = try await manager.unloadWithUnused("top")
+  }
+
+  @Test func cyclesAndGapsLoadNothing() async throws {
+    await folder.add("one", #"QUIESCENT_DEPENDS("two");"#)
+    await folder.add("two", #"QUIESCENT_DEPENDS("one");"#)
+    await folder.add("gap", #"QUIESCENT_DEPENDS("nobody");"#)
+    await folder.add("wishful", #"QUIESCENT_SOFTDEP("pre: one nobody");"#)
+    try manager.setDirectory(folder.path)
+    let cycle = await error { () async throws(ModuleError) in try await manager.request("one") }
+    #expect(cycle?.errno == ELOOP && cycle?.reason == "depends on itself: one → two → one")
+    #expect(await error { () async throws(ModuleError) in try await manager.request("gap") }?.errno == ENOENT)
+    #expect(names().isEmpty)
+    try await manager.request("wishful")
+    #expect(names() == ["wishful"])
+    try await manager.unload("wishful")
+  }
+
+  @Test(arguments: ["", "a/b", "../x", "a b", "*", "x\0y", String(repeating: "n", count: 10_000)])
+  func namesThatAreNoneAreAnswered(_ name: String) async throws {
+    await folder.add("one", #"QUIESCENT_ALIAS("known");"#)
+    let before = await error { () async throws(ModuleError) in try await manager.request(name) }
+    #expect(before?.errno == ENOENT && before?.reason.contains("no module directory") == true)
+    try manager.setDirectory(folder.path)
+    #expect(await error { () async throws(ModuleError) in try await manager.request(name) }?.errno == ENOENT)
+    #expect(names().isEmpty)
+  }
+
+  @Test func aRequestWhereItWouldWaitForItselfIsAnswered() async throws {
+    await folder.add("one")
+    try manager.setDirectory(folder.path)
+    let manager = manager
+    let answer = await onThread {
+      Memb.read { _ -> Int32 in
+        do throws(ModuleError) {
+          _ = try manager.request("one")
+          return 0
+        } catch { return error.errno }
+      }
+    }
+    #expect(answer == EDEADLK)
+  }
+
+  /// R12: while it is loaded and unloaded without a pause, nobody who asks for it fails, and the many cause one load a
+  /// generation. `REQUEST_SECONDS=60` for a long run.
+  @Test func nobodyFailsWhileItComesAndGoes() async throws {
+    await folder.add("base")
+    await folder.add("busy", #"QUIESCENT_DEPENDS("base"); QUIESCENT_ALIAS("nick");"#)
+    try manager.setDirectory(folder.path)
+    let seconds = ProcessInfo.processInfo.environment["REQUEST_SECONDS"].flatMap { Int($0) } ?? 0
+    let manager = manager
+    let failures = Lines(), loads = Counter(), generations = Counter(), done = Counter(), asked = Counter()
+    let stream = manager.events()
+    let events = Task {
+      for await event in stream {
+        if event.module == "busy" && event.state == .coming { loads.add(1) }
+        if event.module == "busy" && event.state == .gone { generations.add(1) }
+        // The last of all.
+        if event.module == "base" && event.state == .gone { return }
+      }
+    }
+    await onThreads(65) { index in
+      if index == 0 {
+        let start = ContinuousClock.now
+        var rounds = 0
+        while rounds < 200 || ContinuousClock.now - start < .seconds(seconds) {
+          do throws(ModuleError) { try manager.unload("busy", ifBusy: .wait) } catch {
+            if error.errno != ENOENT { failures.add("\(error)") }
+            continue
+          }
+          rounds += 1
+        }
+        done.add(1)
+      } else {
+        while done.value == 0 {
+          do {
+            try manager.request(index % 2 == 0 ? "busy" : "nick")
+            asked.add(1)
+          } catch { failures.add("\(error)") }
+        }
+      }
+    }
+    #expect(failures.all.isEmpty, "\(failures.all.prefix(3))")
+    #expect(asked.value > 200)
+    _ = try? await manager.unload("busy", ifBusy: .wait)
+    try await manager.unload("base")
+    await events.value
+    #expect(loads.value >= 200 && loads.value == generations.value)
+    if seconds > 0 { print("requests: \(asked.value), generations: \(generations.value)") }
+  }
+}

@@ -1,0 +1,118 @@
+import Foundation
+import Testing
+
+extension EndToEndTests {
+  /// `depmod` and `modinfo`: no host is needed.
+  @Suite struct Directory {
+    private func run(_ arguments: String...) throws -> Child.Outcome {
+      try Child(Built.quiesce, arguments).wait()
+    }
+
+    @Test func depmodWritesWhatModinfoReads() async throws {
+      try await onThread {
+        let folder = try ModuleFolder()
+        try folder.add("base")
+        try folder.add(
+          "net-flow",
+          #"QUIESCENT_DEPENDS("base"); QUIESCENT_ALIAS("flow-*"); QUIESCENT_INFO("author", "N. N.");"#,
+          in: "net")
+        let preview = try run("depmod", "--dry-run", folder.path)
+        #expect(preview.status == 0 && preview.error.isEmpty)
+        #expect(preview.output.hasPrefix("quiescence-module-index 1\nmodule base "))
+        #expect(preview.output.hasSuffix("depends base\nalias flow-*\nend 2\n"))
+        #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/modules.index"))
+
+        let written = try run("depmod", folder.path)
+        #expect(written.status == 0 && written.output.isEmpty && written.error.isEmpty)
+        #expect(try folder.directory.read("modules.index") == preview.output)
+
+        let shown = try run("modinfo", "net_flow", "--directory", folder.path)
+        #expect(
+          shown.output == """
+            filename:       \(folder.path)/net/net-flow.so
+            depends:        base
+            alias:          flow-*
+            author:         N. N.
+
+            """)
+        let field = try run("modinfo", "-F", "filename", "flow-7", "base", "--directory", folder.path)
+        #expect(field.output == "\(folder.path)/net/net-flow.so\n\(folder.path)/base.so\n")
+        let json = try run("modinfo", "--format", "json", "\(folder.path)/net/net-flow.so")
+        #expect(
+          json.output == #"[{"filename":"\#(folder.path)/net/net-flow.so","info":{"alias":["flow-*"],"#
+            + #""author":["N. N."],"depends":["base"]},"name":"net-flow"}]"# + "\n")
+        let gap = try run("modinfo", "nothing", "base", "-F", "filename", "--directory", folder.path)
+        #expect(gap.status == 1 && gap.output == "\(folder.path)/base.so\n")
+        #expect(
+          gap.error
+            == "quiesce: modinfo: nothing: no module in \(folder.path) has that name or an alias for it (ENOENT)\n"
+        )
+      }
+    }
+
+    @Test func depmodNamesEveryProblemOnce() async throws {
+      try await onThread {
+        let folder = try ModuleFolder()
+        try folder.add("one", #"QUIESCENT_DEPENDS("two");"#)
+        try folder.add("two", #"QUIESCENT_DEPENDS("one");"#)
+        try folder.add("user", #"QUIESCENT_DEPENDS("two,nobody");"#)
+        try folder.directory.write("no module\n", to: "text.so")
+        let outcome = try run("depmod", folder.path)
+        #expect(outcome.status == 1 && outcome.output.isEmpty)
+        #expect(
+          outcome.error == """
+            quiesce: depmod: \(folder.path)/text.so: not an ELF file (ENOEXEC)
+            quiesce: depmod: one: depends on itself: one → two → one (ELOOP)
+            quiesce: depmod: user: depends on nobody, which is not in \(folder.path) (ENOENT)
+
+            """)
+        #expect(try folder.directory.read("modules.index").hasSuffix("end 3\n"))
+      }
+    }
+
+    /// The broken files of ``Built`` are named, and the others are found.
+    @Test func brokenFilesDoNotSpoilADirectory() async throws {
+      try await onThread {
+        let directory = try Built.modules.get()
+        let outcome = try run("depmod", "--dry-run", directory)
+        #expect(outcome.status == 1)
+        for name in ["text", "empty", "stump", "half"] {
+          #expect(outcome.error.contains("quiesce: depmod: \(directory)/\(name).so: "))
+        }
+        #expect(outcome.error.split(separator: "\n").count == 4)
+        for name in ["counter", "conntrack", "holdable"] {
+          #expect(outcome.output.contains("module \(name) "))
+        }
+        #expect(try run("modinfo", "-F", "filename", "counter", "--directory", directory).status == 0)
+      }
+    }
+
+    @Test func whatIsNoDirectoryIsOneLine() async throws {
+      try await onThread {
+        let folder = try ModuleFolder()
+        try folder.directory.write("garbage\n", to: "modules.index")
+        let cases = [
+          (["depmod", "/nothing"], "quiesce: depmod: /nothing: no such module directory (ENOENT)"),
+          (["depmod", "/etc/passwd"], "quiesce: depmod: /etc/passwd: not a directory (ENOTDIR)"),
+          (
+            ["modinfo", "a", "--directory", "/nothing"], "quiesce: modinfo: /nothing: cannot be read (ENOENT)"
+          ),
+          (["modinfo", "/nothing.so"], "quiesce: modinfo: /nothing.so: cannot be opened (ENOENT)"),
+          (["modinfo", "./"], "quiesce: modinfo: ./: cannot be read (EISDIR)"),
+          (
+            ["modinfo", "a", "--directory", folder.path],
+            "quiesce: modinfo: \(folder.path)/modules.index: line 1: not the index of modules of this version; "
+              + "run quiesce depmod \(folder.path) (EBADMSG)"
+          ),
+        ]
+        for (arguments, line) in cases {
+          let outcome = try Child(Built.quiesce, arguments).wait()
+          #expect(outcome.status == 1 && outcome.error == line + "\n" && outcome.output.isEmpty, "\(outcome)")
+        }
+        // depmod mends a damaged index.
+        #expect(try run("depmod", folder.path).status == 0)
+        #expect(try folder.directory.read("modules.index") == "quiescence-module-index 1\nend 0\n")
+      }
+    }
+  }
+}
