@@ -147,6 +147,25 @@ import Testing
     #expect(index.dependents(of: "beta").map(\.name) == ["alpha"])
   }
 
+  /// Without a lock around it: each finds its turn, and the index is whole at any time.
+  @Test func severalWriteAtOnce() async throws {
+    let folder = Folder()
+    for name in ["one", "two", "three"] { await folder.add(name) }
+    let index = try ModuleIndex.scan(folder.path)
+    try index.write()
+    let wrong = Counter()
+    await onThreads(4) { _ in
+      for _ in 0..<50 {
+        do {
+          try index.write()
+          if try ModuleIndex(readingFrom: folder.path) != index { wrong.add(1) }
+        } catch { wrong.add(1) }
+      }
+    }
+    #expect(wrong.value == 0)
+    #expect(!FileManager.default.fileExists(atPath: folder.path + "/modules.index.new"))
+  }
+
   @Test func hyphensAndUnderscoresAreTheSame() async throws {
     let folder = Folder()
     await folder.add("a-b_c", #"QUIESCENT_ALIAS("x-*_y");"#)

@@ -41,11 +41,9 @@ extension ModuleIndex {
   /// Writes the index's file anew. Whoever reads it finds the old one or the new one, whole, whatever happens meanwhile.
   public func write() throws(ModuleError) {
     let path = "\(directory)/\(Self.fileName)"
-    var template = Array("\(path).XXXXXX".utf8CString)
-    let descriptor = mkstemp(&template)
-    if descriptor < 0 { throw ModuleError(path, errno, "cannot be written") }
-    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-    let temporary = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    // One name: whoever is killed leaves one file at the most, and the next one writes over it.
+    let temporary = "\(path).new"
+    let descriptor = try Self.openAlone(temporary)
     let bytes = Array(text.utf8)
     var written = 0
     var error: Int32 = 0
@@ -56,11 +54,31 @@ extension ModuleIndex {
     if error == 0 && fchmod(descriptor, 0o644) != 0 { error = errno }
     // Before the name: a machine that loses its power must not find the name with nothing behind it.
     if error == 0 && fsync(descriptor) != 0 { error = errno }
-    if close(descriptor) != 0 && error == 0 { error = errno }
     if error == 0 && rename(temporary, path) != 0 { error = errno }
+    if error != 0 { unlink(temporary) }
+    // Not before: whoever waits for it would empty the file that is about to become the index.
+    close(descriptor)
     if error != 0 {
-      unlink(temporary)
       throw ModuleError(path, error, "cannot be written")
+    }
+  }
+
+  /// Opens a file that nobody else writes until it is closed, and empties it.
+  private static func openAlone(_ path: String) throws(ModuleError) -> Int32 {
+    while true {
+      let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+      if descriptor < 0 { throw ModuleError(path, errno, "cannot be written") }
+      while flock(descriptor, LOCK_EX) != 0 && errno == EINTR {}
+      var mine = stat()
+      var named = stat()
+      // Who had it before has given it its final name: then it is the index, and not to be written.
+      let isMine =
+        fstat(descriptor, &mine) == 0 && stat(path, &named) == 0 && mine.st_ino == named.st_ino
+        && mine.st_dev == named.st_dev
+      let error = isMine && ftruncate(descriptor, 0) != 0 ? errno : 0
+      if isMine && error == 0 { return descriptor }
+      close(descriptor)
+      if error != 0 { throw ModuleError(path, error, "cannot be written") }
     }
   }
 

@@ -87,6 +87,42 @@ extension EndToEndTests {
       }
     }
 
+    /// `KILLS=1000` for a long run.
+    @Test func whoeverIsKilledLeavesASoundIndex() async throws {
+      try await onThread {
+        let folder = try ModuleFolder()
+        for name in ["one", "two", "three"] { try folder.add(name) }
+        #expect(try run("depmod", folder.path).status == 0)
+        let whole = try folder.directory.read("modules.index")
+        // How long one takes that nobody kills.
+        let start = ContinuousClock.now
+        #expect(try run("depmod", folder.path).status == 0)
+        let duration = Int(start.duration(to: .now) / .microseconds(1))
+        let count = ProcessInfo.processInfo.environment["KILLS"].flatMap { Int($0) } ?? 100
+        var killed = 0
+        for round in 0..<count {
+          let child = try Child(Built.quiesce, ["depmod", folder.path])
+          // All moments alike, the last ones too.
+          usleep(UInt32(duration * (round % 50) / 40))
+          child.signal(SIGKILL)
+          if try child.wait().status != 0 { killed += 1 }
+          #expect(try folder.directory.read("modules.index") == whole)
+        }
+        #expect(killed > 0)
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter {
+          !$0.hasSuffix(".c")
+        }
+        let known: Set = [
+          "one.so", "two.so", "three.so", "modules.index", "modules.index.new", "modules.lock",
+        ]
+        #expect(Set(files).isSubset(of: known), "\(files)")
+        // No lock is held: another one gets through.
+        #expect(try run("depmod", folder.path).status == 0)
+        let left = FileManager.default.fileExists(atPath: "\(folder.path)/modules.index.new")
+        #expect(!left)
+      }
+    }
+
     @Test func whatIsNoDirectoryIsOneLine() async throws {
       try await onThread {
         let folder = try ModuleFolder()
