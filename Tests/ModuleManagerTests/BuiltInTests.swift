@@ -80,6 +80,32 @@ import Testing
       await moduleError { try await manager.load(BuiltInModule("no name") { _ in 0 }) }?.errno == EINVAL)
   }
 
+  /// R24 as it would be: an object whose module nobody keeps is released by code that is not there any more.
+  @Test func withoutTheReferenceItIsReleasedInUnmappedCode() async {
+    let result = await #expect(processExitsWith: .signal(SIGSEGV)) {
+      let path = SampleModules.custom(
+        "releaser",
+        """
+        __attribute__((visibility("default"))) void release_object(void *object) { *(volatile int *)object += 1; }
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) { host = h; self = s; return 0; }
+        static int leave(void) { return 0; }
+        """, ".init = init, .exit = leave")
+      let manager = ModuleManager()
+      try await manager.load(path: path)
+      let handle = try #require(dlopen(path, RTLD_NOW | RTLD_NOLOAD))
+      let symbol = try #require(dlsym(handle, "release_object"))
+      let release = unsafeBitCast(symbol, to: (@convention(c) (UnsafeMutableRawPointer) -> Void).self)
+      dlclose(handle)
+      var object: Int32 = 0
+      release(&object)
+      precondition(object == 1)
+      // Unlinked, and still open: of that the module's count knows nothing.
+      try await manager.unload("releaser")
+      release(&object)
+    }
+    #expect(result != nil)
+  }
+
   /// R24: the module stays until the release function of an object that outlives its unlinking has returned.
   @Test(arguments: UnloadScheme.all)
   func anObjectHoldsItsModuleUntilItIsReleased(_ scheme: UnloadScheme) async throws {
