@@ -115,6 +115,17 @@ extension SleepableCore {
     if begins { begin() } else { beginElsewhere() }
   }
 
+  /// Blocks until a grace period has passed that begins after this call. Traps where it would wait for itself.
+  func wait(_ what: String) {
+    checkNotInside(what)
+    let parker = Parker()
+    after(.thread(parker), begins: true)
+    parker.wait()
+  }
+
+  /// The same for a task.
+  func wait() async { await suspended { after(.task($0), begins: true) } }
+
   /// The number of the first that begins after this call.
   var next: UInt64 { state.withLock { $0.started + 1 } }
 
@@ -125,7 +136,7 @@ extension SleepableCore {
     after(.call { _ = Self.reclaimer.core.enqueue(callback) }, begins: false)
   }
 
-  func checkNotInside(_ what: String) {
+  private func checkNotInside(_ what: String) {
     var frame = qs_sleepable_innermost()
     while let current = frame {
       if current.pointee.domain == UnsafeRawPointer(front) { Misuse.waitInDomain(what, name) }

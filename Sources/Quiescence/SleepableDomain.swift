@@ -101,19 +101,12 @@ extension SleepableDomain {
   /// - Complexity: while nobody is inside, O(processors) and three `membarrier(2)` calls. Concurrent callers share.
   /// - Threads: any. Hold no lock that a section takes.
   @available(*, noasync, message: "await synchronize() instead of blocking the task's thread")
-  public func synchronize() {
-    core.checkNotInside("synchronize()")
-    let parker = Parker()
-    core.after(.thread(parker), begins: true)
-    parker.wait()
-  }
+  public func synchronize() { core.wait("synchronize()") }
 
   /// Suspends until every section of this domain that is open now has been left; not at all while nobody is inside.
   ///
   /// It is not cancelled with the task: a grace period always ends when its readers leave.
-  public func synchronize() async {
-    await suspended { core.after(.task($0), begins: true) }
-  }
+  public func synchronize() async { await core.wait() }
 
   /// Starts a grace period and returns at once. It elapses by itself, without anybody waiting.
   ///

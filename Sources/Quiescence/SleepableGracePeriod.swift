@@ -23,17 +23,13 @@ public struct SleepableGracePeriod: Hashable, Sendable {
   public func elapsed() async {
     if isElapsed { return }
     // One that begins now has a number at least as high.
-    await suspended { core.after(.task($0), begins: true) }
+    await core.wait()
   }
 
   /// Blocks until it has elapsed. Traps as ``SleepableDomain/synchronize()-()``.
   @available(*, noasync, message: "await elapsed() instead of blocking the task's thread")
   public func wait() {
-    if isElapsed { return }
-    core.checkNotInside("synchronize()")
-    let parker = Parker()
-    core.after(.thread(parker), begins: true)
-    parker.wait()
+    if !isElapsed { core.wait("synchronize()") }
   }
 
   /// Whether they are the same grace period of the same domain.

@@ -29,6 +29,31 @@ import Testing
     #expect(alive.value == 1)
   }
 
+  /// The box's own read is a section as well, for as long as its body is suspended.
+  @Test func aReadOfTheBoxKeepsItsVersionWhileItSleeps() async {
+    let alive = Counter()
+    let domain = Shared(SleepableDomain())
+    let box = Shared(SleepableBox(Tracked(1, alive: alive), in: domain.value))
+    let inside = Gate(), leave = Gate()
+    let reader = Task {
+      await box.value.read { version in
+        inside.open()
+        await leave.wait()
+        return version.value
+      }
+    }
+    await inside.wait()
+    #expect(domain.value.statistics.sections == 1)
+    box.value.publish(Tracked(2, alive: alive))
+    let gracePeriod = domain.value.startGracePeriod()
+    await Memb.barrier()
+    #expect(!gracePeriod.isElapsed && alive.value == 2)
+    leave.open()
+    #expect(await reader.value == 1)
+    await domain.value.barrier()
+    #expect(alive.value == 1 && domain.value.statistics.sections == 0)
+  }
+
   @Test func exchangeGivesTheOldValueBack() async {
     struct Key: ~Copyable, Sendable { let number: Int }
     let domain = SleepableDomain()
