@@ -75,14 +75,7 @@ import Testing
 
   @Test func aGracePeriodWaitsForWhoSleepsInside() async {
     let domain = Shared(SleepableDomain())
-    let inside = Gate(), leave = Gate(), later = Gate(), laterLeaves = Gate()
-    let reader = Task {
-      await domain.value.read { _ in
-        inside.open()
-        await leave.wait()
-      }
-    }
-    await inside.wait()
+    let (reader, leave) = await sleeper(in: domain)
     let gracePeriod = domain.value.startGracePeriod()
     let isOver = Counter()
     let writer = Task {
@@ -91,13 +84,7 @@ import Testing
     }
     // Whoever comes later is not waited for.
     while domain.value.statistics.gracePeriods == 0 && !domain.value.isDraining { await Task.yield() }
-    let laterReader = Task {
-      await domain.value.read { _ in
-        later.open()
-        await laterLeaves.wait()
-      }
-    }
-    await later.wait()
+    let (laterReader, laterLeaves) = await sleeper(in: domain)
     #expect(domain.value.statistics.sections == 2)
     #expect(isOver.value == 0)
     #expect(!gracePeriod.isElapsed)
@@ -115,14 +102,7 @@ import Testing
 
   @Test func domainsAreIndependent() async {
     let slow = Shared(SleepableDomain("slow")), quick = SleepableDomain("quick")
-    let inside = Gate(), leave = Gate()
-    let reader = Task {
-      await slow.value.read { _ in
-        inside.open()
-        await leave.wait()
-      }
-    }
-    await inside.wait()
+    let (reader, leave) = await sleeper(in: slow)
     let held = slow.value.startGracePeriod()
     for _ in 0..<10 { await quick.synchronize() }
     await Memb.synchronize()
@@ -177,14 +157,7 @@ import Testing
   /// Each waits for one that begins after its call; between them they need few.
   @Test func whoWaitsAtTheSameTimeShares() async {
     let domain = Shared(SleepableDomain())
-    let inside = Gate(), leave = Gate()
-    let reader = Task {
-      await domain.value.read { _ in
-        inside.open()
-        await leave.wait()
-      }
-    }
-    await inside.wait()
+    let (reader, leave) = await sleeper(in: domain)
     let asked = Counter()
     let waiting = (0..<1000).map { _ in
       Task {
@@ -202,14 +175,7 @@ import Testing
   @Test func whatIsRetiredGoesAfterAGracePeriod() async {
     let alive = Counter()
     let domain = Shared(SleepableDomain())
-    let inside = Gate(), leave = Gate()
-    let reader = Task {
-      await domain.value.read { _ in
-        inside.open()
-        await leave.wait()
-      }
-    }
-    await inside.wait()
+    let (reader, leave) = await sleeper(in: domain)
     let ran = Counter()
     domain.value.retire(Tracked(1, alive: alive))
     domain.value.retire { ran.add(1) }
@@ -242,6 +208,19 @@ import Testing
       }
     }
   }
+}
+
+/// A task that sleeps in a section until the gate is opened.
+private func sleeper(in domain: Shared<SleepableDomain>) async -> (reader: Task<Void, Never>, leave: Gate) {
+  let inside = Gate(), leave = Gate()
+  let reader = Task {
+    await domain.value.read { _ in
+      inside.open()
+      await leave.wait()
+    }
+  }
+  await inside.wait()
+  return (reader, leave)
 }
 
 /// An actor whose code says on which thread it runs.

@@ -74,7 +74,7 @@ struct ParameterForm: Hashable, Sendable {
       }
     case .int:
       // A number that does not fit is one that is out of range.
-      guard Self.isInteger(text, mayBeNegative: true) else {
+      guard Self.isInteger(text) else {
         throw ParameterError(EINVAL, "\(shown) is no integer")
       }
       guard let value = Int64(text), value >= minimum, value <= maximum else {
@@ -82,7 +82,7 @@ struct ParameterForm: Hashable, Sendable {
       }
       return value
     case .uint, .string:
-      guard Self.isInteger(text, mayBeNegative: true) else {
+      guard Self.isInteger(text) else {
         throw ParameterError(EINVAL, "\(shown) is no integer")
       }
       let (least, most) = (UInt64(bitPattern: minimum), UInt64(bitPattern: maximum))
@@ -93,7 +93,7 @@ struct ParameterForm: Hashable, Sendable {
     }
   }
 
-  private static func isInteger(_ text: Substring, mayBeNegative: Bool) -> Bool {
+  private static func isInteger(_ text: Substring) -> Bool {
     let digits = text.hasPrefix("-") ? text.dropFirst() : text
     return !digits.isEmpty && digits.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
   }
