@@ -101,7 +101,7 @@ public struct ModuleHost: Sendable {
   }
 
   /// Gives a reference back.
-  public func release() { module.scheme.put() }
+  public func release() { module.put() }
 
   /// A counter that keeps the module while it is not zero; nil when the module is unloading.
   public func counter(_ label: String) -> ModuleCounter? {
@@ -114,9 +114,9 @@ public struct ModuleCounter: Sendable {
   let count: ModuleCount
 
   /// Counts one up: inside a hook, or while holding a count already.
-  public func acquire() { count.bigref.acquire() }
+  public func acquire() { count.acquire() }
   /// Counts one down.
-  public func release() { count.bigref.release() }
+  public func release() { count.release() }
   /// Whether nobody holds it, and nobody can take it any more.
   public var isZero: Bool { count.bigref.isZero }
 }

@@ -47,7 +47,7 @@ enum HostTable {
       }
     }
     table.pointee.release = { this in
-      Module.from(this)._withUnsafeGuaranteedRef { $0.scheme.put() }
+      Module.from(this)._withUnsafeGuaranteedRef { $0.put() }
     }
     table.pointee.bigref_create = { this, label in
       Module.from(this)._withUnsafeGuaranteedRef {
@@ -55,10 +55,10 @@ enum HostTable {
       }
     }
     table.pointee.bigref_acquire = { count in
-      ModuleCount.from(count)._withUnsafeGuaranteedRef { $0.bigref.acquire() }
+      ModuleCount.from(count)._withUnsafeGuaranteedRef { $0.acquire() }
     }
     table.pointee.bigref_release = { count in
-      ModuleCount.from(count)._withUnsafeGuaranteedRef { $0.bigref.release() }
+      ModuleCount.from(count)._withUnsafeGuaranteedRef { $0.release() }
     }
     table.pointee.bigref_is_zero = { count in
       ModuleCount.from(count)._withUnsafeGuaranteedRef { $0.bigref.isZero ? 1 : 0 }

@@ -101,6 +101,9 @@ package final class Module: Sendable {
     return false
   }
 
+  /// Gives a reference back. Where nothing else keeps the record, it may be gone when this returns.
+  func put() { scheme.put() }
+
   func gate(for point: any AnyHookPoint) -> HookGate? {
     scheme.gate(for: point).map { HookGate($0, refusals) }
   }
@@ -177,6 +180,11 @@ package final class ModuleCount: Sendable {
   package init(label: String) {
     self.label = label
   }
+
+  func acquire() { bigref.acquire() }
+
+  /// As ``Module/put()``.
+  func release() { bigref.release() }
 
   var opaque: OpaquePointer { OpaquePointer(Unmanaged.passUnretained(self).toOpaque()) }
 

@@ -35,7 +35,7 @@ extension ModuleManager {
         let left = links.labels[Self.label(user), default: 1] - 1
         links.labels[Self.label(user)] = left > 0 ? left : nil
       }
-      module.scheme.put()
+      module.put()
     }
   }
 

@@ -114,7 +114,7 @@ public final class ModuleManager: Sendable {
         if isForced { onRevoke?() }
         return opened
       }
-      owner.scheme.put()
+      owner.put()
     }
     throw ModuleError(name, ENOENT, "no such object")
   }

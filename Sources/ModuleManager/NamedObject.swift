@@ -90,6 +90,6 @@ public final class OpenObject: Sendable {
       links.labels[label] = left == 0 ? nil : left
       links.revocations[ObjectIdentifier(self)] = nil
     }
-    owner.scheme.put()
+    owner.put()
   }
 }

@@ -64,7 +64,7 @@ public final class TwoStageObject<Value: Sendable>: Sendable {
     }
     if !isLast { return }
     release(value)
-    module.scheme.put()
+    module.put()
   }
 
   /// An object that somebody has open.
