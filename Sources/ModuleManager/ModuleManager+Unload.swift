@@ -50,17 +50,18 @@ extension ModuleManager {
     return try result.get()
   }
 
-  private static func overdue(_ limit: Duration) -> String { "waited \(limit)" }
+  static func overdue(_ limit: Duration) -> String { "waited \(limit)" }
 
   /// On the manager's thread.
-  private func unload(
-    _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd,
+  func unload(
+    _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd, with group: DepartureGroup? = nil,
     _ done: @escaping Completion<UnloadOutcome>
   ) {
     guard let module = withState({ $0.modules[name] }) else {
       return done(.failure(ModuleError(name, ENOENT, "no such module is loaded")))
     }
-    let departure = Departure(module, policy ?? module.policy.ifBusy, cancelledBy: end.cancellation, done)
+    let departure = Departure(
+      module, policy ?? module.policy.ifBusy, cancelledBy: end.cancellation, with: group, done)
     end.attach(departure)
     // By the number that the kernel has for it, whatever the policy: they would go on using it.
     if module.currentState == .live, let error = neededError(module) { return done(.failure(error)) }

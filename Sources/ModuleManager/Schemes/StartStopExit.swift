@@ -45,23 +45,20 @@ final class StartStopExit: Scheme {
     let holders = departure.module.holders
     if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
     departure.begin()
-    stop(departure)
-    exit(departure)
+    let counters = departure.counters
+    counters.beginKill()
+    departure.takeInterfacesDown()
+    departure.afterReaders { [self] in
+      counters.confirm()
+      if !departure.isAfterFailedInit { departure.module.code.callStop() }
+      exit(departure)
+    }
   }
 
   func retry(_ departure: Departure) {
     // Whatever its first exit was kept from by, it is on its way down.
     departure.begin()
     exit(departure)
-  }
-
-  private func stop(_ departure: Departure) {
-    let counters = departure.counters
-    counters.beginKill()
-    departure.takeInterfacesDown()
-    departure.waitForReaders()
-    counters.confirm()
-    if !departure.isAfterFailedInit { departure.module.code.callStop() }
   }
 
   private func exit(_ departure: Departure) {
