@@ -45,8 +45,7 @@ final class StartStopExit: Scheme {
     let holders = departure.module.holders
     if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
     departure.begin()
-    stop(departure)
-    exit(departure)
+    if stop(departure) { exit(departure) }
   }
 
   func retry(_ departure: Departure) {
@@ -55,13 +54,24 @@ final class StartStopExit: Scheme {
     exit(departure)
   }
 
-  private func stop(_ departure: Departure) {
+  /// False when the module serves on.
+  private func stop(_ departure: Departure) -> Bool {
     let counters = departure.counters
     counters.beginKill()
     departure.takeInterfacesDown()
     departure.waitForReaders()
     counters.confirm()
+    if departure.servesOn && (users.value > 0 || !counters.areUnused) {
+      // Before the module's `stop`: what that has ended, nobody could start again.
+      let holders = departure.module.holders
+      counters.revive()
+      _ = departure.putInterfacesUp()
+      departure.stay()
+      departure.refuse(holders, errno: EBUSY)
+      return false
+    }
     if !departure.isAfterFailedInit { departure.module.code.callStop() }
+    return true
   }
 
   private func exit(_ departure: Departure) {

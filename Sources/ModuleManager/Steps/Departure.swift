@@ -11,19 +11,22 @@ package final class Departure: Sendable {
   /// Ends waits for locks.
   package let cancellation: WaitCancellation?
   package let isAfterFailedInit: Bool
+  /// Takes the place of the answer "in use": the attempt is repeated.
+  private let ifInUse: (@Sendable () -> Void)?
   let start = ContinuousClock.now
   private let done: Primitive.Guarded<ModuleManager.Completion<UnloadOutcome>?>
   private let wayBack = Primitive.Guarded<(@Sendable () -> Bool)?>(nil)
 
   init(
     _ module: Module, _ policy: BusyPolicy, cancelledBy cancellation: WaitCancellation? = nil,
-    isAfterFailedInit: Bool = false,
+    isAfterFailedInit: Bool = false, ifInUse: (@Sendable () -> Void)? = nil,
     _ done: @escaping ModuleManager.Completion<UnloadOutcome>
   ) {
     self.module = module
     self.policy = isAfterFailedInit ? .wait : policy
     self.cancellation = cancellation
     self.isAfterFailedInit = isAfterFailedInit
+    self.ifInUse = ifInUse
     self.done = Primitive.Guarded(done)
   }
 
@@ -31,6 +34,9 @@ package final class Departure: Sendable {
 
   /// The policy is to go on when the last user lets go. Otherwise whoever finds users gives up, by ``refuse(_:errno:)``.
   package var mayWait: Bool { policy != .fail }
+
+  /// Whoever finds users makes the module serve as before, also where the scheme has no way back for others.
+  package var servesOn: Bool { ifInUse != nil }
 
   /// New users are kept out, whatever the scheme does for those of a common unload.
   package var isFinal: Bool { isAfterFailedInit || isForced }
@@ -56,6 +62,7 @@ extension Departure {
 
   /// Gives up, with the number for "in use", and who it is.
   package func refuse(_ holders: [ModuleHolder], errno: Int32) {
+    if let ifInUse { return ifInUse() }
     let name = errno == EWOULDBLOCK ? "EWOULDBLOCK" : nil
     fail(
       errno, named: name, "in use: " + holders.map(\.description).joined(separator: ", "), holders: holders)
@@ -108,6 +115,9 @@ final class EarlyEnd: Sendable {
   private let state = Primitive.Guarded(State())
   /// For a scheme that waits for locks.
   let cancellation = WaitCancellation()
+
+  /// Nil while it may go on.
+  var reason: (errno: Int32, text: String)? { state.withLock { $0.reason } }
 
   /// The first reason counts.
   func request(_ errno: Int32, _ reason: String) {
