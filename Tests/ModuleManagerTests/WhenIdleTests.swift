@@ -124,7 +124,8 @@ import Testing
       while done.value == 0 {
         round += 1
         var argument = Argument(.look)
-        if point.dispatch(&argument).called == 1 && argument.magic != Guest.magic { wrong.add("\(argument.magic)") }
+        let isCalled = point.dispatch(&argument).called == 1
+        if isCalled && argument.magic != Guest.magic { wrong.add("\(argument.magic)") }
         if round % 3 != index { continue }
         do throws(ModuleError) {
           let object = try manager.open("guest-object", holder: "client \(index)")

@@ -54,7 +54,9 @@ final class SyncAndRecheck: Scheme {
     departure.begin()
     let counters = takeDown(departure)
     if users.value == 0 && counters.areUnused { return counters.whenUnused(departure) { departure.leave() } }
-    if (ifUsed == .reregister && !departure.mayWait) || departure.servesOn { return reregister(departure, counters) }
+    if departure.servesOn || (ifUsed == .reregister && !departure.mayWait) {
+      return reregister(departure, counters)
+    }
     delay(departure, counters)
   }
 

@@ -40,11 +40,16 @@ extension ModuleManager {
         return done(.failure(Self.notLoaded(name)))
       }
       self.noticeEnd(end)
-      self.watches.add(UseWatch(module, endedBy: end) { error in done(error.map { .failure($0) } ?? .success(())) })
+      self.watches.add(
+        UseWatch(module, endedBy: end) { error in
+          if let error { done(.failure(error)) } else { done(.success(())) }
+        })
     }
   }
 
-  static func notLoaded(_ name: String) -> ModuleError { ModuleError(name, ENOENT, "no such module is loaded") }
+  static func notLoaded(_ name: String) -> ModuleError {
+    ModuleError(name, ENOENT, "no such module is loaded")
+  }
 
   /// Looks when `end` comes: else it would be noticed at the next put.
   func noticeEnd(_ end: EarlyEnd) {
@@ -63,7 +68,8 @@ extension ModuleManager {
         // As a job: the manager's others get their turns.
         ifInUse: { _ = self.thread.run { self.unloadWhenIdle(module, end, done: done) } }, done)
       // One in cleanup has no interfaces to put up again.
-      if module.currentState == .cleanup { module.scheme.retry(departure) } else { module.scheme.unload(departure) }
+      let isCleanup = module.currentState == .cleanup
+      if isCleanup { module.scheme.retry(departure) } else { module.scheme.unload(departure) }
     }
     watches.add(
       UseWatch(module, endedBy: end) { error in
