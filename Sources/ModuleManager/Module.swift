@@ -102,7 +102,11 @@ package final class Module: Sendable {
   }
 
   /// Gives a reference back. Where nothing else keeps the record, it may be gone when this returns.
-  func put() { scheme.put() }
+  func put() {
+    scheme.put()
+    // Nothing of `self` from here on.
+    PutBell.ring()
+  }
 
   func gate(for point: any AnyHookPoint) -> HookGate? {
     scheme.gate(for: point).map { HookGate($0, refusals) }
@@ -184,7 +188,10 @@ package final class ModuleCount: Sendable {
   func acquire() { bigref.acquire() }
 
   /// As ``Module/put()``.
-  func release() { bigref.release() }
+  func release() {
+    bigref.release()
+    PutBell.ring()
+  }
 
   var opaque: OpaquePointer { OpaquePointer(Unmanaged.passUnretained(self).toOpaque()) }
 

@@ -1,5 +1,4 @@
 public import Bigref
-internal import Glibc
 internal import Quiescence
 
 /// What became of one module of several.
@@ -30,9 +29,7 @@ extension ModuleManager {
     cancelledBy cancellation: WaitCancellation? = nil
   ) throws(ModuleError) -> [ModuleUnload] {
     let convoy = Convoy(names, policy, of: self)
-    return try block(
-      convoy.subject, within: limit, orElse: { convoy.end(ETIMEDOUT, Self.overdue($0)) },
-      { convoy.start(cancelledBy: cancellation, done: $0) })
+    return try block(convoy.subject, within: limit, cancelledBy: cancellation) { convoy.start($0, done: $1) }
   }
 
   /// Unloads several modules; see the blocking form.
@@ -42,23 +39,9 @@ extension ModuleManager {
     cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> [ModuleUnload] {
     let convoy = Convoy(names, policy, of: self)
-    if let error = deadlock(convoy.subject) { throw error }
-    let timer = limit.map { limit in
-      Task {
-        try await Task.sleep(for: limit)
-        convoy.end(ETIMEDOUT, Self.overdue(limit))
-      }
+    return try await suspend(convoy.subject, within: limit, cancelledBy: cancellation) {
+      convoy.start($0, done: $1)
     }
-    defer { timer?.cancel() }
-    let result = await withTaskCancellationHandler {
-      await suspended {
-        (continuation: UnsafeContinuation<Result<[ModuleUnload], ModuleError>, Never>) in
-        convoy.start(cancelledBy: cancellation) { continuation.resume(returning: $0) }
-      }
-    } onCancel: {
-      convoy.end(ECANCELED, "the task that waited was cancelled")
-    }
-    return try result.get()
   }
 }
 
@@ -91,16 +74,11 @@ private final class Convoy: Sendable {
   /// What an error that concerns all of them is about.
   var subject: String { state.withLock { $0.waiting.joined(separator: ", ") } }
 
-  /// Ends the waits for users.
-  func end(_ errno: Int32, _ reason: String) {
-    for end in ends.values { end.request(errno, reason) }
-  }
-
-  func start(cancelledBy cancellation: WaitCancellation?, done: @escaping Completion) {
-    let entry = cancellation?.add { self.end(EINTR, "the wait was cancelled") }
-    let done: Completion = { result in
-      if let entry { cancellation?.remove(entry) }
-      done(result)
+  func start(_ end: EarlyEnd, done: @escaping Completion) {
+    // What ends the wait of the request ends that of each module.
+    _ = end.cancellation.add {
+      guard let reason = end.reason else { return }
+      for each in self.ends.values { each.request(reason.errno, reason.text) }
     }
     state.withLock { $0.done = done }
     manager.run(subject, done: done) { self.goOn() }

@@ -55,7 +55,7 @@ final class SyncAndRecheck: Scheme {
     takeDown(departure) { [self] counters in
       if users.value == 0 && counters.areUnused {
         counters.whenUnused(departure) { departure.leave() }
-      } else if ifUsed == .reregister && !departure.mayWait {
+      } else if departure.servesOn || (ifUsed == .reregister && !departure.mayWait) {
         reregister(departure, counters)
       } else {
         delay(departure, counters)

@@ -13,6 +13,8 @@ package final class Departure: Sendable {
   package let isAfterFailedInit: Bool
   /// Those that begin together with it.
   private let group: DepartureGroup?
+  /// Takes the place of the answer "in use": the attempt is repeated.
+  private let ifInUse: (@Sendable () -> Void)?
   let start = ContinuousClock.now
   private let done: Primitive.Guarded<ModuleManager.Completion<UnloadOutcome>?>
   private let wayBack = Primitive.Guarded<(@Sendable () -> Bool)?>(nil)
@@ -20,6 +22,7 @@ package final class Departure: Sendable {
   init(
     _ module: Module, _ policy: BusyPolicy, cancelledBy cancellation: WaitCancellation? = nil,
     isAfterFailedInit: Bool = false, with group: DepartureGroup? = nil,
+    ifInUse: (@Sendable () -> Void)? = nil,
     _ done: @escaping ModuleManager.Completion<UnloadOutcome>
   ) {
     self.module = module
@@ -27,6 +30,7 @@ package final class Departure: Sendable {
     self.cancellation = cancellation
     self.isAfterFailedInit = isAfterFailedInit
     self.group = group
+    self.ifInUse = ifInUse
     self.done = Primitive.Guarded(done)
   }
 
@@ -34,6 +38,9 @@ package final class Departure: Sendable {
 
   /// The policy is to go on when the last user lets go. Otherwise whoever finds users gives up, by ``refuse(_:errno:)``.
   package var mayWait: Bool { policy != .fail }
+
+  /// Whoever finds users makes the module serve as before, also where the scheme has no way back for others.
+  package var servesOn: Bool { ifInUse != nil }
 
   /// New users are kept out, whatever the scheme does for those of a common unload.
   package var isFinal: Bool { isAfterFailedInit || isForced }
@@ -63,6 +70,7 @@ extension Departure {
 
   /// Gives up, with the number for "in use", and who it is.
   package func refuse(_ holders: [ModuleHolder], errno: Int32) {
+    if let ifInUse { return ifInUse() }
     let name = errno == EWOULDBLOCK ? "EWOULDBLOCK" : nil
     fail(
       errno, named: name, "in use: " + holders.map(\.description).joined(separator: ", "), holders: holders)
@@ -115,6 +123,9 @@ final class EarlyEnd: Sendable {
   private let state = Primitive.Guarded(State())
   /// For a scheme that waits for locks.
   let cancellation = WaitCancellation()
+
+  /// Nil while it may go on.
+  var reason: (errno: Int32, text: String)? { state.withLock { $0.reason } }
 
   /// The first reason counts.
   func request(_ errno: Int32, _ reason: String) {
