@@ -62,6 +62,12 @@ public final class ControlClient {
       Request(verb: "request", module: name, firstTime: firstTime, dryRun: dryRun, parameters: parameters))
   }
 
+  /// What the host's configuration says.
+  public func configuration() throws(ControlError) -> [ModuleRules] {
+    let reply: ConfigurationReply = try call(Request(verb: "configuration"))
+    return reply.modules
+  }
+
   /// What the parameters of a loaded module hold.
   public func parameters(of name: String) throws(ControlError) -> [ParameterRow] {
     let reply: ParametersReply = try call(Request(verb: "parameters", module: name))

@@ -27,6 +27,9 @@ public protocol ControlService: Sendable {
   /// `ENOENT` when it is not loaded and this should be the first time.
   func remove(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RemoveReply
 
+  /// The rules that requests follow.
+  func configuration() -> [ModuleRules]
+
   /// What the parameters of a loaded module hold.
   func parameters(of module: String) throws(ControlError) -> [ParameterRow]
 

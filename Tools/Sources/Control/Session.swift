@@ -77,6 +77,7 @@ final class Session {
         try service.remove(
           try request.required(\.module, named: "module"), firstTime: request.firstTime ?? false,
           dryRun: request.dryRun ?? false))
+    case "configuration": return success(ConfigurationReply(modules: service.configuration()))
     case "parameters":
       let module = try request.required(\.module, named: "module")
       return success(ParametersReply(parameters: try service.parameters(of: module)))

@@ -9,6 +9,8 @@ import Synchronization
 /// A module `M` publishes the object `M`, whose content is its name. A module called `slow` takes until
 /// ``finishSlowLoad()`` to load.
 final class FakeService: ControlService {
+  func configuration() -> [ModuleRules] { [] }
+
   private let state = Mutex(State())
   private let slowLoad = DispatchSemaphore(value: 0)
 
