@@ -12,7 +12,7 @@ extension ModuleManager {
       if let entry { cancellation?.remove(entry) }
       done(result)
     }
-    run(name, done: done) { self.unload(name, policy, end, done) }
+    run(name, done: done) { self.unload(name, policy, end, self.traced(.unload, name, done)) }
   }
 
   /// Waits at most for `limit`, if there is one.

@@ -11,7 +11,9 @@ extension Departure {
   /// refuses: then the module is in ``ModuleState/cleanup``, its interfaces stay down, and the request is answered.
   package func exit() -> Bool {
     if isAfterFailedInit && !module.code.exitsAfterFailedInit { return true }
+    let span = manager.tracer.begin(.exit, module.name)
     let result = module.code.callExit()
+    manager.tracer.end(span, errno: result < 0 ? -result : result == 0 ? 0 : EINVAL)
     if result == 0 { return true }
     remainInCleanup(
       errno: result < 0 ? -result : EINVAL, "its exit refused; its interfaces are down, unload it again")
@@ -44,12 +46,19 @@ extension Departure {
     // Nobody retires on the module's behalf any more: its hooks have returned, and so has `exit`.
     // One flavour after the other: what a module retires goes through them in this order (see `Module.retire`), and a
     // barrier of the second that ran beside the first could miss it.
-    for flavor in module.flavors { module.cohort(of: flavor, isNeeded: false)?.barrier() }
+    manager.tracer.during(.callbacks, module.name) {
+      for flavor in module.flavors { module.cohort(of: flavor, isNeeded: false)?.barrier() }
+    }
   }
 
   /// Unmap, verify, forget, answer.
   package func unmap() {
-    let reason = module.image?.close()
+    let reason = module.image.flatMap { image in
+      let span = manager.tracer.begin(.unmap, module.name)
+      let reason = image.close()
+      manager.tracer.end(span, label: reason ?? "")
+      return reason
+    }
     manager.forget(module)
     if let image = module.image, let reason {
       return answer(.success(.resident(image: image.path, reason: reason)))

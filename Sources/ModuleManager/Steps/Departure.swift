@@ -134,5 +134,7 @@ final class EarlyEnd: Sendable {
 
 extension Departure {
   /// Whoever was inside the module without having counted itself has left it, or has counted itself.
-  package func waitForReaders() { Primitive.waitForGracePeriods(of: module.flavors) }
+  package func waitForReaders() {
+    manager.tracer.during(.readers, module.name) { Primitive.waitForGracePeriods(of: module.flavors) }
+  }
 }
