@@ -11,7 +11,7 @@ internal import Quiescence
 /// ```
 ///
 /// Tracing is on while at least one follower is there. Off it costs one load where a reference is taken or given back, and nothing at
-/// all where hooks are called. On, an event costs its thread about a microsecond, mostly the system call for the thread's id; it
+/// all where hooks are called. On, an event costs its thread about a quarter of a microsecond, mostly the system call for the thread's id; it
 /// takes no lock and wakes nobody: followers look when they like. The newest events stay; a follower that does not keep up is told
 /// how many it has missed.
 ///
