@@ -57,6 +57,8 @@ extension HookFunction {
       }
       let verdict = call(argument, context)
       hook.gate.leave(token)
+      // Behind a gate a call is a user, as far as an unload is concerned.
+      PutBell.ring()
       return verdict
     }
   }

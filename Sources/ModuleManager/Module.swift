@@ -110,6 +110,8 @@ package final class Module: Sendable {
     // Before: see above.
     if tracer.isOn { tracer.record(.put, module: name, label: label) }
     scheme.put()
+    // Nothing of `self` from here on.
+    PutBell.ring()
   }
 
   func gate(for point: any AnyHookPoint) -> HookGate? {
@@ -205,6 +207,7 @@ package final class ModuleCount: Sendable {
   func release() {
     if tracer.isOn { tracer.record(.put, module: module, label: label) }
     bigref.release()
+    PutBell.ring()
   }
 
   var opaque: OpaquePointer { OpaquePointer(Unmanaged.passUnretained(self).toOpaque()) }

@@ -4,69 +4,33 @@ internal import Quiescence
 
 extension ModuleManager {
   func startUnload(
-    _ name: String, _ policy: BusyPolicy?, cancelledBy cancellation: WaitCancellation? = nil,
-    _ end: EarlyEnd = EarlyEnd(), done: @escaping Completion<UnloadOutcome>
+    _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd = EarlyEnd(),
+    done: @escaping Completion<UnloadOutcome>
   ) {
-    let entry = cancellation?.add { end.request(EINTR, "the wait was cancelled") }
-    let done: Completion<UnloadOutcome> = { result in
-      if let entry { cancellation?.remove(entry) }
-      done(result)
-    }
-    run(name, done: done) { self.unload(name, policy, end, self.traced(.unload, name, done)) }
+    run(name, done: done) { self.unload(name, policy, end, done) }
   }
-
-  /// Waits at most for `limit`, if there is one.
-  func unloadBlocking(
-    _ name: String, _ policy: BusyPolicy?, within limit: Duration?,
-    cancelledBy cancellation: WaitCancellation?
-  ) throws(ModuleError) -> UnloadOutcome {
-    let end = EarlyEnd()
-    return try block(
-      name, within: limit, orElse: { end.request(ETIMEDOUT, Self.overdue($0)) },
-      { self.startUnload(name, policy, cancelledBy: cancellation, end, done: $0) })
-  }
-
-  func unloadSuspending(
-    _ name: String, _ policy: BusyPolicy?, within limit: Duration?,
-    cancelledBy cancellation: WaitCancellation?
-  ) async throws(ModuleError) -> UnloadOutcome {
-    if let error = deadlock(name) { throw error }
-    let end = EarlyEnd()
-    let timer = limit.map { limit in
-      Task {
-        try await Task.sleep(for: limit)
-        end.request(ETIMEDOUT, Self.overdue(limit))
-      }
-    }
-    defer { timer?.cancel() }
-    let result = await withTaskCancellationHandler {
-      await suspended {
-        (continuation: UnsafeContinuation<Result<UnloadOutcome, ModuleError>, Never>) in
-        self.startUnload(name, policy, cancelledBy: cancellation, end) { continuation.resume(returning: $0) }
-      }
-    } onCancel: {
-      end.request(ECANCELED, "the task that waited was cancelled")
-    }
-    return try result.get()
-  }
-
-  private static func overdue(_ limit: Duration) -> String { "waited \(limit)" }
 
   /// On the manager's thread.
-  private func unload(
-    _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd,
+  func unload(
+    _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd, with group: DepartureGroup? = nil,
     _ done: @escaping Completion<UnloadOutcome>
   ) {
+    let done = traced(.unload, name, done)
     guard let module = withState({ $0.modules[name] }) else {
-      return done(.failure(ModuleError(name, ENOENT, "no such module is loaded")))
+      return done(.failure(Self.notLoaded(name)))
     }
-    let departure = Departure(module, policy ?? module.policy.ifBusy, cancelledBy: end.cancellation, done)
+    let policy = policy ?? module.policy.ifBusy
+    if policy == .whenIdle {
+      noticeEnd(end)
+      return unloadWhenIdle(module, end, done: done)
+    }
+    let departure = Departure(module, policy, cancelledBy: end.cancellation, with: group, done)
     end.attach(departure)
     // By the number that the kernel has for it, whatever the policy: they would go on using it.
     if module.currentState == .live, let error = neededError(module) { return done(.failure(error)) }
     switch module.currentState {
     case .live where module.isPermanent:
-      done(.failure(ModuleError(name, EBUSY, "permanent: it has no exit")))
+      done(.failure(module.permanentError))
     case .live: module.scheme.unload(departure)
     case .cleanup: module.scheme.retry(departure)
     case let state:

@@ -17,7 +17,8 @@ public import Quiescence
 ///
 /// Source: the mails under "Background" in the README; Linux kernel/module/main.c.
 public final class ModuleManager: Sendable {
-  let thread = ModuleThread()
+  let thread: ModuleThread
+  let watches: UseWatches
   let eventSource = EventSource()
   /// For modules whose policy names none.
   public let scheme: UnloadScheme
@@ -45,7 +46,11 @@ public final class ModuleManager: Sendable {
   }
 
   /// Makes a manager without modules. Its thread starts with the first request.
-  public init(scheme: UnloadScheme = .bigref) { self.scheme = scheme }
+  public init(scheme: UnloadScheme = .bigref) {
+    self.scheme = scheme
+    thread = ModuleThread()
+    watches = UseWatches(thread)
+  }
 
   deinit { thread.stop() }
 
@@ -171,7 +176,8 @@ public final class ModuleManager: Sendable {
   /// for `limit`, or until `cancellation` (in the other form: of the task as well) ends the wait. Then the module serves on as
   /// before, with ``UnloadScheme/bigref``; the other schemes have no way back from their wait, and answer
   /// ``UnloadOutcome/deferred(holders:)``, as a forced unload does. `cancellation` also ends a wait for locks, in
-  /// ``UnloadScheme/lockList``.
+  /// ``UnloadScheme/lockList``. With ``BusyPolicy/whenIdle`` it serves on while one waits, and after the wait has ended, with every
+  /// scheme.
   ///
   /// - Threads: any, outside sections.
   /// - Throws: `ENOENT` no such module; `EBUSY` in use (and by whom), on its way in or out already, or permanent;
@@ -184,7 +190,7 @@ public final class ModuleManager: Sendable {
     _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
     cancelledBy cancellation: WaitCancellation? = nil
   ) throws(ModuleError) -> UnloadOutcome {
-    try unloadBlocking(name, policy, within: limit, cancelledBy: cancellation)
+    try block(name, within: limit, cancelledBy: cancellation) { self.startUnload(name, policy, $0, done: $1) }
   }
 
   /// Unloads a module; see the blocking form.
@@ -193,7 +199,9 @@ public final class ModuleManager: Sendable {
     _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
     cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> UnloadOutcome {
-    try await unloadSuspending(name, policy, within: limit, cancelledBy: cancellation)
+    try await suspend(name, within: limit, cancelledBy: cancellation) {
+      self.startUnload(name, policy, $0, done: $1)
+    }
   }
 }
 
@@ -217,16 +225,10 @@ extension ModuleManager {
     return nil
   }
 
-  /// When `limit` is over, `end` is called once; it sees to it that there is an answer soon.
   func block<Success: Sendable>(
-    _ subject: String, within limit: Duration? = nil, orElse end: (Duration) -> Void = { _ in },
-    _ start: (@escaping Completion<Success>) -> Void
+    _ subject: String, _ start: (@escaping Completion<Success>) -> Void
   ) throws(ModuleError) -> Success {
-    if let error = deadlock(subject) { throw error }
-    let answer = Answer<Success>()
-    start { answer.set($0) }
-    if let limit, !answer.isSet(within: limit) { end(limit) }
-    return try answer.wait().get()
+    try block(subject, within: nil, cancelledBy: nil) { _, done in start(done) }
   }
 
   func suspend<Success: Sendable>(
@@ -258,24 +260,6 @@ extension ModuleManager {
     eventSource.send(ModuleEvent(module: module.name, state: state))
     if tracer.isOn { tracer.record(.state, module: module.name, label: state.rawValue) }
     for job in jobs { _ = thread.run(job) }
-  }
-}
-
-/// The answer that a blocked thread waits for.
-private final class Answer<Success: Sendable>: Sendable {
-  private let parker = Parker()
-  private let result = Locked<Result<Success, ModuleError>?>(nil)
-
-  func set(_ value: Result<Success, ModuleError>) {
-    result.withLock { $0 = value }
-    parker.open()
-  }
-
-  func isSet(within limit: Duration) -> Bool { parker.wait(for: limit) }
-
-  func wait() -> Result<Success, ModuleError> {
-    parker.wait()
-    // Set before the parker was opened.
-    return result.withLock { $0! }
+    if !watches.isEmpty { watches.queueLook() }
   }
 }

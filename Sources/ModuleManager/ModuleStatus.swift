@@ -44,6 +44,12 @@ public struct BusyPolicy: Hashable, Sendable {
   /// they have. Nothing is ever taken away from under a user. Leaves a taint, see ``ModuleManager/taints``.
   /// (Daniel Phillips, seed 000: the force flag.)
   public static let force = BusyPolicy(rawValue: 2)
+  /// Serve on, let new users in, and go at the first moment when nobody holds it and no module depends on it: as ``fail``, again
+  /// whenever somebody has let go. An attempt that meets a new user puts the module up again, with every scheme. (Rusty Russell, seed
+  /// 003: "wake me when you can be unloaded".)
+  ///
+  /// There is no promise that such a moment comes: under steady use ``wait`` ends, and this may not.
+  public static let whenIdle = BusyPolicy(rawValue: 3)
 }
 
 /// How an unload ended.

@@ -182,6 +182,19 @@ import Testing
     try await manager.unload("untraced")
   }
 
+  /// What modules wait for together lies on the thread's timeline one inside the other.
+  @Test func whatIsSharedIsRecordedForEach() async throws {
+    for name in ["one", "two"] { try await manager.load(BuiltInModule(name) { _ in 0 }) }
+    let trace = manager.trace()
+    _ = try await manager.unload(together: ["one", "two"])
+    let lines = trace.read().events.filter { [.readers, .unload].contains($0.kind) }.map(line)
+    #expect(
+      lines == [
+        "unload begin one", "unload begin two", "readers begin one", "readers begin two", "readers end two",
+        "readers end one", "unload end one", "unload end two",
+      ])
+  }
+
   private func line(_ event: TraceEvent) -> String {
     var words = ["\(event.kind)", "\(event.phase)", event.module, event.label]
     if event.errno != 0 {

@@ -45,8 +45,13 @@ final class StartStopExit: Scheme {
     let holders = departure.module.holders
     if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
     departure.begin()
-    stop(departure)
-    exit(departure)
+    let counters = departure.counters
+    counters.beginKill()
+    departure.takeInterfacesDown()
+    departure.afterReaders { [self] in
+      counters.confirm()
+      if stop(departure, counters) { exit(departure) }
+    }
   }
 
   func retry(_ departure: Departure) {
@@ -55,13 +60,19 @@ final class StartStopExit: Scheme {
     exit(departure)
   }
 
-  private func stop(_ departure: Departure) {
-    let counters = departure.counters
-    counters.beginKill()
-    departure.takeInterfacesDown()
-    departure.waitForReaders()
-    counters.confirm()
+  /// False when the module serves on.
+  private func stop(_ departure: Departure, _ counters: CounterSet) -> Bool {
+    if departure.servesOn && (users.value > 0 || !counters.areUnused) {
+      // Before the module's `stop`: what that has ended, nobody could start again.
+      let holders = departure.module.holders
+      counters.revive()
+      _ = departure.putInterfacesUp()
+      departure.stay()
+      departure.refuse(holders, errno: EBUSY)
+      return false
+    }
     if !departure.isAfterFailedInit { departure.module.code.callStop() }
+    return true
   }
 
   private func exit(_ departure: Departure) {

@@ -65,13 +65,6 @@ final class Tracer: Sendable {
         beginning: span.ticket.map { $0 + 1 } ?? 0)
     }
   }
-
-  /// Records how long `body` takes.
-  func during<Result>(_ kind: TraceEvent.Kind, _ module: String, _ body: () -> Result) -> Result {
-    let span = begin(kind, module)
-    defer { end(span) }
-    return body()
-  }
 }
 
 /// Something that has begun.
