@@ -45,7 +45,8 @@ extension TraceEvent {
     /// Somebody gives a reference back, or counts down. Recorded before it happens: the record of the module may be gone
     /// afterwards.
     public static let put = Kind(rawValue: 1)
-    /// A reference was refused, because the module was going.
+    /// A reference was refused, because the module was going. Calls of hooks that a scheme turns away are only counted, see
+    /// ``ModuleManager/failedGets``: recording them would cost every call.
     public static let refused = Kind(rawValue: 2)
     /// Somebody wants the module by name or alias, and it is not live. From the call to its answer.
     public static let request = Kind(rawValue: 3)

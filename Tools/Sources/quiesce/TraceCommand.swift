@@ -13,7 +13,8 @@ struct TraceCommand: ParsableCommand {
       how long each took. Recording is on while somebody follows. Ends with Ctrl-C, after --seconds, or with the host. \
       What was overwritten before it could be read is counted on standard error.
 
-      The format chrome is for timeline viewers: ui.perfetto.dev, chrome://tracing.
+      Times in json are nanoseconds of the host's monotonic clock. The format chrome is for timeline viewers: \
+      ui.perfetto.dev, chrome://tracing.
 
       Example:
         quiesce trace --format chrome --output unload.json --seconds 10 --module conntrack
