@@ -50,6 +50,7 @@ extension ModuleManager {
   private func startRequest(
     _ name: String, _ parameters: [String: String], done: @escaping Completion<[ModuleStatus]>
   ) {
+    let done = traced(.request, name, done)
     if !parameters.isEmpty {
       return run(name, done: done) { self.serve(name, parameters, done) }
     }
@@ -150,9 +151,7 @@ extension ModuleManager {
     let rules = configuration[entry.name]
     if !rules.mayBeLoaded { return next() }
     let options = rules.options.merging(isAsked ? parameters : [:]) { _, asked in asked }
-    load(
-      index.path(of: entry), ModulePolicy(), options, isFor: isAsked ? nil : asked
-    ) { result in
+    let loaded: Completion<ModuleStatus> = { result in
       let job: ModuleThread.Job = {
         switch result {
         case .success: next()
@@ -170,5 +169,8 @@ extension ModuleManager {
       }
       if self.thread.isCurrent { job() } else { _ = self.thread.run(job) }
     }
+    load(
+      index.path(of: entry), ModulePolicy(), options, isFor: isAsked ? nil : asked,
+      done: traced(.load, entry.name, loaded))
   }
 }

@@ -120,6 +120,25 @@ public final class ControlClient {
     let _: EmptyReply = try call(Request(verb: "close", handle: object.handle))
   }
 
+  /// What happened to the host's modules since the last call; the first one on a connection begins, and tells nothing.
+  ///
+  /// Waits up to `seconds`, and a second at the most, until there is something. Tracing ends with the connection.
+  ///
+  /// - Parameters:
+  ///   - modules: their events alone; nil for all.
+  ///   - capacity: how many events the host keeps until they are asked for, if this is its first follower.
+  public func trace(
+    waiting seconds: Double, modules: [String]? = nil, capacity: Int? = nil
+  ) throws(ControlError) -> TraceReply {
+    try call(Request(verb: "trace", seconds: seconds, modules: modules, capacity: capacity))
+  }
+
+  /// Hangs up, from any thread: a call that waits for its answer ends with `ECONNRESET`. Not after the client has gone.
+  public var hangUp: @Sendable () -> Void {
+    let descriptor = channel.descriptor
+    return { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
+  }
+
   /// Blocks until `input` is readable or at its end (true), or the host has hung up (false).
   public func wait(for input: Int32) -> Bool {
     control_wait(input, channel.descriptor, -1) & 2 == 0
