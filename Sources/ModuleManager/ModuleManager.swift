@@ -33,6 +33,8 @@ public final class ModuleManager: Sendable {
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
     var places: [UnloadScheme: SchemePlace] = [:]
+    /// Those that are compiled in, by ``ModuleIndex/key(_:)``.
+    var builtIns: [String: BuiltInModule] = [:]
     /// Where modules are found by name.
     var directory: ModuleDirectory?
     var configuration = ModuleConfiguration()
