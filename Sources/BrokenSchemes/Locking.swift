@@ -69,14 +69,15 @@ final class Locking: Scheme {
     counters.whenUnused(departure) {
       if self.fault == .unlocksTwice { self.lock.releaseWrite() }
       if !departure.exit() { return }
-      departure.settle()
-      munmap(page, 4096)
-      if self.fault == .freesNodes {
-        node.pointee.takeUnretainedValue().releaseWrite()
-      } else {
-        self.lock.releaseWrite()
+      departure.settle {
+        munmap(page, 4096)
+        if self.fault == .freesNodes {
+          node.pointee.takeUnretainedValue().releaseWrite()
+        } else {
+          self.lock.releaseWrite()
+        }
+        departure.unmap()
       }
-      departure.unmap()
     }
   }
 }

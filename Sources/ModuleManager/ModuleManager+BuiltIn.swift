@@ -79,8 +79,8 @@ extension ModuleManager {
 
   /// On the manager's thread. `isFor` as for an image.
   func load(
-    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String], isFor user: String? = nil,
-    done: @escaping Completion<ModuleStatus>
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
+    isFor user: String? = nil, done: @escaping Completion<ModuleStatus>
   ) {
     if let error = builtIn.nameError { return done(.failure(error)) }
     if let loaded = withState({ $0.modules[builtIn.name] }) {

@@ -11,8 +11,8 @@ extension ModuleManager {
   }
 
   /// On the manager's thread.
-  private func unload(
-    _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd,
+  func unload(
+    _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd, with group: DepartureGroup? = nil,
     _ done: @escaping Completion<UnloadOutcome>
   ) {
     guard let module = withState({ $0.modules[name] }) else {
@@ -23,7 +23,7 @@ extension ModuleManager {
       noticeEnd(end)
       return unloadWhenIdle(module, end, done: done)
     }
-    let departure = Departure(module, policy, cancelledBy: end.cancellation, done)
+    let departure = Departure(module, policy, cancelledBy: end.cancellation, with: group, done)
     end.attach(departure)
     // By the number that the kernel has for it, whatever the policy: they would go on using it.
     if module.currentState == .live, let error = neededError(module) { return done(.failure(error)) }

@@ -216,6 +216,10 @@ extension RCUReclaimer {
     parker.wait()
   }
 
+  /// As ``barrier()-(Void)`` of each of them, which are cohorts: the calling thread runs their callbacks, and those of one
+  /// flavour share grace periods.
+  package static func barrier(ofCohorts cohorts: [RCUReclaimer]) { ReclaimerCore.drain(cohorts.map(\.core)) }
+
   /// Calls `waiter` after a barrier; lets several wait at the same time.
   package func afterCallbacks(_ waiter: Waiter) {
     if core.host == nil { return core.afterCallbacks(waiter) }

@@ -71,12 +71,21 @@ extension ReclaimerCore {
   }
 
   /// Blocks until everything retired so far has run, and what that retires in turn; the calling thread runs it.
-  func drain() {
-    repeat {
-      let batch = collect()
-      domain.sequence.wait()
-      if finish(batch) { return }
-    } while true
+  func drain() { Self.drain([self]) }
+
+  /// As ``drain()`` of each; one grace period a flavour and round serves all.
+  static func drain(_ cores: [ReclaimerCore]) {
+    var left = cores
+    while !left.isEmpty {
+      // All of them are collected before the grace periods begin.
+      let batches = left.map { $0.collect() }
+      var sequences: [GracePeriodSequence] = []
+      for core in left where !sequences.contains(where: { $0 === core.domain.sequence }) {
+        sequences.append(core.domain.sequence)
+      }
+      for sequence in sequences { sequence.wait() }
+      left = batches.filter { !$0.core.finish($0) }.map(\.core)
+    }
   }
 }
 

@@ -74,8 +74,8 @@ import Testing
   /// Examples at the top of a file may wait and throw; these files' do.
   static let asynchronous = [
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift",
-    "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift", "ModulePolicy.swift", "SleepableBox.swift", "SleepableDomain.swift",
-    "UnloadScheme.swift",
+    "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift",
+    "ModulePolicy.swift", "SleepableBox.swift", "SleepableDomain.swift", "UnloadScheme.swift",
   ]
 
   @Test func theExamplesOfTheDocumentationCommentsCompile() async throws {

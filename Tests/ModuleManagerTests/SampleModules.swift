@@ -52,10 +52,11 @@ enum SampleModules {
   }
 
   /// Publishes an object "\(name)-object" that reads "hello".
-  static func publishing(_ name: String) -> String {
+  static func publishing(_ name: String, _ facts: String = "") -> String {
     build(
       name,
       """
+      \(facts)
       static long look(void *context, char *buffer, size_t capacity, uint64_t offset) {
         if (offset > 100) return -EOVERFLOW;
         const char *text = "hello";

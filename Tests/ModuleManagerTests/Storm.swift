@@ -95,23 +95,33 @@ extension Storm {
     var turn = 0
     while !isOver(outcome.withLock { $0.unloads }) {
       turn += 1
+      let policy = policies[turn / 2 % policies.count]
       do {
-        switch try manager.unload(Self.names[index], ifBusy: policies[turn % policies.count]) {
-        case .unloaded(let report):
-          note { $0.unloads += 1 }
-          if !report.unmapped { note { $0.wrong.append("\(report) stays mapped") } }
-        case .deferred: note { $0.unloads += 1 }
-        case .resident(let image, let reason): note { $0.wrong.append("\(image): \(reason)") }
+        // Every second time both.
+        if turn % 2 == 0 {
+          note(.success(try manager.unload(Self.names[index], ifBusy: policy)))
+        } else {
+          for unload in try manager.unload(together: Self.names, ifBusy: policy) { note(unload.result) }
         }
-      } catch {
-        switch error.errno {
-        case ENOENT: sched_yield()
-        case EBUSY, manager.scheme.busyErrno: note { $0.refusals += 1 }
-        default: note { $0.wrong.append("unload: \(error)") }
-        }
-      }
+      } catch { note(.failure(error)) }
     }
     unloaders.add(-1)
+  }
+
+  private func note(_ result: Result<UnloadOutcome, ModuleError>) {
+    switch result {
+    case .success(.unloaded(let report)):
+      note { $0.unloads += 1 }
+      if !report.unmapped { note { $0.wrong.append("\(report) stays mapped") } }
+    case .success(.deferred): note { $0.unloads += 1 }
+    case .success(.resident(let image, let reason)): note { $0.wrong.append("\(image): \(reason)") }
+    case .failure(let error):
+      switch error.errno {
+      case ENOENT: sched_yield()
+      case EBUSY, manager.scheme.busyErrno: note { $0.refusals += 1 }
+      default: note { $0.wrong.append("unload: \(error)") }
+      }
+    }
   }
 
   private func call(seed: UInt64) {

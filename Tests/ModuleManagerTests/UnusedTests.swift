@@ -180,7 +180,7 @@ import Testing
   func thePutAndTheWaitRace(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
-    let rounds = ProcessInfo.processInfo.environment["UNUSED_ROUNDS"].flatMap { Int($0) } ?? 500
+    let rounds = ProcessInfo.processInfo.environment["UNUSED_ROUNDS"].flatMap { Int($0) } ?? 200
     let turn = Counter(), late = Counter()
     await onThreads(2) { index in
       Affinity.keep(index)

@@ -11,7 +11,9 @@ package enum Forked: Equatable, Sendable {
   /// Forks the process, runs `body` in the child, and ends the child with what `body` returns. Blocks.
   ///
   /// The limit only keeps a failing test from hanging.
-  package static func run(_ body: () -> Int32) -> Forked {
+  ///
+  /// - Parameter delay: kills the child so many microseconds later.
+  package static func run(killedAfter delay: UInt32? = nil, _ body: () -> Int32) -> Forked {
     // Swift hides it, for good reasons: only the calling thread is in the child. That is what is tested.
     guard let symbol = dlsym(nil, "fork") else { fatalError("no fork") }
     let fork = unsafeBitCast(symbol, to: (@convention(c) () -> pid_t).self)
@@ -26,6 +28,10 @@ package enum Forked: Equatable, Sendable {
       signal(SIGALRM, SIG_DFL)
       alarm(30)
       _exit(body())
+    }
+    if let delay {
+      usleep(delay)
+      kill(child, SIGKILL)
     }
     var status: Int32 = 0
     while waitpid(child, &status, 0) < 0 && errno == EINTR {}

@@ -25,7 +25,7 @@ public struct DirectoryLock: ~Copyable, Sendable {
     let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if descriptor < 0 { throw ModuleError(directory, errno, "cannot be opened") }
     let line = open("\(directory)/\(Self.fileName)", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-    defer { if line >= 0 { close(line) } }
+    defer { if line >= 0 { Self.release(line) } }
     var error = line < 0 ? 0 : Self.lock(line, LOCK_EX)
     if error == 0 { error = Self.lock(descriptor, isExclusive ? LOCK_EX : LOCK_SH) }
     if error != 0 {
@@ -40,7 +40,7 @@ public struct DirectoryLock: ~Copyable, Sendable {
     let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if descriptor < 0 { throw ModuleError(directory, errno, "cannot be opened") }
     let line = open("\(directory)/\(Self.fileName)", O_RDWR | O_CLOEXEC)
-    defer { if line >= 0 { close(line) } }
+    defer { if line >= 0 { Self.release(line) } }
     if line >= 0 && Self.lock(line, LOCK_EX | LOCK_NB) != 0 || Self.lock(descriptor, LOCK_SH | LOCK_NB) != 0 {
       close(descriptor)
       return nil
@@ -48,7 +48,13 @@ public struct DirectoryLock: ~Copyable, Sendable {
     self.descriptor = descriptor
   }
 
-  deinit { close(descriptor) }
+  deinit { Self.release(descriptor) }
+
+  private static func release(_ descriptor: Int32) {
+    // Not by closing alone: a child that was forked meanwhile has the descriptor too, and with it the lock.
+    _ = lock(descriptor, LOCK_UN)
+    close(descriptor)
+  }
 
   private static func lock(_ descriptor: Int32, _ operation: Int32) -> Int32 {
     while flock(descriptor, operation) != 0 {

@@ -45,7 +45,11 @@ final class BigrefScheme: Scheme {
     counters.beginKill()
     departure.takeInterfacesDown()
     // Together with the hooks' sections, those of `Memb` end in which the counters counted locally.
-    departure.waitForReaders()
+    departure.afterReaders { [self] in recheck(departure, counters) }
+  }
+
+  /// Step 5.
+  private func recheck(_ departure: Departure, _ counters: CounterSet) {
     counters.confirm()
     if !departure.mayWait && !counters.areUnused {
       let holders = departure.module.holders

@@ -45,7 +45,17 @@ final class StartStopExit: Scheme {
     let holders = departure.module.holders
     if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
     departure.begin()
-    if stop(departure) { exit(departure) }
+    let counters = departure.counters
+    counters.beginKill()
+    departure.takeInterfacesDown()
+    departure.afterReaders { [self] in
+      counters.confirm()
+      if departure.servesOn && (users.value > 0 || !counters.areUnused) {
+        return serveOn(departure, counters)
+      }
+      if !departure.isAfterFailedInit { departure.module.code.callStop() }
+      exit(departure)
+    }
   }
 
   func retry(_ departure: Departure) {
@@ -54,24 +64,13 @@ final class StartStopExit: Scheme {
     exit(departure)
   }
 
-  /// False when the module serves on.
-  private func stop(_ departure: Departure) -> Bool {
-    let counters = departure.counters
-    counters.beginKill()
-    departure.takeInterfacesDown()
-    departure.waitForReaders()
-    counters.confirm()
-    if departure.servesOn && (users.value > 0 || !counters.areUnused) {
-      // Before the module's `stop`: what that has ended, nobody could start again.
-      let holders = departure.module.holders
-      counters.revive()
-      _ = departure.putInterfacesUp()
-      departure.stay()
-      departure.refuse(holders, errno: EBUSY)
-      return false
-    }
-    if !departure.isAfterFailedInit { departure.module.code.callStop() }
-    return true
+  /// Before the module's `stop`: what that has ended, nobody could start again.
+  private func serveOn(_ departure: Departure, _ counters: CounterSet) {
+    let holders = departure.module.holders
+    counters.revive()
+    _ = departure.putInterfacesUp()
+    departure.stay()
+    departure.refuse(holders, errno: EBUSY)
   }
 
   private func exit(_ departure: Departure) {

@@ -52,22 +52,26 @@ final class SyncAndRecheck: Scheme {
     let holders = departure.module.holders
     if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
     departure.begin()
-    let counters = takeDown(departure)
-    if users.value == 0 && counters.areUnused { return counters.whenUnused(departure) { departure.leave() } }
-    if departure.servesOn || (ifUsed == .reregister && !departure.mayWait) {
-      return reregister(departure, counters)
+    takeDown(departure) { [self] counters in
+      if users.value == 0 && counters.areUnused {
+        counters.whenUnused(departure) { departure.leave() }
+      } else if departure.servesOn || (ifUsed == .reregister && !departure.mayWait) {
+        reregister(departure, counters)
+      } else {
+        delay(departure, counters)
+      }
     }
-    delay(departure, counters)
   }
 
   /// Steps 2 and 3.
-  private func takeDown(_ departure: Departure) -> CounterSet {
+  private func takeDown(_ departure: Departure, then next: @escaping @Sendable (CounterSet) -> Void) {
     let counters = departure.counters
     counters.beginKill()
     departure.takeInterfacesDown()
-    departure.waitForReaders()
-    counters.confirm()
-    return counters
+    departure.afterReaders {
+      counters.confirm()
+      next(counters)
+    }
   }
 
   /// Step 5.
@@ -91,6 +95,6 @@ final class SyncAndRecheck: Scheme {
     departure.fail(
       EEXIST, "in use, and \(names) was taken meanwhile: it goes when its last user lets go", holders: holders
     )
-    delay(departure, takeDown(departure))
+    takeDown(departure) { [self] in delay(departure, $0) }
   }
 }

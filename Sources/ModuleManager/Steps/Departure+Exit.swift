@@ -26,25 +26,17 @@ extension Departure {
 
   /// Callback barrier, unmap, verify, forget, answer. Nobody is inside the module any more, except who gave a count back in
   /// the module's code a moment ago.
-  package func finish() {
-    settle()
-    unmap()
-  }
+  package func finish() { settle { self.unmap() } }
 
-  /// What the module's code left behind it has run through.
-  package func settle() {
+  /// Calls `next` when what the module's code left behind it has run through.
+  package func settle(_ next: @escaping @Sendable () -> Void) {
     // Who brings a count to zero inside the module's code still has to return from it, through that code, inside a
     // section.
-    if module.countsItself { waitForReaders() }
-    runCallbacks()
-  }
-
-  /// Returns when everything that the module retired has run.
-  package func runCallbacks() {
-    // Nobody retires on the module's behalf any more: its hooks have returned, and so has `exit`.
-    // One flavour after the other: what a module retires goes through them in this order (see `Module.retire`), and a
-    // barrier of the second that ran beside the first could miss it.
-    for flavor in module.flavors { module.cohort(of: flavor, isNeeded: false)?.barrier() }
+    if module.countsItself {
+      afterReaders { self.afterCallbacks(next) }
+    } else {
+      afterCallbacks(next)
+    }
   }
 
   /// Unmap, verify, forget, answer.

@@ -13,13 +13,16 @@ package final class Departure: Sendable {
   package let isAfterFailedInit: Bool
   /// Takes the place of the answer "in use": the attempt is repeated.
   private let ifInUse: (@Sendable () -> Void)?
+  /// Those that begin together with it.
+  private let group: DepartureGroup?
   let start = ContinuousClock.now
   private let done: Primitive.Guarded<ModuleManager.Completion<UnloadOutcome>?>
   private let wayBack = Primitive.Guarded<(@Sendable () -> Bool)?>(nil)
 
   init(
     _ module: Module, _ policy: BusyPolicy, cancelledBy cancellation: WaitCancellation? = nil,
-    isAfterFailedInit: Bool = false, ifInUse: (@Sendable () -> Void)? = nil,
+    isAfterFailedInit: Bool = false, with group: DepartureGroup? = nil,
+    ifInUse: (@Sendable () -> Void)? = nil,
     _ done: @escaping ModuleManager.Completion<UnloadOutcome>
   ) {
     self.module = module
@@ -27,6 +30,7 @@ package final class Departure: Sendable {
     self.cancellation = cancellation
     self.isAfterFailedInit = isAfterFailedInit
     self.ifInUse = ifInUse
+    self.group = group
     self.done = Primitive.Guarded(done)
   }
 
@@ -44,7 +48,11 @@ package final class Departure: Sendable {
   package var isForced: Bool { policy == .force }
 
   /// Runs `job` on the manager's thread, behind what is queued there.
-  package func later(_ job: @escaping @Sendable () -> Void) { _ = manager.thread.run(job) }
+  package func later(_ job: @escaping @Sendable () -> Void) {
+    // From another thread it may come too late for the group, which has ended by the time that this is looked at.
+    if let group, manager.thread.isCurrent, group.later(job) { return }
+    _ = manager.thread.run(job)
+  }
 }
 
 // MARK: - The module's state, and the answer
@@ -127,7 +135,7 @@ final class EarlyEnd: Sendable {
       return state.departure
     }
     cancellation.cancel()
-    if let departure { departure.later { departure.giveUp(errno, reason) } }
+    if let departure { giveUp(departure, errno, reason) }
   }
 
   /// Before the scheme begins: what is requested then comes behind it.
@@ -136,13 +144,61 @@ final class EarlyEnd: Sendable {
       state.departure = departure
       return state.reason
     }
-    if let reason { departure.later { departure.giveUp(reason.errno, reason.text) } }
+    if let reason { giveUp(departure, reason.errno, reason.text) }
+  }
+
+  private func giveUp(_ departure: Departure, _ errno: Int32, _ reason: String) {
+    // Not by `later`: in a group that would come before the departure has got to where it waits for users, and may offer a way
+    // back.
+    _ = departure.manager.thread.run { departure.giveUp(errno, reason) }
   }
 }
 
 // MARK: - Waiting for readers
 
 extension Departure {
-  /// Whoever was inside the module without having counted itself has left it, or has counted itself.
-  package func waitForReaders() { Primitive.waitForGracePeriods(of: module.flavors) }
+  /// Calls `next` when whoever was inside the module without having counted itself has left it, or has counted itself.
+  package func afterReaders(_ next: @escaping @Sendable () -> Void) {
+    if let group, group.afterReaders(self, next) { return }
+    waitForReaders()
+    next()
+  }
+
+  /// The wait of ``afterReaders(_:)``, which departures that begin together do not share.
+  package func waitForReaders() { Self.waitForReaders(of: [self]) }
+
+  static func waitForReaders(of departures: [Departure]) {
+    var flavors: [any Flavor.Type] = []
+    for flavor in departures.flatMap(\.module.flavors) where !flavors.contains(where: { $0 == flavor }) {
+      flavors.append(flavor)
+    }
+    Primitive.waitForGracePeriods(of: flavors)
+  }
+}
+
+// MARK: - Waiting for callbacks
+
+extension Departure {
+  /// Calls `next` when everything that the module retired has run.
+  package func afterCallbacks(_ next: @escaping @Sendable () -> Void) {
+    if let group, group.afterCallbacks(self, next) { return }
+    runCallbacks()
+    next()
+  }
+
+  /// The wait of ``afterCallbacks(_:)``, which departures that begin together do not share.
+  package func runCallbacks() { Self.runCallbacks(of: [self]) }
+
+  static func runCallbacks(of departures: [Departure]) {
+    // Nobody retires on the modules' behalf any more: their hooks have returned, and so has each `exit`.
+    // One flavour after the other: what a module retires goes through them in this order (see `Module.retire`), and a
+    // barrier of the second that ran beside the first could miss it.
+    let flavors = departures.map(\.module.flavors)
+    for step in 0..<(flavors.map(\.count).max() ?? 0) {
+      let cohorts = zip(departures, flavors).compactMap { departure, flavors in
+        step < flavors.count ? departure.module.cohort(of: flavors[step], isNeeded: false) : nil
+      }
+      RCUReclaimer.barrier(ofCohorts: cohorts)
+    }
+  }
 }
