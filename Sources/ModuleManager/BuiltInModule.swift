@@ -108,6 +108,13 @@ public struct ModuleHost: Sendable {
   /// Gives a reference back.
   public func release() { module.put() }
 
+  /// Asks for the module's own unload, and returns at once: see ``ModuleManager/unloadLater(_:ifBusy:)``. For this load of the module,
+  /// and no later one.
+  @discardableResult
+  public func unloadLater(ifBusy policy: BusyPolicy = .wait) -> UnloadRequest {
+    UnloadRequest(of: module, policy)
+  }
+
   /// A counter that keeps the module while it is not zero; nil when the module is unloading.
   public func counter(_ label: String) -> ModuleCounter? {
     module.makeCount(label: label).map { ModuleCounter(count: $0) }

@@ -75,7 +75,8 @@ import Testing
   static let asynchronous = [
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift",
     "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift",
-    "ModulePolicy.swift", "SleepableBox.swift", "SleepableDomain.swift", "UnloadScheme.swift",
+    "ModulePolicy.swift", "SleepableBox.swift", "SleepableDomain.swift",
+    "UnloadRequest.swift", "UnloadScheme.swift",
   ]
 
   @Test func theExamplesOfTheDocumentationCommentsCompile() async throws {
