@@ -1,5 +1,4 @@
 public import Bigref
-internal import Glibc
 internal import Quiescence
 
 /// What became of one module of several.
@@ -75,11 +74,11 @@ private final class Convoy: Sendable {
   /// What an error that concerns all of them is about.
   var subject: String { state.withLock { $0.waiting.joined(separator: ", ") } }
 
-  /// `end` ends the waits for users of all of them.
   func start(_ end: EarlyEnd, done: @escaping Completion) {
+    // What ends the wait of the request ends that of each module.
     _ = end.cancellation.add {
       guard let reason = end.reason else { return }
-      for one in self.ends.values { one.request(reason.errno, reason.text) }
+      for each in self.ends.values { each.request(reason.errno, reason.text) }
     }
     state.withLock { $0.done = done }
     manager.run(subject, done: done) { self.goOn() }

@@ -27,7 +27,8 @@ import Testing
       }
       for round in 0..<1000 {
         // From the fork on to some loads later.
-        let end = Forked.run(killedAfter: UInt32.random(in: 0..<8000)) { KilledProcessTests.loadAndUnload(path) }
+        let delay = UInt32.random(in: 0..<8000)
+        let end = Forked.run(killedAfter: delay) { KilledProcessTests.loadAndUnload(path) }
         if end != .killed(signal: SIGKILL) { fatalError("round \(round): \(end)") }
         let index = try ModuleIndex(readingFrom: path)
         if try index != whole || index.isStale() { fatalError("round \(round): another index") }

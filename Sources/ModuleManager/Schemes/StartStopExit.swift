@@ -50,11 +50,7 @@ final class StartStopExit: Scheme {
     departure.takeInterfacesDown()
     departure.afterReaders { [self] in
       counters.confirm()
-      if departure.servesOn && (users.value > 0 || !counters.areUnused) {
-        return serveOn(departure, counters)
-      }
-      if !departure.isAfterFailedInit { departure.module.code.callStop() }
-      exit(departure)
+      if stop(departure, counters) { exit(departure) }
     }
   }
 
@@ -64,13 +60,19 @@ final class StartStopExit: Scheme {
     exit(departure)
   }
 
-  /// Before the module's `stop`: what that has ended, nobody could start again.
-  private func serveOn(_ departure: Departure, _ counters: CounterSet) {
-    let holders = departure.module.holders
-    counters.revive()
-    _ = departure.putInterfacesUp()
-    departure.stay()
-    departure.refuse(holders, errno: EBUSY)
+  /// False when the module serves on.
+  private func stop(_ departure: Departure, _ counters: CounterSet) -> Bool {
+    if departure.servesOn && (users.value > 0 || !counters.areUnused) {
+      // Before the module's `stop`: what that has ended, nobody could start again.
+      let holders = departure.module.holders
+      counters.revive()
+      _ = departure.putInterfacesUp()
+      departure.stay()
+      departure.refuse(holders, errno: EBUSY)
+      return false
+    }
+    if !departure.isAfterFailedInit { departure.module.code.callStop() }
+    return true
   }
 
   private func exit(_ departure: Departure) {

@@ -11,10 +11,10 @@ package final class Departure: Sendable {
   /// Ends waits for locks.
   package let cancellation: WaitCancellation?
   package let isAfterFailedInit: Bool
-  /// Takes the place of the answer "in use": the attempt is repeated.
-  private let ifInUse: (@Sendable () -> Void)?
   /// Those that begin together with it.
   private let group: DepartureGroup?
+  /// Takes the place of the answer "in use": the attempt is repeated.
+  private let ifInUse: (@Sendable () -> Void)?
   let start = ContinuousClock.now
   private let done: Primitive.Guarded<ModuleManager.Completion<UnloadOutcome>?>
   private let wayBack = Primitive.Guarded<(@Sendable () -> Bool)?>(nil)
@@ -29,8 +29,8 @@ package final class Departure: Sendable {
     self.policy = isAfterFailedInit ? .wait : policy
     self.cancellation = cancellation
     self.isAfterFailedInit = isAfterFailedInit
-    self.ifInUse = ifInUse
     self.group = group
+    self.ifInUse = ifInUse
     self.done = Primitive.Guarded(done)
   }
 
