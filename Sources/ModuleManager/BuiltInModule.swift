@@ -19,6 +19,8 @@ public struct BuiltInModule: ModuleCode {
   let name: String
   let version: String?
   let summary: String?
+  /// The modules that it needs, compiled in or not.
+  let dependsOn: [String]
   let isPermanent: Bool
   let exitsAfterFailedInit: Bool
   let parameters: [any ParameterSlot]
@@ -29,19 +31,21 @@ public struct BuiltInModule: ModuleCode {
   /// Describes a module; ``ModuleManager/load(_:policy:parameters:)`` starts it.
   ///
   /// - Parameters:
+  ///   - dependsOn: modules that are there before it starts, and stay until it is gone; compiled in or not.
   ///   - exitsAfterFailedInit: `exit` cleans up what a failed `start` left.
   ///   - start: sets up and registers. After an error what it registered is taken down.
   ///   - stop: the interfaces are down and no call is under way; for the scheme that has it.
   ///   - exit: nothing of the module is in use any more; it may refuse.
   public init(
-    _ name: String, version: String? = nil, summary: String? = nil, parameters: [AnyModuleParameter] = [],
-    exitsAfterFailedInit: Bool = false,
+    _ name: String, version: String? = nil, summary: String? = nil, dependsOn: [String] = [],
+    parameters: [AnyModuleParameter] = [], exitsAfterFailedInit: Bool = false,
     start: @escaping @Sendable (ModuleHost) -> Int32, stop: @escaping @Sendable () -> Void = {},
     exit: @escaping @Sendable () -> Int32
   ) {
     self.name = name
     self.version = version
     self.summary = summary
+    self.dependsOn = dependsOn
     self.parameters = parameters.map(\.slot)
     self.exitsAfterFailedInit = exitsAfterFailedInit
     isPermanent = false
@@ -52,9 +56,10 @@ public struct BuiltInModule: ModuleCode {
 
   /// Describes a module that only registers something.
   public init(
-    _ name: String, parameters: [AnyModuleParameter] = [], start: @escaping @Sendable (ModuleHost) -> Int32
+    _ name: String, dependsOn: [String] = [], parameters: [AnyModuleParameter] = [],
+    start: @escaping @Sendable (ModuleHost) -> Int32
   ) {
-    self.init(name, parameters: parameters, start: start, exit: { 0 })
+    self.init(name, dependsOn: dependsOn, parameters: parameters, start: start, exit: { 0 })
   }
 
   func callInit(_ module: Module) -> Int32 { start(ModuleHost(module)) }
@@ -126,6 +131,13 @@ public struct ModuleHost: Sendable {
     return acquire(for: label) ? label : nil
   }
 
+  /// Asks for the module's own unload, and returns at once: see ``ModuleManager/unloadLater(_:ifBusy:)``. For this load of the module,
+  /// and no later one.
+  @discardableResult
+  public func unloadLater(ifBusy policy: BusyPolicy = .wait) -> UnloadRequest {
+    UnloadRequest(of: module, policy)
+  }
+
   /// A counter that keeps the module while it is not zero; nil when the module is unloading.
   public func counter(_ label: String) -> ModuleCounter? {
     module.makeCount(label: label).map { ModuleCounter(count: $0) }
@@ -142,23 +154,4 @@ public struct ModuleCounter: Sendable {
   public func release() { count.release() }
   /// Whether nobody holds it, and nobody can take it any more.
   public var isZero: Bool { count.bigref.isZero }
-}
-
-extension ModuleManager {
-  /// Starts a module that is compiled in. As ``load(path:policy:parameters:)``, without an image.
-  @available(*, noasync, message: "await load(_:) instead of blocking the task's thread")
-  @discardableResult
-  public func load(
-    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
-  ) throws(ModuleError) -> ModuleStatus {
-    try block(builtIn.name) { self.startLoad(builtIn, policy, parameters, done: $0) }
-  }
-
-  /// Starts a module that is compiled in; see the blocking form.
-  @discardableResult
-  public func load(
-    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
-  ) async throws(ModuleError) -> ModuleStatus {
-    try await suspend(builtIn.name) { self.startLoad(builtIn, policy, parameters, done: $0) }
-  }
 }

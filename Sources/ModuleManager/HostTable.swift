@@ -87,9 +87,11 @@ enum HostTable {
     table.pointee.unload = { this in
       Module.from(this)._withUnsafeGuaranteedRef { module in
         if let error = module.manager.deadlock(module.name) { return -error.errno }
-        module.manager.startUnload(module.name, .wait) { _ in }
-        return 0
+        return -module.manager.startUnload(of: module, .wait) { _ in }
       }
+    }
+    table.pointee.unload_later = { this in
+      Module.from(this)._withUnsafeGuaranteedRef { -$0.manager.startUnload(of: $0, .wait) { _ in } }
     }
     table.pointee.log = { this, line in
       guard let line else { return }

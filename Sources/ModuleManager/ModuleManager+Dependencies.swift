@@ -2,16 +2,20 @@ internal import Glibc
 
 /// A module keeps those that it depends on: by a reference on each, from before its `init` until it is gone.
 extension ModuleManager {
-  /// Takes a reference on each module that `info` names. On the manager's thread.
+  func holdProviders(of info: ModuleInfo) throws(ModuleError) -> [Module] {
+    try holdProviders(info.depends, of: info.name)
+  }
+
+  /// Takes a reference on each of these. On the manager's thread.
   ///
   /// - Throws: `ENOENT` when one is not there; then none is held.
-  func holdProviders(_ info: ModuleInfo) throws(ModuleError) -> [Module] {
+  func holdProviders(_ names: [String], of user: String) throws(ModuleError) -> [Module] {
     var held: [Module] = []
-    for name in info.depends {
+    for name in names {
       do throws(ModuleError) {
-        held.append(try holdProvider(name, of: info.name))
+        held.append(try holdProvider(name, of: user))
       } catch {
-        releaseProviders(held, of: info.name)
+        releaseProviders(held, of: user)
         throw error
       }
     }

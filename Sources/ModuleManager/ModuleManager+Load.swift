@@ -12,31 +12,6 @@ extension ModuleManager {
     }
   }
 
-  func startLoad(
-    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
-    done: @escaping Completion<ModuleStatus>
-  ) {
-    run(builtIn.name, done: done) {
-      self.load(builtIn, policy, parameters, done: self.traced(.load, builtIn.name, done))
-    }
-  }
-
-  /// On the manager's thread.
-  private func load(
-    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
-    done: @escaping Completion<ModuleStatus>
-  ) {
-    if !Image.isName(builtIn.name) {
-      return done(.failure(ModuleError(builtIn.name, EINVAL, "is no name for a module")))
-    }
-    if let loaded = withState({ $0.modules[builtIn.name] }) {
-      if waitUntilGone(loaded, then: { self.load(builtIn, policy, parameters, done: done) }) { return }
-      return done(.failure(ModuleError(builtIn.name, EEXIST, "a module of this name is loaded already")))
-    }
-    do throws(ModuleError) { try builtIn.setFirst(parameters) } catch { return done(.failure(error)) }
-    initialize(Module(builtIn, image: nil, file: nil, policy: policy, manager: self), done)
-  }
-
   /// On the manager's thread. `isFor` names the module that depends on this one, when it is loaded for that alone.
   func load(
     _ path: String, _ policy: ModulePolicy, _ parameters: [String: String] = [:], isFor user: String? = nil,
@@ -60,7 +35,7 @@ extension ModuleManager {
         }
         throw ModuleError(loaded.name, EEXIST, "is loaded already")
       }
-      let providers = try holdProviders(ModuleInfo(path: absolute))
+      let providers = try holdProviders(of: ModuleInfo(path: absolute))
       let image: Image
       let entry: UnsafePointer<quiescent_module>
       let mapping = tracer.begin(.map, ModuleInfo.name(ofFile: absolute))

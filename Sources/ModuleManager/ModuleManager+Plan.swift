@@ -19,14 +19,11 @@ extension ModuleManager {
   /// - Threads: any. Blocks for the file system only.
   /// - Throws: as ``request(_:)`` before it loads anything.
   public func plan(for name: String) throws(ModuleError) -> [PlannedLoad] {
-    guard let directory = withState({ $0.directory }) else {
-      if let loaded = module(named: name) { return [Self.planned(loaded)] }
-      throw noDirectory(name)
-    }
     let index: ModuleIndex
     let wanted: [ModuleIndex.Entry]
     do throws(ModuleError) {
-      index = try directory.index().configured(by: configuration)
+      guard let findable = try findable() else { throw noDirectory(name) }
+      index = findable
       wanted = try index.found(name)
     } catch {
       // Loaded by its path, from wherever.

@@ -74,55 +74,67 @@ extension ModuleManager {
   private func serve(
     _ name: String, _ parameters: [String: String], _ done: @escaping Completion<[ModuleStatus]>
   ) {
-    guard let directory = withState({ $0.directory }) else { return done(.failure(noDirectory(name))) }
-    withSharedLock(of: directory.path, failed: { done(.failure($0)) }) { lock in
-      self.serve(name, parameters, from: directory) { result in
-        // Until everything is loaded.
-        withExtendedLifetime(lock) { done(result) }
+    serve(name, parameters, done) { index throws(ModuleError) in try index.found(name) }
+  }
+
+  /// Loads what `choose` finds, with all that it needs. On the manager's thread.
+  func serve(
+    _ name: String, _ parameters: [String: String], _ done: @escaping Completion<[ModuleStatus]>,
+    _ choose: @escaping @Sendable (ModuleIndex) throws(ModuleError) -> [ModuleIndex.Entry]
+  ) {
+    let start: @Sendable (_ done: @escaping Completion<[ModuleStatus]>) -> Void = { done in
+      do throws(ModuleError) {
+        guard let index = try self.findable() else { throw self.noDirectory(name) }
+        let wanted = try choose(index)
+        if !parameters.isEmpty, let live = wanted.first(where: { self.liveModule($0.name) != nil }) {
+          throw ModuleError(live.name, EEXIST, "is loaded already; its parameters can be set one by one")
+        }
+        let flight = Flight(index: index, wanted: Set(wanted.map(\.name)), parameters: parameters)
+        // All of them, before the first is loaded.
+        for entry in wanted { _ = try index.order(for: entry.name) }
+        self.load(wanted[...], in: flight, loaded: [], done)
+      } catch {
+        done(.failure(error))
       }
+    }
+    guard let directory = withState({ $0.directory }) else { return start(done) }
+    withSharedLock(of: directory.path, failed: { done(.failure($0)) }) { lock in
+      // Until everything is loaded.
+      start { result in withExtendedLifetime(lock) { done(result) } }
     }
   }
 
-  private func serve(
-    _ name: String, _ parameters: [String: String], from directory: ModuleDirectory,
-    _ done: @escaping Completion<[ModuleStatus]>
-  ) {
-    do throws(ModuleError) {
-      let index = try directory.index().configured(by: configuration)
-      let wanted = try index.found(name)
-      if !parameters.isEmpty, let live = wanted.first(where: { liveModule($0.name) != nil }) {
-        throw ModuleError(live.name, EEXIST, "is loaded already; its parameters can be set one by one")
-      }
-      load(wanted[...], of: index, parameters, loaded: [], done)
-    } catch {
-      done(.failure(error))
-    }
+  /// One request, and what it is about.
+  private struct Flight: Sendable {
+    let index: ModuleIndex
+    /// Those that were asked for; others are loaded for their sake.
+    let wanted: Set<String>
+    let parameters: [String: String]
   }
 
   private func load(
-    _ wanted: ArraySlice<ModuleIndex.Entry>, of index: ModuleIndex, _ parameters: [String: String],
-    loaded: [ModuleStatus], _ done: @escaping Completion<[ModuleStatus]>
+    _ wanted: ArraySlice<ModuleIndex.Entry>, in flight: Flight, loaded: [ModuleStatus],
+    _ done: @escaping Completion<[ModuleStatus]>
   ) {
     guard let entry = wanted.first else { return done(.success(loaded)) }
-    loadFromDirectory(entry, of: index, parameters) { result in
+    load(entry, in: flight) { result in
       switch result {
       case .failure(let error): done(.failure(error))
       case .success(let status):
-        self.load(wanted.dropFirst(), of: index, parameters, loaded: loaded + [status], done)
+        self.load(wanted.dropFirst(), in: flight, loaded: loaded + [status], done)
       }
     }
   }
 
   /// Loads the module and what is wanted with it, unless it is there. On the manager's thread, and so is `done`.
-  private func loadFromDirectory(
-    _ entry: ModuleIndex.Entry, of index: ModuleIndex, _ parameters: [String: String],
-    _ done: @escaping Completion<ModuleStatus>
+  private func load(
+    _ entry: ModuleIndex.Entry, in flight: Flight, _ done: @escaping Completion<ModuleStatus>
   ) {
     do throws(ModuleError) {
-      let order = try index.order(for: entry.name)
-      let required = Set(index.required(for: entry.name))
+      let order = try flight.index.order(for: entry.name)
+      let required = Set(flight.index.required(for: entry.name))
       try checkRules(order, required: required)
-      loadInOrder(order[...], of: index, parameters, required: required, asked: entry.name) { result in
+      loadInOrder(order[...], in: flight, required: required, asked: entry.name) { result in
         switch result {
         case .failure(let error): done(.failure(error))
         case .success:
@@ -138,19 +150,16 @@ extension ModuleManager {
   }
 
   private func loadInOrder(
-    _ order: ArraySlice<ModuleIndex.Entry>, of index: ModuleIndex, _ parameters: [String: String],
-    required: Set<String>, asked: String,
+    _ order: ArraySlice<ModuleIndex.Entry>, in flight: Flight, required: Set<String>, asked: String,
     _ done: @escaping Completion<Void>
   ) {
     guard let entry = order.first else { return done(.success(())) }
     let next: @Sendable () -> Void = {
-      self.loadInOrder(order.dropFirst(), of: index, parameters, required: required, asked: asked, done)
+      self.loadInOrder(order.dropFirst(), in: flight, required: required, asked: asked, done)
     }
     if let module = withState({ $0.modules[entry.name] }), module.currentState == .live { return next() }
-    let isAsked = entry.name == asked
     let rules = configuration[entry.name]
     if !rules.mayBeLoaded { return next() }
-    let options = rules.options.merging(isAsked ? parameters : [:]) { _, asked in asked }
     let loaded: Completion<ModuleStatus> = { result in
       let job: ModuleThread.Job = {
         switch result {
@@ -169,8 +178,22 @@ extension ModuleManager {
       }
       if self.thread.isCurrent { job() } else { _ = self.thread.run(job) }
     }
-    load(
-      index.path(of: entry), ModulePolicy(), options, isFor: isAsked ? nil : asked,
-      done: traced(.load, entry.name, loaded))
+    loadOne(entry, in: flight, rules, asked: asked, traced(.load, entry.name, loaded))
+  }
+
+  private func loadOne(
+    _ entry: ModuleIndex.Entry, in flight: Flight, _ rules: ModuleConfiguration.Rules, asked: String,
+    _ done: @escaping Completion<ModuleStatus>
+  ) {
+    let isWanted = flight.wanted.contains(entry.name)
+    let options = rules.options.merging(isWanted ? flight.parameters : [:]) { _, asked in asked }
+    let user = isWanted ? nil : asked
+    if !entry.isBuiltIn {
+      return load(flight.index.path(of: entry), ModulePolicy(), options, isFor: user, done: done)
+    }
+    guard let builtIn = withState({ $0.builtIns[ModuleIndex.key(entry.name)] }) else {
+      return done(.failure(ModuleError(entry.name, ENOENT, "is not compiled in any more")))
+    }
+    load(builtIn, ModulePolicy(), options, isFor: user, done: done)
   }
 }

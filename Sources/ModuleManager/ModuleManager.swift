@@ -34,6 +34,8 @@ public final class ModuleManager: Sendable {
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
     var places: [UnloadScheme: SchemePlace] = [:]
+    /// Those that are compiled in, by ``ModuleIndex/key(_:)``.
+    var builtIns: [String: BuiltInModule] = [:]
     /// Where modules are found by name.
     var directory: ModuleDirectory?
     var configuration = ModuleConfiguration()
@@ -183,7 +185,7 @@ public final class ModuleManager: Sendable {
   /// - Throws: `ENOENT` no such module; `EBUSY` in use (and by whom), on its way in or out already, or permanent;
   ///   `ETIMEDOUT` after `limit`, `EINTR` and `ECANCELED` when the wait was cancelled, and who held it then;
   ///   what its `exit` answers: then it is in ``ModuleState/cleanup``, and the next unload tries again;
-  ///   `EDEADLK` where it would wait for itself.
+  ///   `EDEADLK` where it would wait for itself: there, use ``unloadLater(_:ifBusy:)``.
   @available(*, noasync, message: "await unload(_:ifBusy:) instead of blocking the task's thread")
   @discardableResult
   public func unload(

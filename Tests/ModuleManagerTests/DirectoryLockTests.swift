@@ -42,7 +42,11 @@ import Testing
 
   private func isLocked(_ path: String) -> Bool {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    defer { close(descriptor) }
+    defer {
+      // A child that is forked meanwhile has the descriptor too: it would wait for itself.
+      flock(descriptor, LOCK_UN)
+      close(descriptor)
+    }
     return flock(descriptor, LOCK_EX | LOCK_NB) != 0
   }
 
@@ -81,5 +85,100 @@ import Testing
 
   @Test func aDirectoryThatIsNotThere() {
     #expect(throws: ModuleError.self) { _ = try DirectoryLock("/nothing", isExclusive: true) }
+  }
+
+  /// What a module's `init`, which runs under the lock, gets when it asks for it: an error number or 0, and the reason.
+  private func inInit(_ body: @escaping @Sendable () -> String) async throws -> String {
+    let manager = ModuleManager()
+    let answer = Lines()
+    try manager.setDirectory(folder.path)
+    manager.provide([
+      BuiltInModule("asking") { _ in
+        answer.add(body())
+        return 0
+      }
+    ])
+    try await manager.request("asking")
+    try await manager.unload("asking")
+    return answer.all.joined()
+  }
+
+  private static func answer(_ path: String, isExclusive: Bool) -> String {
+    do throws(ModuleError) {
+      _ = try DirectoryLock(path, isExclusive: isExclusive)
+      return "taken"
+    } catch { return "\(error)" }
+  }
+
+  @Test func anInitThatWantsItAloneIsTold() async throws {
+    let path = folder.path
+    #expect(
+      try await inInit { Self.answer(path, isExclusive: true) }
+        == "\(path): cannot be locked by the thread that has its lock: it would wait for itself (EDEADLK)")
+    #expect(try await inInit { Self.answer(path, isExclusive: false) } == "taken")
+    // Nothing is left of it.
+    #expect(await onThread { Self.answer(path, isExclusive: true) } == "taken")
+  }
+
+  /// Also when the load had to wait for the lock, which another thread than the one that runs `init` has taken then.
+  @Test func aLoadThatWaitedHasItToo() async throws {
+    let path = folder.path
+    let exclusive = Counter(), end = Counter()
+    async let writer: Void = take(true, exclusive, until: end)
+    while exclusive.value == 0 { await Task.yield() }
+    async let answer = inInit { Self.answer(path, isExclusive: true) }
+    while !isLocked(path + "/\(DirectoryLock.fileName)") { await Task.yield() }
+    end.add(1)
+    #expect(try await answer.hasSuffix("it would wait for itself (EDEADLK)"))
+    await writer
+  }
+
+  /// It has it shared, and a writer stands in line, who waits for it.
+  @Test func sharedAgainGoesPastTheLine() async throws {
+    let path = folder.path
+    let exclusive = Counter(), end = Counter(1), isInside = Counter()
+    async let answer = inInit {
+      isInside.add(1)
+      while !self.isLocked(path + "/\(DirectoryLock.fileName)") { usleep(100) }
+      return Self.answer(path, isExclusive: false)
+    }
+    while isInside.value == 0 { await Task.yield() }
+    async let writer: Void = take(true, exclusive, until: end)
+    #expect(try await answer == "taken")
+    await writer
+  }
+
+  /// A process that `init` starts and waits for: from the thread that has the lock. A grandchild is no better off.
+  @Test func aChildOfAnInitIsTold() async throws {
+    let path = folder.path
+    @Sendable func exits(_ isExclusive: Bool) -> Int32 {
+      do throws(ModuleError) {
+        _ = try DirectoryLock(path, isExclusive: isExclusive)
+        return 0
+      } catch { return error.errno }
+    }
+    let child = try await inInit { "\(Forked.run { exits(true) })" }
+    #expect(child == "\(Forked.exited(EDEADLK))")
+    #expect(try await inInit { "\(Forked.run { exits(false) })" } == "\(Forked.exited(0))")
+    let grandchild = try await inInit {
+      "\(Forked.run { Forked.run { exits(true) } == .exited(EDEADLK) ? 7 : 8 })"
+    }
+    #expect(grandchild == "\(Forked.exited(7))")
+  }
+
+  /// One that another thread of the process has started waits: nobody waits for it who has the lock.
+  @Test func aChildOfAnotherThreadWaits() async {
+    let path = folder.path
+    let shared = Counter(), end = Counter()
+    async let holder: Void = take(false, shared, until: end)
+    while shared.value == 0 { await Task.yield() }
+    async let child = onThread {
+      Forked.run { Self.answer(path, isExclusive: true) == "taken" ? 0 : 1 }
+    }
+    while !isLocked(path + "/\(DirectoryLock.fileName)") { await Task.yield() }
+    #expect(shared.value == 1)
+    end.add(1)
+    #expect(await child == .exited(0))
+    await holder
   }
 }

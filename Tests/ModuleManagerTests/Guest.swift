@@ -42,7 +42,7 @@ enum Guest {
   enum Command: Int32 {
     case look, acquireCount, releaseCount, acquire, release, unload, wait, retire, attachCount,
       attachReference, attachSlow, pause, waitAndAcquire, waitAndCount,
-      getOwn, putOwn
+      getOwn, putOwn, unloadLater
   }
 
   static let argumentType = "guest.argument.1"
@@ -158,6 +158,11 @@ enum Guest {
         break;
       case 14: a->result = quiescent_users_get(&users); break;
       case 15: quiescent_users_put(&users); break;
+      case 16:
+        a->result = host->unload_later(self);
+        __atomic_store_n(&a->flags[0], 1, __ATOMIC_RELEASE);
+        while (__atomic_load_n(&a->flags[1], __ATOMIC_ACQUIRE) == 0) sched_yield();
+        break;
       }
       a->magic = alive;
       __atomic_fetch_sub(&inside, 1, __ATOMIC_SEQ_CST);

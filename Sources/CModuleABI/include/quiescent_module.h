@@ -103,7 +103,7 @@ struct quiescent_host {
 
   /// Asks the host to unload this module, and returns at once: 0 when the request is on its way to the
   /// host's module thread. -EDEADLK inside a hook, `init` or `exit`, where the module would wait for
-  /// itself. Hook: yes, it answers -EDEADLK.
+  /// itself: see `unload_later`. Hook: yes, it answers -EDEADLK.
   int (*unload)(struct quiescent_self *self);
 
   /// Hands a line of text to the host's log. Hook: no, it may block.
@@ -117,6 +117,12 @@ struct quiescent_host {
 
   /// As `release`, for a reference that was taken under an equal label. Ends the process when there is none. Hook: yes.
   void (*release_for)(struct quiescent_self *self, const char *label);
+
+  /// Asks the host to unload this module when the caller has left it, and returns at once: 0, or -EAGAIN when the host has no thread
+  /// for it. The host waits for whoever uses the module, as `quiesce rmmod --wait` does, and so for the hook or the
+  /// callback that asks: what it does after this call is done in mapped code. In `init` it means "right after"; in `exit`, "again, if
+  /// this refuses". It asks for this load of the module, and for no later one. Hook: yes.
+  int (*unload_later)(struct quiescent_self *self);
 };
 
 /// Whether the host has the field. A module that was built against this header may be loaded by a host that was built against an

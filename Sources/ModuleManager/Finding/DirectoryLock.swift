@@ -18,37 +18,66 @@ public struct DirectoryLock: ~Copyable, Sendable {
 
   private let descriptor: Int32
 
-  /// Waits for the lock. Blocks as long as others have it.
+  /// Waits for the lock. Blocks as long as others have it. It belongs to the calling thread, whoever gives it back.
   ///
-  /// - Throws: `ENOENT` and the like for a directory that cannot be opened.
+  /// A thread that has it shared may have it shared again, whoever stands in line.
+  ///
+  /// - Throws: `ENOENT` and the like for a directory that cannot be opened; `EDEADLK` where the calling thread has it already, or the
+  ///   thread that started this process, or one of those that it was started by: a module's `init` runs under the lock.
   public init(_ directory: String, isExclusive: Bool) throws(ModuleError) {
-    let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    if descriptor < 0 { throw ModuleError(directory, errno, "cannot be opened") }
-    let line = open("\(directory)/\(Self.fileName)", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    let descriptor = try Self.open(directory)
+    let line = Glibc.open("\(directory)/\(Self.fileName)", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     defer { if line >= 0 { Self.release(line) } }
-    var error = line < 0 ? 0 : Self.lock(line, LOCK_EX)
-    if error == 0 { error = Self.lock(descriptor, isExclusive ? LOCK_EX : LOCK_SH) }
-    if error != 0 {
+    let operation = isExclusive ? LOCK_EX : LOCK_SH
+    if let error = Self.wait(descriptor, line, operation) {
       close(descriptor)
-      throw ModuleError(directory, error, "cannot be locked")
+      throw ModuleError(directory, error.errno, error.reason)
     }
+    LockMark.set(descriptor)
     self.descriptor = descriptor
+  }
+
+  private static func open(_ directory: String) throws(ModuleError) -> Int32 {
+    let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if descriptor < 0 { throw ModuleError(directory, errno, "cannot be opened") }
+    return descriptor
+  }
+
+  private static func wait(
+    _ descriptor: Int32, _ line: Int32, _ operation: Int32
+  ) -> (errno: Int32, reason: String)? {
+    let isFirst = line < 0 || lock(line, LOCK_EX | LOCK_NB) == 0
+    if isFirst && lock(descriptor, operation | LOCK_NB) == 0 { return nil }
+    if let who = LockMark.deadlock(descriptor) {
+      // Past the line: whoever stands there waits for the one that this would wait for.
+      if operation == LOCK_SH && lock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
+      return (EDEADLK, "cannot be locked \(who): it would wait for itself")
+    }
+    var error = isFirst ? 0 : lock(line, LOCK_EX)
+    if error == 0 { error = lock(descriptor, operation) }
+    return error == 0 ? nil : (error, "cannot be locked")
   }
 
   /// The lock, shared, unless somebody has it to himself or stands in line: then nil.
   fileprivate init?(sharedAtOnce directory: String) throws(ModuleError) {
-    let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    if descriptor < 0 { throw ModuleError(directory, errno, "cannot be opened") }
-    let line = open("\(directory)/\(Self.fileName)", O_RDWR | O_CLOEXEC)
+    let descriptor = try Self.open(directory)
+    let line = Glibc.open("\(directory)/\(Self.fileName)", O_RDWR | O_CLOEXEC)
     defer { if line >= 0 { Self.release(line) } }
     if line >= 0 && Self.lock(line, LOCK_EX | LOCK_NB) != 0 || Self.lock(descriptor, LOCK_SH | LOCK_NB) != 0 {
       close(descriptor)
       return nil
     }
+    LockMark.set(descriptor)
     self.descriptor = descriptor
   }
 
-  deinit { Self.release(descriptor) }
+  /// From here on it is the calling thread that has it.
+  fileprivate func adopt() { LockMark.set(descriptor) }
+
+  deinit {
+    LockMark.clear(descriptor)
+    Self.release(descriptor)
+  }
 
   private static func release(_ descriptor: Int32) {
     // Not by closing alone: a child that was forked meanwhile has the descriptor too, and with it the lock.
@@ -77,7 +106,11 @@ extension ModuleManager {
     let error = ServiceThread.start(named: "module-lock") {
       do throws(ModuleError) {
         let lock = Primitive.Shared(try DirectoryLock(directory, isExclusive: false))
-        _ = self.thread.run { body(lock) }
+        _ = self.thread.run {
+          // It runs modules' `init` under it.
+          lock.value.adopt()
+          body(lock)
+        }
       } catch {
         _ = self.thread.run { failed(error) }
       }

@@ -229,7 +229,7 @@ extension ModuleIndex {
     return files.sorted()
   }
 
-  private static func contents(_ path: String) throws(ModuleError) -> [UInt8] {
+  static func contents(_ path: String) throws(ModuleError) -> [UInt8] {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { throw ModuleError(path, errno, "cannot be opened") }
     defer { close(descriptor) }

@@ -8,7 +8,7 @@ extension ModuleIndex {
   /// - Throws: `ENOENT` for a module that is not in the index, naming who depends on it; `ELOOP` for a cycle, spelled out.
   ///   A soft dependency that is missing, or would close a cycle, is left out.
   public func order(for name: String) throws(ModuleError) -> [Entry] {
-    guard let entry = entry(name) else { throw ModuleError(name, ENOENT, "no such module in \(directory)") }
+    guard let entry = entry(name) else { throw ModuleError(name, ENOENT, "no such module in \(place)") }
     var walk = Walk(index: self)
     try walk.visit(entry, isSoft: false)
     return walk.order
@@ -47,7 +47,7 @@ extension ModuleIndex {
   }
 
   private func isMissing(_ name: String, for entry: Entry) -> ModuleError {
-    ModuleError(entry.name, ENOENT, "depends on \(name), which is not in \(directory)")
+    ModuleError(entry.name, ENOENT, "depends on \(name), which is not in \(place)")
   }
 
   private static func isCycle(_ names: [String]) -> ModuleError {

@@ -19,7 +19,7 @@ public struct ModuleIndex: Hashable, Sendable {
   public struct Entry: Hashable, Sendable {
     /// What it is found by: the file's name without `.so`.
     public let name: String
-    /// Its file, from the directory on.
+    /// Its file, from the directory on; empty when it is compiled in.
     public let file: String
     /// Of the file when it was indexed.
     public let stamp: FileStamp
@@ -63,8 +63,11 @@ public struct ModuleIndex: Hashable, Sendable {
   /// The module of that name; aliases are no names.
   public func entry(_ name: String) -> Entry? { byName[Self.key(name)] }
 
-  /// Its file's path.
-  public func path(of entry: Entry) -> String { "\(directory)/\(entry.file)" }
+  /// Its file's path; empty when it is compiled in.
+  public func path(of entry: Entry) -> String { entry.isBuiltIn ? "" : "\(directory)/\(entry.file)" }
+
+  /// For messages.
+  var place: String { directory.isEmpty ? "the host" : directory }
 
   /// The modules that `name` means: the one of that name, or else all that have an alias for it, by name.
   ///
@@ -86,7 +89,7 @@ public struct ModuleIndex: Hashable, Sendable {
   func found(_ name: String) throws(ModuleError) -> [Entry] {
     let found = matches(name)
     if found.isEmpty {
-      throw ModuleError(name, ENOENT, "no module in \(directory) has that name or an alias for it")
+      throw ModuleError(name, ENOENT, "no module in \(place) has that name or an alias for it")
     }
     return found
   }
@@ -124,6 +127,15 @@ public struct FileStamp: Hashable, Sendable, CustomStringConvertible {
 
   /// The size and the time.
   public var description: String { "\(size) \(seconds).\(String(1_000_000_000 + nanoseconds).dropFirst())" }
+
+  /// Of what is no file.
+  static var none: FileStamp { FileStamp(size: 0, seconds: 0, nanoseconds: 0) }
+
+  private init(size: UInt64, seconds: Int64, nanoseconds: UInt32) {
+    self.size = size
+    self.seconds = seconds
+    self.nanoseconds = nanoseconds
+  }
 
   /// Nil when there is no such file.
   init?(path: String) {

@@ -1,0 +1,144 @@
+internal import Glibc
+
+/// Modules that are compiled in: found by their names, and started in order of what they depend on.
+///
+/// ```swift
+/// let manager = ModuleManager()
+/// let flows = BuiltInModule("flows", dependsOn: ["log"]) { _ in 0 }
+/// let log = BuiltInModule("log") { _ in 0 }
+/// try manager.load([flows, log])
+/// ```
+///
+/// Source: seed 002 (Adam Richter's list, 2a, for Roman Zippel: "init order from dependencies").
+extension ModuleManager {
+  /// Lets ``request(_:parameters:)-swift.method`` and dependencies find these modules, before those of the directory; one of the same
+  /// name replaces another from the next load on. Starts none.
+  public func provide(_ modules: [BuiltInModule]) {
+    withState { state in
+      for module in modules { state.builtIns[ModuleIndex.key(module.name)] = module }
+    }
+  }
+
+  /// Starts modules that are compiled in, each after those that it depends on, whatever their order here; and loads what they need
+  /// beyond these, as ``request(_:parameters:)-swift.method`` does. It also ``provide(_:)-([BuiltInModule])``s them. Those that are
+  /// loaded already stay as they are. Returns them in the order given.
+  ///
+  /// - Throws: before anything is started, `EEXIST` for two of one name, `ENOENT` for a dependency that is nowhere, and `ELOOP` for a cycle,
+  ///   spelled out; and whatever starting one throws: those that were started before it stay.
+  @available(*, noasync, message: "await load(_:) instead of blocking the task's thread")
+  @discardableResult
+  public func load(_ modules: [BuiltInModule]) throws(ModuleError) -> [ModuleStatus] {
+    try block(modules.first?.name ?? "") { self.startLoad(modules, done: $0) }
+  }
+
+  /// Starts modules that are compiled in, in order of their dependencies; see the blocking form.
+  @discardableResult
+  public func load(_ modules: [BuiltInModule]) async throws(ModuleError) -> [ModuleStatus] {
+    try await suspend(modules.first?.name ?? "") { self.startLoad(modules, done: $0) }
+  }
+
+  /// Starts a module that is compiled in. As ``load(path:policy:parameters:)``, without an image: what it depends on is loaded already.
+  @available(*, noasync, message: "await load(_:) instead of blocking the task's thread")
+  @discardableResult
+  public func load(
+    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
+  ) throws(ModuleError) -> ModuleStatus {
+    try block(builtIn.name) { self.startLoad(builtIn, policy, parameters, done: $0) }
+  }
+
+  /// Starts a module that is compiled in; see the blocking form.
+  @discardableResult
+  public func load(
+    _ builtIn: BuiltInModule, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
+  ) async throws(ModuleError) -> ModuleStatus {
+    try await suspend(builtIn.name) { self.startLoad(builtIn, policy, parameters, done: $0) }
+  }
+
+  private func startLoad(
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
+    done: @escaping Completion<ModuleStatus>
+  ) {
+    run(builtIn.name, done: done) {
+      self.load(builtIn, policy, parameters, done: self.traced(.load, builtIn.name, done))
+    }
+  }
+
+  private func startLoad(_ modules: [BuiltInModule], done: @escaping Completion<[ModuleStatus]>) {
+    var keys: Set<String> = []
+    for module in modules where !keys.insert(ModuleIndex.key(module.name)).inserted {
+      return done(.failure(ModuleError(module.name, EEXIST, "is there twice")))
+    }
+    for module in modules {
+      if let error = module.nameError { return done(.failure(error)) }
+    }
+    let names = modules.map(\.name)
+    guard let first = names.first else { return done(.success([])) }
+    run(first, done: done) {
+      self.provide(modules)
+      self.serve(first, [:], done) { index in names.compactMap(index.entry) }
+    }
+  }
+
+  /// On the manager's thread. `isFor` as for an image.
+  func load(
+    _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
+    isFor user: String? = nil, done: @escaping Completion<ModuleStatus>
+  ) {
+    if let error = builtIn.nameError { return done(.failure(error)) }
+    if let loaded = withState({ $0.modules[builtIn.name] }) {
+      if waitUntilGone(loaded, then: { self.load(builtIn, policy, parameters, isFor: user, done: done) }) {
+        return
+      }
+      return done(
+        .failure(ModuleError(builtIn.name, EEXIST, "a module of this name is loaded already")))
+    }
+    do throws(ModuleError) {
+      let providers = try holdProviders(builtIn.dependsOn, of: builtIn.name)
+      do throws(ModuleError) { try builtIn.setFirst(parameters) } catch {
+        releaseProviders(providers, of: builtIn.name)
+        throw error
+      }
+      initialize(
+        Module(
+          builtIn, image: nil, file: nil, policy: policy, manager: self, providers: providers,
+          isAutoloaded: user != nil), done)
+    } catch { done(.failure(error)) }
+  }
+}
+
+extension BuiltInModule {
+  fileprivate var nameError: ModuleError? {
+    if !Image.isName(name) { return ModuleError(name, EINVAL, "is no name for a module") }
+    for other in dependsOn where !Image.isName(other) {
+      return ModuleError(name, EINVAL, "depends on '\(other)', which is no module's name")
+    }
+    return nil
+  }
+}
+
+extension ModuleIndex {
+  /// With those that are compiled in. One of them comes before a file of its name.
+  func adding(_ modules: [BuiltInModule]) -> ModuleIndex {
+    let entries = modules.map { module in
+      Entry(
+        name: module.name, file: "", stamp: FileStamp.none, depends: module.dependsOn, softBefore: [],
+        softAfter: [], aliases: [])
+    }
+    return ModuleIndex(directory: directory, entries: entries + self.entries, skipped: skipped)
+  }
+}
+
+extension ModuleIndex.Entry {
+  var isBuiltIn: Bool { file.isEmpty }
+}
+
+extension ModuleManager {
+  /// What requests find: the modules of the directory and those that are compiled in, as the configuration changes them. Nil without
+  /// either.
+  func findable() throws(ModuleError) -> ModuleIndex? {
+    let (directory, builtIns) = withState { ($0.directory, Array($0.builtIns.values)) }
+    if directory == nil && builtIns.isEmpty { return nil }
+    let index = try directory?.index() ?? ModuleIndex(directory: "", entries: [], skipped: [])
+    return index.adding(builtIns).configured(by: configuration)
+  }
+}
