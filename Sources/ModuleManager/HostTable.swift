@@ -116,12 +116,18 @@ extension Module {
   func link(
     _ function: HookFunction, closure: HookClosure?, to point: any AnyHookPoint, priority: Int
   ) -> Int32 {
-    withLinks { links in
-      // Under the lock that `going` is set under: an unload that starts later finds this hook.
-      if links.state != .coming && links.state != .live { return -EBUSY }
+    linking.withLock { _ in
+      // An unload sets `going` first, and takes the hooks off under this lock: it finds this one, or this finds it going.
+      let index = withLinks { links -> Int? in
+        if links.state != .coming && links.state != .live { return nil }
+        // Before it can be called: what it retires has to wait for the flavour of this point as well.
+        links.hooks.append(
+          Hook(point: point, function: function, closure: closure, priority: priority, id: nil))
+        return links.hooks.count - 1
+      }
+      guard let index else { return -EBUSY }
       let id = point.link(function, closure: closure, gate: gate(for: point), priority: priority)
-      links.hooks.append(
-        Hook(point: point, function: function, closure: closure, priority: priority, id: id))
+      withLinks { $0.hooks[index].id = id }
       return 0
     }
   }

@@ -32,6 +32,9 @@ package final class Module: Sendable {
   /// Its code has counted references or made a counter, and so may give one back as the last thing that it does.
   private let isCounting = Primitive.Flag(false)
   private let state: Locked<Links>
+  /// Whoever puts hooks on or takes them off. Not the lock of `state`, which hooks take when they retire: publishing a hook point's
+  /// table may wait for room in a full reclaimer, and so for a hook that would wait for the lock.
+  let linking = Primitive.Guarded(())
 
   /// What is linked, and since when the module is in its state.
   struct Links {

@@ -13,20 +13,23 @@ extension Departure {
 
   /// Takes the module's hooks off. A second time does nothing.
   package func unlinkHooks() {
-    module.withLinks { links in
-      for index in links.hooks.indices {
-        if let id = links.hooks[index].id.take() { links.hooks[index].point.unlink(id) }
+    module.linking.withLock { _ in
+      let linked = module.withLinks { links in
+        links.hooks.indices.compactMap { index in
+          links.hooks[index].id.take().map { (links.hooks[index].point, $0) }
+        }
       }
+      for (point, id) in linked { point.unlink(id) }
     }
   }
 
   /// Puts the hooks that are off back on, behind the gates of the module's scheme.
   package func linkHooks() {
-    module.withLinks { links in
-      for index in links.hooks.indices where links.hooks[index].id == nil {
-        let hook = links.hooks[index]
-        links.hooks[index].id = hook.point.link(
+    module.linking.withLock { _ in
+      for (index, hook) in module.withLinks({ $0.hooks }).enumerated() where hook.id == nil {
+        let id = hook.point.link(
           hook.function, closure: hook.closure, gate: module.gate(for: hook.point), priority: hook.priority)
+        module.withLinks { $0.hooks[index].id = id }
       }
     }
   }
