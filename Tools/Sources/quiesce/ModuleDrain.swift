@@ -1,35 +1,28 @@
 import Control
 import Foundation
 import ModuleManager
-import Synchronization
 
-/// Unloads everything that is loaded: all at once, so that none waits for another's users.
-final class ModuleDrain: Sendable {
+/// Unloads everything that is loaded, together.
+struct ModuleDrain {
   private let manager: ModuleManager
-  private let state = Mutex(State())
 
-  private struct State {
-    var unloading: Set<String> = []
-    var refusals: [String: ModuleError] = [:]
-  }
-
-  /// How often to look whether modules have gone that somebody else is unloading.
+  /// How long to wait before modules are asked again whose `exit` has refused: nobody says when it would agree.
   private static let interval = Duration.milliseconds(10)
 
-  init(_ manager: ModuleManager) {
-    self.manager = manager
-  }
+  init(_ manager: ModuleManager) { self.manager = manager }
 
   /// Blocks until no module is loaded, or until `deadline`. Returns a line for each that stayed.
   func run(until deadline: ContinuousClock.Instant) -> [ControlError] {
     while true {
+      let names = manager.list().map(\.name)
+      let limit = max(.zero, ContinuousClock.now.duration(to: deadline))
+      let unloads = (try? manager.unload(together: names, ifBusy: .wait, within: limit)) ?? []
+      var refusals: [String: ModuleError] = [:]
+      for unload in unloads { if case .failure(let error) = unload.result { refusals[unload.module] = error } }
       let modules = manager.list()
-      if modules.allSatisfy({ isHopeless($0, among: modules) }) || ContinuousClock.now >= deadline {
-        return modules.map(reason)
-      }
-      // Those that others need come in a later round.
-      for module in modules where module.dependents.isEmpty && !isHopeless(module, among: modules) {
-        startUnload(module)
+      let isOver = ContinuousClock.now >= deadline
+      if isOver || modules.allSatisfy({ isHopeless($0, refusals, among: modules) }) {
+        return modules.map { reason($0, refusals[$0.name]) }
       }
       Thread.sleep(forTimeInterval: Self.interval / .seconds(1))
     }
@@ -37,33 +30,16 @@ final class ModuleDrain: Sendable {
 
   /// Live after a refusal to wait for its users: it is permanent. One whose `exit` refused may change its mind. What such
   /// a one needs stays with it.
-  private func isHopeless(_ module: ModuleStatus, among all: [ModuleStatus]) -> Bool {
-    let refusal = state.withLock { $0.refusals[module.name] }
+  private func isHopeless(
+    _ module: ModuleStatus, _ refusals: [String: ModuleError], among all: [ModuleStatus]
+  ) -> Bool {
     // Somebody was still loading what needs it.
-    if module.state == .live, let refusal, refusal.errno != EWOULDBLOCK { return true }
-    return all.contains { module.dependents.contains($0.name) && isHopeless($0, among: all) }
+    if module.state == .live, let refusal = refusals[module.name], refusal.errno != EWOULDBLOCK { return true }
+    return all.contains { module.dependents.contains($0.name) && isHopeless($0, refusals, among: all) }
   }
 
-  private func startUnload(_ module: ModuleStatus) {
-    let name = module.name
-    // One that is going already is somebody else's, and ends without this.
-    if module.state == .going || !state.withLock({ $0.unloading.insert(name).inserted }) { return }
-    Task.detached { [self] in
-      var refusal: ModuleError?
-      do throws(ModuleError) {
-        _ = try await manager.unload(name, ifBusy: .wait)
-      } catch {
-        refusal = error
-      }
-      state.withLock { [refusal] state in
-        state.unloading.remove(name)
-        state.refusals[name] = refusal
-      }
-    }
-  }
-
-  private func reason(_ module: ModuleStatus) -> ControlError {
-    if let refusal = state.withLock({ $0.refusals[module.name] }) { return ControlError(refusal) }
+  private func reason(_ module: ModuleStatus, _ refusal: ModuleError?) -> ControlError {
+    if let refusal { return ControlError(refusal) }
     let holders = module.holders.map(\.description).joined(separator: ", ")
     let why = holders.isEmpty ? "" : ": \(holders)"
     return ControlError(EBUSY, "\(module.name): still \(module.state)\(why)")
