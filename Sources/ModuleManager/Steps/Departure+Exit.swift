@@ -42,6 +42,9 @@ extension Departure {
   /// Unmap, verify, forget, answer.
   package func unmap() {
     let reason = module.image?.close()
+    let wasForced = module.withLinks { $0.isForced }
+    manager.remember(
+      module, reason != nil ? .resident : isAfterFailedInit ? .failed : wasForced ? .forced : .unloaded)
     manager.forget(module)
     if let image = module.image, let reason {
       return answer(.success(.resident(image: image.path, reason: reason)))
