@@ -91,7 +91,7 @@ public final class ControlClient {
 
   /// The last modules that have gone, the latest first.
   public func unloaded() throws(ControlError) -> [UnloadedRow] {
-    let reply: ModulesReply = try call(Request(verb: "lsmod"))
+    let reply: UnloadedReply = try call(Request(verb: "unloaded"))
     return reply.unloaded
   }
 

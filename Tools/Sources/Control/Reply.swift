@@ -154,10 +154,8 @@ public struct OpenReply: Codable, Sendable, Hashable {
 }
 
 /// Replies whose one field is named like the verb's subject.
-struct ModulesReply: Codable {
-  let modules: [ModuleRow]
-  let unloaded: [UnloadedRow]
-}
+struct ModulesReply: Codable { let modules: [ModuleRow] }
+struct UnloadedReply: Codable { let unloaded: [UnloadedRow] }
 struct ParametersReply: Codable { let parameters: [ParameterRow] }
 struct ObjectsReply: Codable { let objects: [String] }
 struct StatisticsReply: Codable { let statistics: HostStatistics }

@@ -86,7 +86,8 @@ final class Session {
         of: try request.required(\.module, named: "module"),
         to: try request.required(\.value, named: "value"))
       return success(EmptyReply())
-    case "lsmod": return success(ModulesReply(modules: service.lsmod(), unloaded: service.unloaded()))
+    case "lsmod": return success(ModulesReply(modules: service.lsmod()))
+    case "unloaded": return success(UnloadedReply(unloaded: service.unloaded()))
     case "stat": return success(StatisticsReply(statistics: service.stat()))
     case "objects": return success(ObjectsReply(objects: service.objects()))
     case "open": return success(try open(try request.required(\.object, named: "object")))
