@@ -108,6 +108,29 @@ public struct ModuleHost: Sendable {
   /// Gives a reference back.
   public func release() { module.put() }
 
+  /// Takes a reference under a label: whoever is told that the module is busy is told it. False once it is unloading.
+  ///
+  /// - Complexity: as ``acquire()``, a lock, and memory for a label that is new or longer than 15 bytes.
+  /// - Threads: any, also inside hooks.
+  public func acquire(for label: String) -> Bool {
+    module.willCount()
+    return module.get(for: label)
+  }
+
+  /// Gives back a reference that was taken under the label. Traps when there is none.
+  ///
+  /// - Complexity: as ``release()``, and a lock.
+  public func release(for label: String) { module.put(for: label) }
+
+  /// Takes a reference under the name of the place in the source that calls this, such as `Plugin/Session.swift:17`.
+  ///
+  /// - Returns: The label, for ``release(for:)``; nil once the module is unloading.
+  /// - Complexity: as ``acquire(for:)``, and memory for the label.
+  public func acquireHere(fileID: String = #fileID, line: Int = #line) -> String? {
+    let label = "\(fileID):\(line)"
+    return acquire(for: label) ? label : nil
+  }
+
   /// Asks for the module's own unload, and returns at once: see ``ModuleManager/unloadLater(_:ifBusy:)``. For this load of the module,
   /// and no later one.
   @discardableResult

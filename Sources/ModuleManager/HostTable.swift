@@ -49,6 +49,16 @@ enum HostTable {
     table.pointee.release = { this in
       Module.from(this)._withUnsafeGuaranteedRef { $0.put() }
     }
+    table.pointee.acquire_for = { this, label in
+      guard let label else { return -EINVAL }
+      return Module.from(this)._withUnsafeGuaranteedRef { module in
+        module.willCount()
+        return module.get(for: String(cString: label)) ? 0 : -EBUSY
+      }
+    }
+    table.pointee.release_for = { this, label in
+      Module.from(this)._withUnsafeGuaranteedRef { $0.put(for: label.map { String(cString: $0) } ?? "") }
+    }
     table.pointee.bigref_create = { this, label in
       Module.from(this)._withUnsafeGuaranteedRef {
         $0.makeCount(label: label.map { String(cString: $0) } ?? "unnamed")?.opaque
@@ -118,7 +128,7 @@ extension Module {
 
   /// A counter that the unload waits for; nil when the unload has begun.
   func makeCount(label: String) -> ModuleCount? {
-    let count = ModuleCount(label: label)
+    let count = ModuleCount(label: label, module: name, tracer: tracer)
     willCount()
     return withLinks { links in
       if links.state != .coming && links.state != .live { return nil }

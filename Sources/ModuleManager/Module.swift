@@ -25,6 +25,10 @@ package final class Module: Sendable {
 
   /// Gets that failed because the module was going.
   package let refusals: RefusalCount
+  /// Records who takes references, when somebody wants to know.
+  let tracer: Tracer
+  /// Holders who said who they are, among the scheme's references.
+  let labels = HolderLabels()
   /// Its code has counted references or made a counter, and so may give one back as the last thing that it does.
   private let isCounting = Primitive.Flag(false)
   private let state: Locked<Links>
@@ -38,8 +42,6 @@ package final class Module: Sendable {
     /// What it retired, by flavour: drained alone before its code goes.
     var cohorts: [ObjectIdentifier: RCUReclaimer] = [:]
     var counts: [ModuleCount] = []
-    /// Holders who said who they are, among the scheme's references.
-    var labels: [String: Int] = [:]
     /// Holders who want to be told when somebody forces it out.
     var revocations: [ObjectIdentifier: @Sendable () -> Void] = [:]
     /// They have been told.
@@ -72,6 +74,7 @@ package final class Module: Sendable {
     self.providers = providers
     self.isAutoloaded = isAutoloaded
     self.manager = manager
+    tracer = manager.tracer
     refusals = RefusalCount(total: manager.refusals)
     schemeName = policy.scheme ?? manager.scheme
     scheme = schemeName.make(manager.place(of: schemeName))
@@ -94,15 +97,18 @@ package final class Module: Sendable {
 
   var countsItself: Bool { isCounting.load(ordering: .relaxed) }
 
-  /// Counts a reference. False, and counted as failed, when the scheme refuses.
-  func get() -> Bool {
-    if scheme.get() { return true }
-    refusals.increment()
-    return false
+  /// Counts a reference. False, and counted as failed, when the scheme refuses. `label` is for the trace.
+  func get(_ label: String = "") -> Bool {
+    let isHeld = scheme.get()
+    if !isHeld { refusals.increment() }
+    if tracer.isOn { tracer.record(isHeld ? .get : .refused, module: name, label: label) }
+    return isHeld
   }
 
   /// Gives a reference back. Where nothing else keeps the record, it may be gone when this returns.
-  func put() {
+  func put(_ label: String = "") {
+    // Before: see above.
+    if tracer.isOn { tracer.record(.put, module: name, label: label) }
     scheme.put()
     // Nothing of `self` from here on.
     PutBell.ring()
@@ -148,12 +154,12 @@ package final class Module: Sendable {
 
   /// Everyone who keeps the module, by label.
   package var holders: [ModuleHolder] {
-    let (counts, labels) = withLinks { ($0.counts, $0.labels) }
-    var holders = labels.sorted { $0.key < $1.key }.map { ModuleHolder(label: $0.key, count: $0.value) }
+    var holders = labels.holders
+    let labelled = holders.reduce(0) { $0 + $1.count }
     func add(_ label: String, _ users: Int) {
       if users > 0 { holders.append(ModuleHolder(label: label, count: users)) }
     }
-    add("reference", scheme.references - labels.values.reduce(0, +))
+    add("reference", scheme.references - labelled)
     for count in counts { add(count.label, count.bigref.approximateCount) }
     // On the thread that unmaps it alone: on any other, its code could go between the look and the call. And not once its exit
     // has begun.
@@ -180,15 +186,26 @@ package final class Module: Sendable {
 package final class ModuleCount: Sendable {
   package let label: String
   package let bigref = Bigref()
+  private let module: String
+  private let tracer: Tracer
 
-  package init(label: String) {
+  /// A scheme's own, which counts references: those are traced where they are taken.
+  package convenience init(label: String) { self.init(label: label, module: "", tracer: .none) }
+
+  init(label: String, module: String, tracer: Tracer) {
     self.label = label
+    self.module = module
+    self.tracer = tracer
   }
 
-  func acquire() { bigref.acquire() }
+  func acquire() {
+    bigref.acquire()
+    if tracer.isOn { tracer.record(.get, module: module, label: label) }
+  }
 
-  /// As ``Module/put()``.
+  /// As ``Module/put(_:)``.
   func release() {
+    if tracer.isOn { tracer.record(.put, module: module, label: label) }
     bigref.release()
     PutBell.ring()
   }

@@ -58,7 +58,9 @@ extension ModuleManager {
     _ builtIn: BuiltInModule, _ policy: ModulePolicy, _ parameters: [String: String],
     done: @escaping Completion<ModuleStatus>
   ) {
-    run(builtIn.name, done: done) { self.load(builtIn, policy, parameters, done: done) }
+    run(builtIn.name, done: done) {
+      self.load(builtIn, policy, parameters, done: self.traced(.load, builtIn.name, done))
+    }
   }
 
   private func startLoad(_ modules: [BuiltInModule], done: @escaping Completion<[ModuleStatus]>) {

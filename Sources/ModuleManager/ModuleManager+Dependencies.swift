@@ -26,21 +26,14 @@ extension ModuleManager {
     guard let module = module(named: name) else {
       throw ModuleError(user, ENOENT, "depends on \(name), which is not loaded")
     }
-    guard module.currentState == .live, module.get() else {
+    guard module.currentState == .live, module.get(for: Self.label(user)) else {
       throw ModuleError(user, EBUSY, "depends on \(name), which is \(module.currentState)")
     }
-    module.withLinks { $0.labels[Self.label(user), default: 0] += 1 }
     return module
   }
 
   func releaseProviders(_ providers: [Module], of user: String) {
-    for module in providers {
-      module.withLinks { links in
-        let left = links.labels[Self.label(user), default: 1] - 1
-        links.labels[Self.label(user)] = left > 0 ? left : nil
-      }
-      module.put()
-    }
+    for module in providers { module.put(for: Self.label(user)) }
   }
 
   private static func label(_ user: String) -> String { "module \(user)" }

@@ -7,7 +7,9 @@ extension ModuleManager {
     _ path: String, _ policy: ModulePolicy, _ parameters: [String: String],
     done: @escaping Completion<ModuleStatus>
   ) {
-    run(path, done: done) { self.load(path, policy, parameters, done: done) }
+    run(path, done: done) {
+      self.load(path, policy, parameters, done: self.traced(.load, ModuleInfo.name(ofFile: path), done))
+    }
   }
 
   /// On the manager's thread. `isFor` names the module that depends on this one, when it is loaded for that alone.
@@ -37,7 +39,12 @@ extension ModuleManager {
       let providers = try holdProviders(of: ModuleInfo(path: absolute))
       let image: Image
       let entry: UnsafePointer<quiescent_module>
-      do throws(ModuleError) { (image, entry) = try Image.open(absolute) } catch {
+      let mapping = tracer.begin(.map, ModuleInfo.name(ofFile: absolute))
+      do throws(ModuleError) {
+        (image, entry) = try Image.open(absolute)
+        tracer.end(mapping)
+      } catch {
+        tracer.end(mapping, errno: error.errno, label: error.reason)
         releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
         throw error
       }
@@ -92,7 +99,9 @@ extension ModuleManager {
       state.order.append(module.name)
     }
     setState(.coming, of: module)
+    let span = tracer.begin(.initialize, module.name)
     let result = module.code.callInit(module)
+    tracer.end(span, errno: result < 0 ? -result : result == 0 ? 0 : EINVAL)
     if result == 0 {
       setState(.live, of: module)
       done(.success(module.status))

@@ -50,6 +50,7 @@ extension ModuleManager {
   private func startRequest(
     _ name: String, _ parameters: [String: String], done: @escaping Completion<[ModuleStatus]>
   ) {
+    let done = traced(.request, name, done)
     if !parameters.isEmpty {
       return run(name, done: done) { self.serve(name, parameters, done) }
     }
@@ -159,7 +160,7 @@ extension ModuleManager {
     if let module = withState({ $0.modules[entry.name] }), module.currentState == .live { return next() }
     let rules = configuration[entry.name]
     if !rules.mayBeLoaded { return next() }
-    loadOne(entry, in: flight, rules, asked: asked) { result in
+    let loaded: Completion<ModuleStatus> = { result in
       let job: ModuleThread.Job = {
         switch result {
         case .success: next()
@@ -177,6 +178,7 @@ extension ModuleManager {
       }
       if self.thread.isCurrent { job() } else { _ = self.thread.run(job) }
     }
+    loadOne(entry, in: flight, rules, asked: asked, traced(.load, entry.name, loaded))
   }
 
   private func loadOne(

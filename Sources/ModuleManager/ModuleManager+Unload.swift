@@ -15,6 +15,7 @@ extension ModuleManager {
     _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd, with group: DepartureGroup? = nil,
     _ done: @escaping Completion<UnloadOutcome>
   ) {
+    let done = traced(.unload, name, done)
     guard let module = withState({ $0.modules[name] }) else {
       return done(.failure(Self.notLoaded(name)))
     }

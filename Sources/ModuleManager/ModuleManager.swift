@@ -23,6 +23,7 @@ public final class ModuleManager: Sendable {
   /// For modules whose policy names none.
   public let scheme: UnloadScheme
   let refusals = RefusalCount()
+  let tracer = Tracer()
   private let state = Locked(State())
 
   struct State {
@@ -111,20 +112,19 @@ public final class ModuleManager: Sendable {
     _ name: String, holder: String, onRevoke: (@Sendable () -> Void)? = nil
   ) throws(ModuleError) -> OpenObject {
     // Not under the lock: a scheme's get may wait for an unload, which takes names away under it.
-    if let (object, owner) = published(name), owner.get() {
+    let label = "\(holder) holds object \(name)"
+    if let (object, owner) = published(name), owner.get(for: label) {
       // Still there: then whoever takes it away comes later, and finds the reference when it looks (again).
       if published(name)?.owner === owner {
-        let label = "\(holder) holds object \(name)"
         let opened = OpenObject(object, of: owner, label: label)
         let isForced = owner.withLinks { links in
-          links.labels[label, default: 0] += 1
           if !links.isForced { links.revocations[ObjectIdentifier(opened)] = onRevoke }
           return links.isForced
         }
         if isForced { onRevoke?() }
         return opened
       }
-      owner.put()
+      owner.put(for: label)
     }
     throw ModuleError(name, ENOENT, "no such object")
   }
@@ -263,6 +263,7 @@ extension ModuleManager {
       return state == .going ? [] : links.afterwards
     }
     eventSource.send(ModuleEvent(module: module.name, state: state))
+    if tracer.isOn { tracer.record(.state, module: module.name, label: state.rawValue) }
     for job in jobs { _ = thread.run(job) }
     if !watches.isEmpty { watches.queueLook() }
   }

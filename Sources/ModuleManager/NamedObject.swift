@@ -85,11 +85,7 @@ public final class OpenObject: Sendable {
       return wasHeld && state.closed && state.reads == 0
     }
     if !isLast { return }
-    owner.withLinks { links in
-      let left = (links.labels[label] ?? 1) - 1
-      links.labels[label] = left == 0 ? nil : left
-      links.revocations[ObjectIdentifier(self)] = nil
-    }
-    owner.put()
+    owner.withLinks { $0.revocations[ObjectIdentifier(self)] = nil }
+    owner.put(for: label)
   }
 }

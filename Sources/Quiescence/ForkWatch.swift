@@ -149,5 +149,6 @@ enum ForkWatch {
     }
     StallMonitor.resetAfterFork()
     state.releaseAfterFork()
+    withExtendedLifetime(running) {}
   }
 }

@@ -14,6 +14,8 @@ final class GracePeriodThread: Sendable {
     var waiters: [Waiter] = []
     var isStarted = false
     var sleeper: Parker?
+    /// In a forked child, who waited in the parent: see ``Waiter``.
+    var lost: [Waiter] = []
   }
 
   init(named name: String, _ sequence: GracePeriodSequence) {
@@ -60,7 +62,7 @@ final class GracePeriodThread: Sendable {
 
   /// In the child: the thread is gone, and so are those who waited.
   func resetAfterFork() {
-    state.whileHeld { $0 = State() }
+    state.whileHeld { $0 = State(lost: $0.lost + $0.waiters) }
     state.releaseAfterFork()
   }
 }

@@ -1,7 +1,7 @@
 internal import _QuiescenceShims
 
 /// Time as one number.
-enum MonotonicClock {
+package enum MonotonicClock {
   /// Nanoseconds since some moment in the past; never 0.
-  static var nanoseconds: UInt64 { qs_clock_nanoseconds() }
+  package static var nanoseconds: UInt64 { qs_clock_nanoseconds() }
 }

@@ -222,6 +222,7 @@ extension ReclaimerCore {
         queue.pins = 0
         if queue.opaque != own && !queue.hasEnded(.thread) { queue.end(.thread) }
       }
+      state.lost += state.barriers + state.stoppers
       state.barriers = []
       state.producers = []
       state.stoppers = []

@@ -39,6 +39,8 @@ final class ReclaimerCore: Sendable {
     var stoppers: [Waiter] = []
     /// Nobody can retire any more.
     var isAbandoned = false
+    /// In a forked child, who waited in the parent: see ``Waiter``.
+    var lost: [Waiter] = []
   }
 
   init(

@@ -1,4 +1,7 @@
 /// Who waits for something that happens once: a suspended task, a blocked thread, or a call to make.
+///
+/// In a forked child those who waited in the parent are gone. They are neither resumed nor released: the last reference to what a
+/// call holds would run its end, in the fork's handler, under this library's locks and perhaps behind one of a thread that is gone.
 package enum Waiter: Sendable {
   case task(UnsafeContinuation<Void, Never>)
   case thread(Parker)

@@ -75,7 +75,7 @@ import Testing
   static let asynchronous = [
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift",
     "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift",
-    "ModulePolicy.swift", "SleepableBox.swift", "SleepableDomain.swift",
+    "ModulePolicy.swift", "ModuleTrace.swift", "SleepableBox.swift", "SleepableDomain.swift",
     "UnloadRequest.swift", "UnloadScheme.swift",
   ]
 

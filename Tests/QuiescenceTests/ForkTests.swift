@@ -90,6 +90,24 @@ import Testing
     } == .exited(0) ? 0 : 4
   }
 
+  /// Who waited in the parent is gone, and what they held is not released in the fork's handler: its end takes locks.
+  @Test func whatWaitersHoldIsNotReleasedInTheChild() async {
+    let result = await onThread {
+      Memb.read { _ in
+        // A grace period that this thread holds up: when its thread has taken the first, the others wait in the queue.
+        Memb.afterGracePeriod(.call {})
+        usleep(50_000)
+        // The queue has the only references.
+        Memb.afterGracePeriod(Self.holding(Shared(SleepableDomain("lost"))))
+        Memb.afterGracePeriod(Self.holding(RCUReclaimer(named: "lost", Memb.self)))
+        return Forked.run { 0 }
+      }
+    }
+    #expect(result == .exited(0))
+  }
+
+  private static func holding(_ object: AnyObject & Sendable) -> Waiter { .call { _ = object } }
+
   /// What the parent's threads had retired runs in the child too: it is the owner of its copy.
   @Test func theChildInheritsWhatWasRetired() async {
     let result = await onThread {

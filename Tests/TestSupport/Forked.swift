@@ -19,24 +19,25 @@ package enum Forked: Equatable, Sendable {
     let fork = unsafeBitCast(symbol, to: (@convention(c) () -> pid_t).self)
     let child = fork()
     precondition(child >= 0, "fork: errno \(errno)")
-    if child == 0 {
-      // Nothing that a broken library could make it survive. Service threads block every signal.
-      var alarms = sigset_t()
-      sigemptyset(&alarms)
-      sigaddset(&alarms, SIGALRM)
-      pthread_sigmask(SIG_UNBLOCK, &alarms, nil)
-      signal(SIGALRM, SIG_DFL)
-      alarm(30)
-      _exit(body())
-    }
+    if child == 0 { _exit(body()) }
     if let delay {
       usleep(delay)
       kill(child, SIGKILL)
     }
     var status: Int32 = 0
-    while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+    let end = ContinuousClock.now + .seconds(30)
+    // The parent looks: a child can hang before it has come back from the fork.
+    while true {
+      let ended = waitpid(child, &status, WNOHANG)
+      if ended == child { break }
+      if ended == 0 && ContinuousClock.now > end {
+        kill(child, SIGKILL)
+        while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+        return .hung
+      }
+      usleep(500)
+    }
     let signal = status & 0x7f
-    if signal == SIGALRM { return .hung }
     return signal == 0 ? .exited((status >> 8) & 0xff) : .killed(signal: signal)
   }
 }

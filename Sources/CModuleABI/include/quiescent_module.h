@@ -109,7 +109,14 @@ struct quiescent_host {
   /// Hands a line of text to the host's log. Hook: no, it may block.
   void (*log)(struct quiescent_self *self, const char *line);
 
-  // From here on what an older host's `size` may leave out.
+  // From here on what an older host does not have: ask with QUIESCENT_HOST_HAS first, or use the functions and macros below.
+
+  /// As `acquire`, under a label, which is copied: whoever is told that the module is busy is told it. -EINVAL without a label.
+  /// Hook: yes; takes a short lock.
+  int (*acquire_for)(struct quiescent_self *self, const char *label);
+
+  /// As `release`, for a reference that was taken under an equal label. Ends the process when there is none. Hook: yes.
+  void (*release_for)(struct quiescent_self *self, const char *label);
 
   /// Asks the host to unload this module when the caller has left it, and returns at once: 0, or -EAGAIN when the host has no thread
   /// for it. The host waits for whoever uses the module, as `quiesce rmmod --wait` does, and so for the hook or the
@@ -117,6 +124,40 @@ struct quiescent_host {
   /// this refuses". It asks for this load of the module, and for no later one. Hook: yes.
   int (*unload_later)(struct quiescent_self *self);
 };
+
+/// Whether the host has the field. A module that was built against this header may be loaded by a host that was built against an
+/// older one: its structure ends earlier, and what lies behind its `size` must not be read.
+#define QUIESCENT_HOST_HAS(host, field) \
+  ((host)->size >= offsetof(struct quiescent_host, field) + sizeof((host)->field))
+
+/// `acquire_for`, or plain `acquire` in a host without it.
+static inline int quiescent_acquire_for(const struct quiescent_host *host, struct quiescent_self *self,
+                                        const char *label) {
+  return QUIESCENT_HOST_HAS(host, acquire_for) ? host->acquire_for(self, label) : host->acquire(self);
+}
+
+/// `release_for`, or plain `release` in a host without it.
+static inline void quiescent_release_for(const struct quiescent_host *host, struct quiescent_self *self,
+                                         const char *label) {
+  if (QUIESCENT_HOST_HAS(host, release_for))
+    host->release_for(self, label);
+  else
+    host->release(self);
+}
+
+/// The place in the source where this stands: "file.c:17".
+#define QUIESCENT_HERE __FILE__ ":" QUIESCENT_TEXT(__LINE__)
+#define QUIESCENT_TEXT(value) QUIESCENT_TEXT_OF(value)
+#define QUIESCENT_TEXT_OF(value) #value
+
+/// Takes a reference under the name of this place, and keeps that in `label`, a `const char *`, for
+/// whoever gives it back:
+///
+///     const char *label;
+///     if (QUIESCENT_ACQUIRE_HERE(host, self, label) != 0) return -EBUSY;
+///     …
+///     quiescent_release_for(host, self, label);
+#define QUIESCENT_ACQUIRE_HERE(host, self, label) quiescent_acquire_for(host, self, (label) = QUIESCENT_HERE)
 
 /// What a parameter holds.
 enum quiescent_parameter_kind {

@@ -37,6 +37,9 @@ public struct ModuleConfiguration: Hashable, Sendable {
     get { rules[ModuleIndex.key(module)] ?? Rules() }
     set { rules[ModuleIndex.key(module)] = newValue }
   }
+
+  /// The modules that something is said about, sorted.
+  public var modules: [String] { rules.filter { $0.value != Rules() }.map(\.key).sorted() }
 }
 
 /// Whether a module can be called so: letters, digits, `_`, `-` and `.`, 1 to 64 of them.
@@ -63,7 +66,8 @@ extension ModuleManager {
     withState { $0.configuration = configuration }
   }
 
-  var configuration: ModuleConfiguration { withState { $0.configuration } }
+  /// What requests follow now.
+  public var configuration: ModuleConfiguration { withState { $0.configuration } }
 
   /// Throws `EPERM` when the configuration forbids to load one of them.
   func checkRules(_ order: [ModuleIndex.Entry], required: Set<String>) throws(ModuleError) {

@@ -11,7 +11,9 @@ extension Departure {
   /// refuses: then the module is in ``ModuleState/cleanup``, its interfaces stay down, and the request is answered.
   package func exit() -> Bool {
     if isAfterFailedInit && !module.code.exitsAfterFailedInit { return true }
+    let span = manager.tracer.begin(.exit, module.name)
     let result = module.code.callExit()
+    manager.tracer.end(span, errno: result < 0 ? -result : result == 0 ? 0 : EINVAL)
     if result == 0 { return true }
     remainInCleanup(
       errno: result < 0 ? -result : EINVAL, "its exit refused; its interfaces are down, unload it again")
@@ -41,7 +43,12 @@ extension Departure {
 
   /// Unmap, verify, forget, answer.
   package func unmap() {
-    let reason = module.image?.close()
+    let reason = module.image.flatMap { image in
+      let span = manager.tracer.begin(.unmap, module.name)
+      let reason = image.close()
+      manager.tracer.end(span, label: reason ?? "")
+      return reason
+    }
     let wasForced = module.withLinks { $0.isForced }
     manager.remember(
       module, reason != nil ? .resident : isAfterFailedInit ? .failed : wasForced ? .forced : .unloaded)

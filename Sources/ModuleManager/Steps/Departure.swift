@@ -172,7 +172,14 @@ extension Departure {
     for flavor in departures.flatMap(\.module.flavors) where !flavors.contains(where: { $0 == flavor }) {
       flavors.append(flavor)
     }
-    Primitive.waitForGracePeriods(of: flavors)
+    record(.readers, of: departures) { Primitive.waitForGracePeriods(of: flavors) }
+  }
+
+  /// For each of them, one inside the other: on a timeline the slices of a thread must not overlap.
+  private static func record(_ kind: TraceEvent.Kind, of departures: [Departure], _ body: () -> Void) {
+    let spans = departures.map { $0.manager.tracer.begin(kind, $0.module.name) }
+    body()
+    for (departure, span) in zip(departures, spans).reversed() { departure.manager.tracer.end(span) }
   }
 }
 
@@ -194,11 +201,13 @@ extension Departure {
     // One flavour after the other: what a module retires goes through them in this order (see `Module.retire`), and a
     // barrier of the second that ran beside the first could miss it.
     let flavors = departures.map(\.module.flavors)
-    for step in 0..<(flavors.map(\.count).max() ?? 0) {
-      let cohorts = zip(departures, flavors).compactMap { departure, flavors in
-        step < flavors.count ? departure.module.cohort(of: flavors[step], isNeeded: false) : nil
+    record(.callbacks, of: departures) {
+      for step in 0..<(flavors.map(\.count).max() ?? 0) {
+        let cohorts = zip(departures, flavors).compactMap { departure, flavors in
+          step < flavors.count ? departure.module.cohort(of: flavors[step], isNeeded: false) : nil
+        }
+        RCUReclaimer.barrier(ofCohorts: cohorts)
       }
-      RCUReclaimer.barrier(ofCohorts: cohorts)
     }
   }
 }

@@ -123,3 +123,8 @@ int control_wait_or_hangup(int bell, int socket) {
   struct pollfd two[2] = {{.fd = bell, .events = POLLIN}, {.fd = socket, .events = 0}};
   return wait_for(two, -1);
 }
+
+int control_hangup(int socket, int milliseconds) {
+  struct pollfd two[2] = {{.fd = -1}, {.fd = socket, .events = 0}};
+  return wait_for(two, milliseconds) == 2;
+}

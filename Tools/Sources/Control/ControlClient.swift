@@ -65,6 +65,12 @@ public final class ControlClient {
       Request(verb: "request", module: name, firstTime: firstTime, dryRun: dryRun, parameters: parameters))
   }
 
+  /// What the host's configuration says.
+  public func configuration() throws(ControlError) -> [ModuleRules] {
+    let reply: ConfigurationReply = try call(Request(verb: "configuration"))
+    return reply.modules
+  }
+
   /// What the parameters of a loaded module hold.
   public func parameters(of name: String) throws(ControlError) -> [ParameterRow] {
     let reply: ParametersReply = try call(Request(verb: "parameters", module: name))
@@ -121,6 +127,25 @@ public final class ControlClient {
   /// Closes an object.
   public func close(_ object: OpenReply) throws(ControlError) {
     let _: EmptyReply = try call(Request(verb: "close", handle: object.handle))
+  }
+
+  /// What happened to the host's modules since the last call; the first one on a connection begins, and tells nothing.
+  ///
+  /// Waits up to `seconds`, and a second at the most, until there is something. Tracing ends with the connection.
+  ///
+  /// - Parameters:
+  ///   - modules: their events alone; nil for all.
+  ///   - capacity: how many events the host keeps until they are asked for, if this is its first follower.
+  public func trace(
+    waiting seconds: Double, modules: [String]? = nil, capacity: Int? = nil
+  ) throws(ControlError) -> TraceReply {
+    try call(Request(verb: "trace", seconds: seconds, modules: modules, capacity: capacity))
+  }
+
+  /// Hangs up, from any thread: a call that waits for its answer ends with `ECONNRESET`. Not after the client has gone.
+  public var hangUp: @Sendable () -> Void {
+    let descriptor = channel.descriptor
+    return { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
   }
 
   /// Blocks until `input` is readable or at its end (true), or the host has hung up (false).

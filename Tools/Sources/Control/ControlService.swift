@@ -30,6 +30,9 @@ public protocol ControlService: Sendable {
   /// `ENOENT` when it is not loaded and this should be the first time.
   func remove(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RemoveReply
 
+  /// The rules that requests follow.
+  func configuration() -> [ModuleRules]
+
   /// What the parameters of a loaded module hold.
   func parameters(of module: String) throws(ControlError) -> [ParameterRow]
 
@@ -50,6 +53,18 @@ public protocol ControlService: Sendable {
 
   /// Opens a named object, whose module stays loaded until it is closed.
   func open(_ object: String, holder: String) throws(ControlError) -> any ControlObject
+
+  /// Follows what happens to the modules from here on, with about so many events in store.
+  func trace(capacity: Int) -> any ControlTrace
+}
+
+/// A client's place in what is recorded. One thread at a time.
+public protocol ControlTrace: AnyObject {
+  /// At most `limit` events that were not read yet. Does not wait.
+  func read(upTo limit: Int) -> TraceReply
+
+  /// Nobody reads it any more; idempotent.
+  func stop()
 }
 
 /// A named object that a client holds open.

@@ -44,6 +44,12 @@ extension HostService {
     return RemoveReply(modules: gone, residentReason: residentReason)
   }
 
+  /// The manager's.
+  public func configuration() -> [ModuleRules] {
+    let configuration = manager.configuration
+    return configuration.modules.map { ModuleRules(module: $0, configuration[$0]) }
+  }
+
   /// Through the manager.
   public func parameters(of module: String) throws(ControlError) -> [ParameterRow] {
     try asked { () throws(ModuleError) in try manager.parameters(of: module) }.map { ParameterRow($0) }

@@ -124,6 +124,54 @@ public struct ParameterRow: Codable, Sendable, Hashable {
   }
 }
 
+/// What a host's configuration says about a module.
+public struct ModuleRules: Codable, Sendable, Hashable {
+  /// Its name.
+  public let module: String
+
+  /// Whether its own aliases are ignored.
+  public let isBlacklisted: Bool
+
+  /// The aliases that the configuration adds.
+  public let aliases: [String]
+
+  /// What its parameters hold.
+  public let options: [String: String]
+
+  /// What is wanted before it.
+  public let softBefore: [String]
+
+  /// What is wanted after it.
+  public let softAfter: [String]
+
+  /// Whether requests load it.
+  public let mayBeLoaded: Bool
+
+  /// Whether `modprobe --remove` unloads it.
+  public let mayBeUnloaded: Bool
+
+  /// What the manager follows.
+  public init(module: String, _ rules: ModuleConfiguration.Rules) {
+    self.module = module
+    isBlacklisted = rules.isBlacklisted
+    aliases = rules.aliases
+    options = rules.options
+    softBefore = rules.softBefore
+    softAfter = rules.softAfter
+    mayBeLoaded = rules.mayBeLoaded
+    mayBeUnloaded = rules.mayBeUnloaded
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case module, aliases, options
+    case isBlacklisted = "is_blacklisted"
+    case softBefore = "soft_before"
+    case softAfter = "soft_after"
+    case mayBeLoaded = "may_be_loaded"
+    case mayBeUnloaded = "may_be_unloaded"
+  }
+}
+
 /// The answer to `remove`.
 public struct RemoveReply: Codable, Sendable, Hashable {
   /// What was unloaded, in order: the module, and what nobody needs any more.
@@ -157,6 +205,7 @@ public struct OpenReply: Codable, Sendable, Hashable {
 struct ModulesReply: Codable { let modules: [ModuleRow] }
 struct UnloadedReply: Codable { let unloaded: [UnloadedRow] }
 struct ParametersReply: Codable { let parameters: [ParameterRow] }
+struct ConfigurationReply: Codable { let modules: [ModuleRules] }
 struct ObjectsReply: Codable { let objects: [String] }
 struct StatisticsReply: Codable { let statistics: HostStatistics }
 struct ReadReply: Codable { let data: Data }

@@ -22,9 +22,14 @@ struct Request: Codable, Sendable, Hashable {
   var object: String?
   var handle: Int?
   var offset: UInt64?
+  /// Of a trace: those of these modules alone.
+  var modules: [String]?
+  /// Of a trace: how many events are kept until they are asked for.
+  var capacity: Int?
 
   private enum CodingKeys: String, CodingKey {
     case verb, module, wait, seconds, object, handle, offset, parameters, parameter, value
+    case modules, capacity
     case firstTime = "first_time"
     case dryRun = "dry_run"
     case whenIdle = "when_idle"

@@ -11,6 +11,7 @@ final class Session {
   private let socket: Int32
   private var objects: [Int: any ControlObject] = [:]
   private var lastHandle = 0
+  private var trace: (any ControlTrace)?
   private let decoder = JSONDecoder()
   private let encoder = JSONEncoder()
 
@@ -38,10 +39,12 @@ final class Session {
     end()
   }
 
-  /// Closes every object.
+  /// Closes every object, and follows nothing any more.
   func end() {
     for object in objects.values { object.close() }
     objects.removeAll()
+    trace?.stop()
+    trace = nil
   }
 
   /// The reply to one line, whatever the line is; nil when the client went before there was one.
@@ -77,6 +80,7 @@ final class Session {
         try service.remove(
           try request.required(\.module, named: "module"), firstTime: request.firstTime ?? false,
           dryRun: request.dryRun ?? false))
+    case "configuration": return success(ConfigurationReply(modules: service.configuration()))
     case "parameters":
       let module = try request.required(\.module, named: "module")
       return success(ParametersReply(parameters: try service.parameters(of: module)))
@@ -95,6 +99,7 @@ final class Session {
       let object = try object(try request.required(\.handle, named: "handle"))
       let bytes = try object.read(from: request.offset ?? 0, upTo: Self.readLimit)
       return success(ReadReply(data: Data(bytes)))
+    case "trace": return try follow(request)
     case "close":
       let handle = try request.required(\.handle, named: "handle")
       try object(handle).close()
@@ -134,6 +139,47 @@ extension Session {
       throw ControlError(EBADF, "\(handle): no such handle on this connection")
     }
     return object
+  }
+}
+
+// MARK: - Tracing
+
+extension Session {
+  /// The most events of one reply.
+  static let traceLimit = 1000
+
+  /// How many events are kept for a client that does not say.
+  static let traceCapacity = 16_384
+
+  /// How long a reply waits for its first event, in milliseconds.
+  static let traceWait = 1000
+
+  /// The first request switches tracing on and is answered at once: what happens after the reply is recorded. Later ones
+  /// wait for something to tell, for a while.
+  private func follow(_ request: Request) throws(ControlError) -> Data? {
+    let seconds = request.seconds ?? 1
+    if !(seconds >= 0) { throw ControlError(EINVAL, "a trace waits for 0 seconds or more") }
+    let capacity = request.capacity ?? Self.traceCapacity
+    if !(1...(1 << 20)).contains(capacity) {
+      throw ControlError(EINVAL, "a trace keeps from 1 to \(1 << 20) events")
+    }
+    guard let trace else {
+      let trace = service.trace(capacity: capacity)
+      self.trace = trace
+      return success(trace.read(upTo: 0))
+    }
+    let modules = request.modules.map(Set.init)
+    let deadline = ContinuousClock.now + .milliseconds(min(seconds * 1000, Double(Self.traceWait)))
+    while true {
+      let all = trace.read(upTo: Self.traceLimit)
+      let events = modules.map { modules in all.events.filter { modules.contains($0.module) } } ?? all.events
+      let isOver = ContinuousClock.now >= deadline
+      if !events.isEmpty || all.lost > 0 || isOver {
+        return success(TraceReply(events: events, lost: all.lost, now: all.now, process: all.process))
+      }
+      // Whoever records wakes nobody, so somebody has to look.
+      if control_hangup(socket, all.events.isEmpty ? 10 : 0) != 0 { return nil }
+    }
   }
 }
 

@@ -20,7 +20,7 @@ struct ModprobeCommand: ParsableCommand {
     help: ArgumentHelp(
       "Names or aliases, each with what its own parameters are to hold behind it.",
       valueName: "name parameter=value"))
-  var words: [String]
+  var words: [String] = []
 
   @Flag(name: [.customShort("r"), .long], help: "Unload instead of loading.")
   var remove = false
@@ -35,6 +35,16 @@ struct ModprobeCommand: ParsableCommand {
 
   @Flag(name: [.customShort("D"), .long], help: "As --dry-run, with the modules that are loaded already.")
   var showDepends = false
+
+  @Flag(
+    name: [.customShort("R"), .long], help: "Print the modules that a name or an alias means, and do nothing."
+  )
+  var resolveAlias = false
+
+  @Flag(
+    name: [.customShort("c"), .long],
+    help: "Print what the host's configuration says, in the format of its files, and do nothing.")
+  var showConfig = false
 
   @Flag(name: [.customShort("q"), .long], help: "No message when there is no such module.")
   var quiet = false
@@ -61,17 +71,29 @@ struct ModprobeCommand: ParsableCommand {
       throw ValidationError("Parameters are not for --remove.")
     }
     _ = try modules()
+    if showConfig != words.isEmpty {
+      throw ValidationError(showConfig ? "--show-config takes no names." : "Name a module.")
+    }
+    if remove && resolveAlias { throw ValidationError("--resolve-alias is not for --remove.") }
     if remove && showDepends { throw ValidationError("--show-depends is not for --remove.") }
   }
 
   func run() throws {
     var failed = false
     try reporting {
+      if showConfig {
+        StandardOutput.write(bytes: ConfigurationText(try options.connect().configuration()).text.utf8)
+        return
+      }
       let client = try options.connect()
       // What can be done is done, whatever else cannot.
       for (name, parameters) in try modules() {
         do throws(ControlError) {
-          try remove ? unload(name, client) : load(name, parameters, client)
+          if resolveAlias {
+            try resolve(name, client)
+          } else {
+            try remove ? unload(name, client) : load(name, parameters, client)
+          }
         } catch {
           failed = true
           if !quiet || error.errno != ENOENT { StandardError.write("quiesce: modprobe: \(error)") }
@@ -89,6 +111,12 @@ struct ModprobeCommand: ParsableCommand {
     for module in reply.modules where showDepends || !module.wasLoaded {
       StandardOutput.write(
         dryRun || showDepends ? "insmod \(module.path)" : "\(module.module): loaded")
+    }
+  }
+
+  private func resolve(_ name: String, _ client: ControlClient) throws(ControlError) {
+    for module in try client.request(name, dryRun: true).modules where !module.isDependency {
+      StandardOutput.write(module.module)
     }
   }
 

@@ -94,6 +94,17 @@ extension EndToEndTests {
           remove.base = false
           """, to: "rules.toml")
         let host = try TestHost(modules: folder.path, "--configuration", rules.path)
+        #expect(try host.run("modprobe", "--resolve-alias", "nick").output == "top\n")
+        // What it prints can be a file of it.
+        let shown = try host.run("modprobe", "-c")
+        #expect(shown.error.isEmpty && shown.output.hasPrefix("blacklist = [ 'top' ]\n"), "\(shown)")
+        let copy = try TemporaryDirectory()
+        try copy.write(shown.output, to: "copy.toml")
+        let other = try TestHost(modules: folder.path, "--configuration", copy.path)
+        #expect(try other.run("modprobe", "--show-config").output == shown.output)
+        #expect(try other.run("modprobe", "-n", "nick").output.split(separator: "\n").count == 3)
+        #expect(try host.run("modprobe", "-c", "top").status != 0)
+        #expect(try host.run("modprobe").error.contains("Name a module."))
         #expect(try host.run("modprobe", "own-x").error.contains("has that name or an alias for it (ENOENT)"))
         #expect(
           try host.run("modprobe", "-n", "nick").output.replacingOccurrences(of: folder.path, with: "")

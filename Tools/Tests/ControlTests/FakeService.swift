@@ -9,7 +9,10 @@ import Synchronization
 /// A module `M` publishes the object `M`, whose content is its name. A module called `slow` takes until
 /// ``finishSlowLoad()`` to load.
 final class FakeService: ControlService {
+  func configuration() -> [ModuleRules] { [] }
+
   private let state = Mutex(State())
+  let followers = Mutex(0)
   private let slowLoad = DispatchSemaphore(value: 0)
 
   private struct State {
@@ -107,6 +110,11 @@ final class FakeService: ControlService {
     return FakeObject(module: object) { self.release(object, holder) }
   }
 
+  func trace(capacity: Int) -> any ControlTrace {
+    followers.withLock { $0 += 1 }
+    return FakeTrace { self.followers.withLock { $0 -= 1 } }
+  }
+
   private func release(_ module: String, _ holder: String) {
     let waiters = state.withLock { state in
       if let index = state.holders[module]?.firstIndex(of: holder) {
@@ -119,6 +127,27 @@ final class FakeService: ControlService {
   }
 
   func users(of module: String) -> Int { state.withLock { $0.holders[module, default: []].count } }
+}
+
+/// Tells of a get and a put of two modules each time it is read.
+private final class FakeTrace: ControlTrace {
+  private var end: (() -> Void)?
+  private var number: UInt64 = 0
+
+  init(end: @escaping () -> Void) { self.end = end }
+
+  func read(upTo limit: Int) -> TraceReply {
+    let rows = ["a", "b"].prefix(limit).map { module in
+      number += 1
+      return TraceRow(number: number, time: number, thread: 1, event: "get", phase: "moment", module: module)
+    }
+    return TraceReply(events: rows, lost: 0, now: 5, process: 7)
+  }
+
+  func stop() {
+    end?()
+    end = nil
+  }
 }
 
 /// Closes once, however often it is told to.

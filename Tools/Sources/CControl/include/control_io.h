@@ -47,3 +47,6 @@ int control_wait(int first, int second, int milliseconds);
 
 /// Waits until `bell` is readable (1) or the peer of `socket` is gone altogether (2), or both (3).
 int control_wait_or_hangup(int bell, int socket);
+
+/// Waits until the peer of `socket` is gone altogether: 1; or `milliseconds` passed: 0. A negative descriptor is never gone.
+int control_hangup(int socket, int milliseconds);
