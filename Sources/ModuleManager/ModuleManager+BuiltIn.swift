@@ -93,6 +93,7 @@ extension ModuleManager {
         .failure(ModuleError(builtIn.name, EEXIST, "a module of this name is loaded already")))
     }
     do throws(ModuleError) {
+      try checkLoading(builtIn.name)
       let providers = try holdProviders(builtIn.dependsOn, of: builtIn.name)
       do throws(ModuleError) { try builtIn.setFirst(parameters) } catch {
         releaseProviders(providers, of: builtIn.name)

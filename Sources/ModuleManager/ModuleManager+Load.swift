@@ -18,6 +18,7 @@ extension ModuleManager {
     done: @escaping Completion<ModuleStatus>
   ) {
     do throws(ModuleError) {
+      try checkLoading(path)
       guard let resolved = realpath(path, nil) else {
         throw ModuleError(path, errno, errno == ENOENT ? "no such file" : "cannot be resolved")
       }

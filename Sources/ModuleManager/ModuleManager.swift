@@ -44,6 +44,9 @@ public final class ModuleManager: Sendable {
     /// Who waits for a request of that name; the first of them has started it.
     var requests: [String: [Completion<[ModuleStatus]>]] = [:]
     var taints: [ModuleTaint] = []
+    /// The latest first.
+    var unloaded: [UnloadedModule] = []
+    var isLoadingForbidden = false
     var log: (@Sendable (_ module: String, _ line: String) -> Void)?
   }
 

@@ -49,6 +49,9 @@ extension Departure {
       manager.tracer.end(span, label: reason ?? "")
       return reason
     }
+    let wasForced = module.withLinks { $0.isForced }
+    manager.remember(
+      module, reason != nil ? .resident : isAfterFailedInit ? .failed : wasForced ? .forced : .unloaded)
     manager.forget(module)
     if let image = module.image, let reason {
       return answer(.success(.resident(image: image.path, reason: reason)))

@@ -49,9 +49,12 @@ public final class ControlClient {
   /// Unloads a module. Busy: `EBUSY`, or with `wait` an answer once the last user has let go, or `ETIMEDOUT` after so many
   /// seconds.
   public func rmmod(
-    _ name: String, wait: Bool = false, seconds: Double? = nil
+    _ name: String, wait: Bool = false, whenIdle: Bool = false, seconds: Double? = nil
   ) throws(ControlError) -> RmmodReply {
-    try call(Request(verb: "rmmod", module: name, wait: wait, seconds: seconds))
+    try call(
+      Request(
+        verb: "rmmod", module: name, wait: wait || whenIdle, whenIdle: whenIdle ? true : nil,
+        seconds: seconds))
   }
 
   /// Sees to it that a module, found by name or alias, is loaded, with what it needs.
@@ -90,6 +93,12 @@ public final class ControlClient {
   public func lsmod() throws(ControlError) -> [ModuleRow] {
     let reply: ModulesReply = try call(Request(verb: "lsmod"))
     return reply.modules
+  }
+
+  /// The last modules that have gone, the latest first.
+  public func unloaded() throws(ControlError) -> [UnloadedRow] {
+    let reply: UnloadedReply = try call(Request(verb: "unloaded"))
+    return reply.unloaded
   }
 
   /// The relay's counters.

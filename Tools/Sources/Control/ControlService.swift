@@ -14,8 +14,11 @@ public protocol ControlService: Sendable {
   /// Unloads, or throws `EBUSY` and leaves the module as it was.
   func rmmod(_ module: String) throws(ControlError) -> RmmodReply
 
-  /// Unloads as soon as the last user has let go. `ETIMEDOUT` after `limit`: then it is as it was.
-  func rmmodWaiting(_ module: String, within limit: Duration?) async throws(ControlError) -> RmmodReply
+  /// Unloads as soon as the last user has let go. `ETIMEDOUT` after `limit`: then it is as it was. With `whenIdle` new users are let
+  /// in meanwhile.
+  func rmmodWaiting(
+    _ module: String, whenIdle: Bool, within limit: Duration?
+  ) async throws(ControlError) -> RmmodReply
 
   /// Sees to it that a module, found by name or alias, is loaded, with what it needs; or with `dryRun` says what that would be.
   /// `EEXIST` when it is loaded already and this should be the first time.
@@ -38,6 +41,9 @@ public protocol ControlService: Sendable {
 
   /// The modules, oldest first.
   func lsmod() -> [ModuleRow]
+
+  /// The last modules that have gone, the latest first.
+  func unloaded() -> [UnloadedRow]
 
   /// The relay's counters.
   func stat() -> HostStatistics

@@ -42,10 +42,11 @@ public final class HostService: ControlService {
 
   /// Unloads through the manager when the last user has let go.
   public func rmmodWaiting(
-    _ module: String, within limit: Duration?
+    _ module: String, whenIdle: Bool, within limit: Duration?
   ) async throws(ControlError) -> RmmodReply {
     do throws(ModuleError) {
-      return reply(try await manager.unload(module, ifBusy: .wait, within: limit), for: module)
+      let policy = whenIdle ? BusyPolicy.whenIdle : .wait
+      return reply(try await manager.unload(module, ifBusy: policy, within: limit), for: module)
     } catch {
       throw ControlError(error)
     }
@@ -53,6 +54,9 @@ public final class HostService: ControlService {
 
   /// The manager's modules.
   public func lsmod() -> [ModuleRow] { manager.list().map { ModuleRow($0) } }
+
+  /// The modules that the manager keeps in mind.
+  public func unloaded() -> [UnloadedRow] { manager.recentlyUnloaded.map { UnloadedRow($0) } }
 
   /// The relay's counters.
   public func stat() -> RelayStatistics { statistics() }

@@ -203,6 +203,7 @@ public struct OpenReply: Codable, Sendable, Hashable {
 
 /// Replies whose one field is named like the verb's subject.
 struct ModulesReply: Codable { let modules: [ModuleRow] }
+struct UnloadedReply: Codable { let unloaded: [UnloadedRow] }
 struct ParametersReply: Codable { let parameters: [ParameterRow] }
 struct ConfigurationReply: Codable { let modules: [ModuleRules] }
 struct ObjectsReply: Codable { let objects: [String] }

@@ -9,6 +9,8 @@ struct Request: Codable, Sendable, Hashable {
   var verb: String
   var module: String?
   var wait: Bool?
+  /// With `wait`: let new users in meanwhile.
+  var whenIdle: Bool?
   /// How long to wait at the most.
   var seconds: Double?
   var firstTime: Bool?
@@ -30,6 +32,7 @@ struct Request: Codable, Sendable, Hashable {
     case modules, capacity
     case firstTime = "first_time"
     case dryRun = "dry_run"
+    case whenIdle = "when_idle"
   }
 
   /// The longest line, without its newline.

@@ -91,6 +91,7 @@ final class Session {
         to: try request.required(\.value, named: "value"))
       return success(EmptyReply())
     case "lsmod": return success(ModulesReply(modules: service.lsmod()))
+    case "unloaded": return success(UnloadedReply(unloaded: service.unloaded()))
     case "stat": return success(StatisticsReply(statistics: service.stat()))
     case "objects": return success(ObjectsReply(objects: service.objects()))
     case "open": return success(try open(try request.required(\.object, named: "object")))
@@ -195,7 +196,8 @@ extension Session {
       throw ControlError(EDEADLK, "\(module): this connection holds an object of it open itself")
     }
     let unload = try PendingUnload()
-    unload.start(module, on: service, within: limit.map { .seconds($0) })
+    unload.start(
+      module, on: service, whenIdle: request.whenIdle ?? false, within: limit.map { .seconds($0) })
     // A client that went while it waited must not keep its objects: somebody else may wait for those.
     if control_wait_or_hangup(unload.bell.descriptor, socket) == 2 { return nil }
     return success(try unload.result())
@@ -211,10 +213,12 @@ private final class PendingUnload: Sendable {
     bell = try Bell()
   }
 
-  func start(_ module: String, on service: any ControlService, within limit: Duration?) {
+  func start(
+    _ module: String, on service: any ControlService, whenIdle: Bool, within limit: Duration?
+  ) {
     Task.detached { [self] in
       do throws(ControlError) {
-        finish(.success(try await service.rmmodWaiting(module, within: limit)))
+        finish(.success(try await service.rmmodWaiting(module, whenIdle: whenIdle, within: limit)))
       } catch {
         finish(.failure(error))
       }

@@ -13,6 +13,9 @@ struct LsmodCommand: ParsableCommand {
     commandName: "lsmod",
     abstract: "List the modules of a running host.",
     discussion: """
+      With --unloaded it lists the last modules that have gone instead, at most eight, the latest first: when, how \
+      (unloaded; failed: its init; forced; resident: its image stayed mapped) and from where they were loaded.
+
       Example:
         quiesce lsmod --format json | jq '.[].module'
       """)
@@ -20,10 +23,21 @@ struct LsmodCommand: ParsableCommand {
   @Option(help: "How to print: table or json.")
   var format = OutputFormat.table
 
+  @Flag(help: "List the modules that have gone.")
+  var unloaded = false
+
   @OptionGroup var options: ControlOptions
 
   func run() throws {
     try reporting {
+      if unloaded {
+        let rows = try options.connect().unloaded()
+        switch format {
+        case .table: for line in ModuleTable(rows).lines { StandardOutput.write(line) }
+        case .json: StandardOutput.write(try JSON.line(rows))
+        }
+        return
+      }
       let modules = try options.connect().lsmod()
       switch format {
       case .table:

@@ -1,24 +1,32 @@
 import Control
 
-/// The table that `lsmod` prints.
+/// The tables that `lsmod` prints.
 struct ModuleTable {
   /// The header, and a line for each module; columns as wide as their widest entry.
   let lines: [String]
 
   init(_ modules: [ModuleRow]) {
-    let rows = [["Module", "State", "Size", "Users", "Used by", "Age"]] + modules.map(Self.cells)
-    let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    self.init(
+      ["Module", "State", "Size", "Users", "Used by", "Age"], numeric: [2, 3, 5], modules.map(Self.cells))
+  }
+
+  init(_ unloaded: [UnloadedRow]) {
+    self.init(
+      ["Module", "Version", "End", "Ago", "Path"], numeric: [3],
+      unloaded.map { row in
+        let (version, path) = (row.version ?? "-", row.path.isEmpty ? "-" : row.path)
+        return [row.module, version, row.end, Self.age(row.ageSeconds), path].map(\.onOneLine)
+      })
+  }
+
+  private init(_ header: [String], numeric: Set<Int>, _ rows: [[String]]) {
+    let rows = [header] + rows
+    let widths = header.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
     lines = rows.map { row in
-      let cells = row.indices.map { column in
-        Self.isNumeric[column]
-          ? row[column].padded(to: widths[column], right: true)
-          : row[column].padded(to: widths[column], right: false)
-      }
+      let cells = row.indices.map { row[$0].padded(to: widths[$0], right: numeric.contains($0)) }
       return cells.joined(separator: "  ")
     }
   }
-
-  private static let isNumeric = [false, false, true, true, false, true]
 
   private static func cells(of module: ModuleRow) -> [String] {
     let holders = module.holders.map { $0.count == 1 ? $0.label : "\($0.label) × \($0.count)" }

@@ -70,7 +70,9 @@ final class FakeService: ControlService {
     return RemoveReply(modules: [module])
   }
 
-  func rmmodWaiting(_ module: String, within limit: Duration?) async throws(ControlError) -> RmmodReply {
+  func rmmodWaiting(
+    _ module: String, whenIdle: Bool, within limit: Duration?
+  ) async throws(ControlError) -> RmmodReply {
     await withCheckedContinuation { continuation in
       let isFree = state.withLock { state in
         if state.holders[module, default: []].isEmpty { return true }
@@ -91,6 +93,8 @@ final class FakeService: ControlService {
       }
     }
   }
+
+  func unloaded() -> [UnloadedRow] { [] }
 
   func stat() -> RelayStatistics { RelayStatistics() }
 

@@ -108,6 +108,54 @@ extension EndToEndTests {
       }
     }
 
+    /// It can be opened while somebody waits for it to be unused; and what has gone is known.
+    @Test func whatIsToGoWhenIdleServesOn() async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "holdable")
+        let holder = try host.start(["cat", "held", "--hold"])
+        try eventually("the object is printed") { holder.output.count == 100_000 }
+        let overdue = try host.start(["rmmod", "--when-idle", "0.05", "holdable"]).wait()
+        #expect(overdue.status == 1 && overdue.error.hasSuffix("holds object held (ETIMEDOUT)\n"))
+        let unload = try host.start(["rmmod", "holdable", "--when-idle"])
+        for _ in 0..<5 {
+          #expect(try host.run("cat", "held").output.count == 100_000)
+          #expect(try host.modules() == ["holdable": "live"])
+        }
+        #expect(try host.run("lsmod", "--unloaded").output == "Module  Version  End  Ago  Path\n")
+        holder.endInput()
+        #expect(try unload.wait().status == 0)
+        #expect(try host.modules().isEmpty)
+        let gone = try host.run("lsmod", "--unloaded").output.split(separator: "\n")
+        #expect(gone.count == 2 && gone[1].hasPrefix("holdable  "), "\(gone)")
+        #expect(gone[1].contains("  unloaded  ") && gone[1].hasSuffix("/holdable.so"), "\(gone)")
+        let json = try host.run("lsmod", "--unloaded", "--format", "json").output
+        #expect(json.contains(#""end":"unloaded""#) && json.contains(#""module":"holdable""#))
+        #expect(try host.run("rmmod", "--wait", "--when-idle", "holdable").status == 64)
+        #expect(try host.terminate().status == 0)
+      }
+    }
+
+    /// A module whose `init` has the index written anew, by a process of its own: that would wait for the module.
+    @Test func anInitThatWaitsForDepmodIsTold() async throws {
+      try await onThread {
+        let folder = try ModuleFolder()
+        let command = "\(Built.quiesce) depmod \(folder.path) 2> \(folder.path)/error"
+        try folder.add(
+          "impatient", "#include <stdlib.h>", start: "return system(\"\(command)\") == 0 ? 0 : -35;")
+        let host = try TestHost(modules: folder.path)
+        try host.expectRefusal(
+          "quiesce: modprobe: impatient: its init failed (EDEADLK)", from: "modprobe", "impatient")
+        let error = try String(contentsOfFile: "\(folder.path)/error", encoding: .utf8)
+        let who = "by a process that thread "
+        #expect(error.hasPrefix("quiesce: depmod: \(folder.path): cannot be locked \(who)"))
+        #expect(error.hasSuffix("has started, which has its lock: it would wait for itself (EDEADLK)\n"))
+        #expect(error.split(separator: "\n").count == 1)
+        #expect(try Child(Built.quiesce, ["depmod", folder.path]).wait().status == 0)
+        #expect(try host.terminate().status == 0)
+      }
+    }
+
     @Test func aWaitThatEndsLeavesTheModule() async throws {
       try await onThread {
         let host = try TestHost()
