@@ -57,6 +57,17 @@ public final class ControlClient {
         seconds: seconds))
   }
 
+  /// Unloads several modules together, those first that need others. What is wrong with one of them is in its row.
+  public func rmmod(
+    together names: [String], wait: Bool = false, whenIdle: Bool = false, seconds: Double? = nil
+  ) throws(ControlError) -> [UnloadRow] {
+    let reply: UnloadsReply = try call(
+      Request(
+        verb: "rmmod", wait: wait || whenIdle, whenIdle: whenIdle ? true : nil, seconds: seconds,
+        modules: names))
+    return reply.unloads
+  }
+
   /// Sees to it that a module, found by name or alias, is loaded, with what it needs.
   public func request(
     _ name: String, parameters: [String: String] = [:], firstTime: Bool = false, dryRun: Bool = false

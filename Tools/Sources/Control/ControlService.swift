@@ -20,6 +20,11 @@ public protocol ControlService: Sendable {
     _ module: String, whenIdle: Bool, within limit: Duration?
   ) async throws(ControlError) -> RmmodReply
 
+  /// Unloads several together, those first that need others. One row for each, in the order in which they ended.
+  func rmmod(
+    together modules: [String], _ policy: UnloadPolicy, within limit: Duration?
+  ) async throws(ControlError) -> [UnloadRow]
+
   /// Sees to it that a module, found by name or alias, is loaded, with what it needs; or with `dryRun` says what that would be.
   /// `EEXIST` when it is loaded already and this should be the first time.
   func request(

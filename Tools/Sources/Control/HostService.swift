@@ -52,6 +52,23 @@ public final class HostService: ControlService {
     }
   }
 
+  /// Unloads through the manager, which shares what they wait for.
+  public func rmmod(
+    together modules: [String], _ policy: UnloadPolicy, within limit: Duration?
+  ) async throws(ControlError) -> [UnloadRow] {
+    do throws(ModuleError) {
+      let busy: BusyPolicy = policy == .whenIdle ? .whenIdle : policy == .wait ? .wait : .fail
+      return try await manager.unload(together: modules, ifBusy: busy, within: limit).map { unload in
+        switch unload.result {
+        case .success(let outcome): UnloadRow(unload.module, reply(outcome, for: unload.module))
+        case .failure(let error): UnloadRow(unload.module, ControlError(error))
+        }
+      }
+    } catch {
+      throw ControlError(error)
+    }
+  }
+
   /// The manager's modules.
   public func lsmod() -> [ModuleRow] { manager.list().map { ModuleRow($0) } }
 

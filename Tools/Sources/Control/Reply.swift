@@ -206,6 +206,7 @@ struct ModulesReply: Codable { let modules: [ModuleRow] }
 struct UnloadedReply: Codable { let unloaded: [UnloadedRow] }
 struct ParametersReply: Codable { let parameters: [ParameterRow] }
 struct ConfigurationReply: Codable { let modules: [ModuleRules] }
+struct UnloadsReply: Codable { let unloads: [UnloadRow] }
 struct ObjectsReply: Codable { let objects: [String] }
 struct StatisticsReply: Codable { let statistics: HostStatistics }
 struct ReadReply: Codable { let data: Data }

@@ -22,7 +22,7 @@ struct Request: Codable, Sendable, Hashable {
   var object: String?
   var handle: Int?
   var offset: UInt64?
-  /// Of a trace: those of these modules alone.
+  /// Of a trace: those of these modules alone. Of `rmmod`: all of them, together.
   var modules: [String]?
   /// Of a trace: how many events are kept until they are asked for.
   var capacity: Int?

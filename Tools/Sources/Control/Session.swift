@@ -68,6 +68,7 @@ final class Session {
         try service.insmod(
           try request.required(\.module, named: "module"), parameters: request.parameters ?? [:]))
     case "rmmod":
+      if let modules = request.modules { return try rmmod(modules, request) }
       return try rmmod(try request.required(\.module, named: "module"), request)
     case "request":
       return success(
@@ -187,17 +188,41 @@ extension Session {
 
 extension Session {
   private func rmmod(_ module: String, _ request: Request) throws(ControlError) -> Data? {
-    let limit = request.seconds
     if request.wait != true { return success(try service.rmmod(module)) }
-    if let limit, !(limit >= 0 && limit <= Self.longestWait) {
-      throw ControlError(EINVAL, "\(module): a wait is from 0 to \(Int(Self.longestWait)) seconds")
+    let limit = try limit(of: request, [module])
+    let service = service
+    return try whenDone { () async throws(ControlError) -> RmmodReply in
+      try await service.rmmodWaiting(module, whenIdle: request.whenIdle ?? false, within: limit)
     }
-    if objects.values.contains(where: { $0.module == module }) {
-      throw ControlError(EDEADLK, "\(module): this connection holds an object of it open itself")
+  }
+
+  /// Several at once. What is wrong with one of them is in its row.
+  private func rmmod(_ modules: [String], _ request: Request) throws(ControlError) -> Data? {
+    let limit = try limit(of: request, modules)
+    let policy = UnloadPolicy(wait: request.wait ?? false, whenIdle: request.whenIdle ?? false)
+    let service = service
+    return try whenDone { () async throws(ControlError) -> UnloadsReply in
+      UnloadsReply(unloads: try await service.rmmod(together: modules, policy, within: limit))
     }
-    let unload = try PendingUnload()
-    unload.start(
-      module, on: service, whenIdle: request.whenIdle ?? false, within: limit.map { .seconds($0) })
+  }
+
+  private func limit(of request: Request, _ modules: [String]) throws(ControlError) -> Duration? {
+    let names = modules.joined(separator: ", ")
+    if let seconds = request.seconds, !(seconds >= 0 && seconds <= Self.longestWait) {
+      throw ControlError(EINVAL, "\(names): a wait is from 0 to \(Int(Self.longestWait)) seconds")
+    }
+    if request.wait == true, let own = objects.values.first(where: { modules.contains($0.module) })?.module {
+      throw ControlError(EDEADLK, "\(own): this connection holds an object of it open itself")
+    }
+    return request.seconds.map { .seconds($0) }
+  }
+
+  /// The reply, once there is one; nil when the client went before.
+  private func whenDone<Body: Encodable & Sendable>(
+    _ body: @escaping @Sendable () async throws(ControlError) -> Body
+  ) throws(ControlError) -> Data? {
+    let unload = try PendingUnload<Body>()
+    unload.start(body)
     // A client that went while it waited must not keep its objects: somebody else may wait for those.
     if control_wait_or_hangup(unload.bell.descriptor, socket) == 2 { return nil }
     return success(try unload.result())
@@ -205,20 +230,18 @@ extension Session {
 }
 
 /// An unload that waits for users, and goes on when nobody waits for its result any more.
-private final class PendingUnload: Sendable {
+private final class PendingUnload<Body: Sendable>: Sendable {
   let bell: Bell
-  private let outcome = Mutex<Result<RmmodReply, ControlError>?>(nil)
+  private let outcome = Mutex<Result<Body, ControlError>?>(nil)
 
   init() throws(ControlError) {
     bell = try Bell()
   }
 
-  func start(
-    _ module: String, on service: any ControlService, whenIdle: Bool, within limit: Duration?
-  ) {
+  func start(_ body: @escaping @Sendable () async throws(ControlError) -> Body) {
     Task.detached { [self] in
       do throws(ControlError) {
-        finish(.success(try await service.rmmodWaiting(module, whenIdle: whenIdle, within: limit)))
+        finish(.success(try await body()))
       } catch {
         finish(.failure(error))
       }
@@ -226,14 +249,14 @@ private final class PendingUnload: Sendable {
   }
 
   /// The result, after the bell rang.
-  func result() throws(ControlError) -> RmmodReply {
+  func result() throws(ControlError) -> Body {
     guard let result = outcome.withLock({ $0 }) else {
       throw ControlError(EINTR, "the wait for the unload was interrupted")
     }
     return try result.get()
   }
 
-  private func finish(_ result: Result<RmmodReply, ControlError>) {
+  private func finish(_ result: Result<Body, ControlError>) {
     outcome.withLock { $0 = result }
     bell.ring()
   }

@@ -24,7 +24,10 @@ struct InsmodCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let reply = try options.connect().insmod(module, parameters: ParameterWord.all(parameters))
+      let (client, parameters) = (try options.connect(), try ParameterWord.all(parameters))
+      let reply = try options.showingProgress(of: [module]) { () throws(ControlError) in
+        try client.insmod(module, parameters: parameters)
+      }
       StandardOutput.write("\(reply.module): loaded")
     }
   }

@@ -106,8 +106,10 @@ struct ModprobeCommand: ParsableCommand {
   private func load(
     _ name: String, _ parameters: [String: String], _ client: ControlClient
   ) throws(ControlError) {
-    let reply = try client.request(
-      name, parameters: parameters, firstTime: firstTime, dryRun: dryRun || showDepends)
+    let (firstTime, isShown) = (firstTime, dryRun || showDepends)
+    let reply = try options.showingProgress(of: [name]) { () throws(ControlError) in
+      try client.request(name, parameters: parameters, firstTime: firstTime, dryRun: isShown)
+    }
     for module in reply.modules where showDepends || !module.wasLoaded {
       StandardOutput.write(
         dryRun || showDepends ? "insmod \(module.path)" : "\(module.module): loaded")
@@ -121,7 +123,10 @@ struct ModprobeCommand: ParsableCommand {
   }
 
   private func unload(_ name: String, _ client: ControlClient) throws(ControlError) {
-    let reply = try client.remove(name, firstTime: firstTime, dryRun: dryRun)
+    let (firstTime, dryRun) = (firstTime, dryRun)
+    let reply = try options.showingProgress(of: [name]) { () throws(ControlError) in
+      try client.remove(name, firstTime: firstTime, dryRun: dryRun)
+    }
     for module in reply.modules { StandardOutput.write(dryRun ? "rmmod \(module)" : "\(module): unloaded") }
     if let reason = reply.residentReason {
       StandardOutput.write("\(name): its image stays mapped: \(reason)")

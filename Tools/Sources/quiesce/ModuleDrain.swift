@@ -18,7 +18,9 @@ struct ModuleDrain {
       let limit = max(.zero, ContinuousClock.now.duration(to: deadline))
       let unloads = (try? manager.unload(together: names, ifBusy: .wait, within: limit)) ?? []
       var refusals: [String: ModuleError] = [:]
-      for unload in unloads { if case .failure(let error) = unload.result { refusals[unload.module] = error } }
+      for unload in unloads {
+        if case .failure(let error) = unload.result { refusals[unload.module] = error }
+      }
       let modules = manager.list()
       let isOver = ContinuousClock.now >= deadline
       if isOver || modules.allSatisfy({ isHopeless($0, refusals, among: modules) }) {
@@ -34,7 +36,9 @@ struct ModuleDrain {
     _ module: ModuleStatus, _ refusals: [String: ModuleError], among all: [ModuleStatus]
   ) -> Bool {
     // Somebody was still loading what needs it.
-    if module.state == .live, let refusal = refusals[module.name], refusal.errno != EWOULDBLOCK { return true }
+    if module.state == .live, let refusal = refusals[module.name], refusal.errno != EWOULDBLOCK {
+      return true
+    }
     return all.contains { module.dependents.contains($0.name) && isHopeless($0, refusals, among: all) }
   }
 

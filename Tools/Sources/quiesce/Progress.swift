@@ -64,10 +64,9 @@ final class Progress: Sendable {
 
 extension ControlOptions {
   /// Runs `body`, and shows what keeps `modules`, when it takes long.
-  func showingHolders<Result>(
-    of modules: [String], while body: (ControlClient) throws(ControlError) -> Result
+  func showingProgress<Result>(
+    of modules: [String], while body: () throws(ControlError) -> Result
   ) throws(ControlError) -> Result {
-    let client = try connect()
     let path = path
     let look: @Sendable () -> String? = {
       // A connection of its own: the other one waits for its answer.
@@ -81,6 +80,6 @@ extension ControlOptions {
       }
       return lines.isEmpty ? "waiting for the host" : lines.joined(separator: "; ")
     }
-    return try Progress.showing(look) { () throws(ControlError) in try body(client) }
+    return try Progress.showing(look, while: body)
   }
 }

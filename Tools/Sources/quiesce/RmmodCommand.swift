@@ -5,19 +5,22 @@ import Control
 struct RmmodCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rmmod",
-    abstract: "Unload a module from a running host.",
+    abstract: "Unload modules from a running host.",
     discussion: """
       A module in use stays as it is, and the answer names who holds it (EBUSY); so does one that others need \
       (EWOULDBLOCK). With --wait it takes no new users, and goes when the last one lets go; if that takes longer \
       than SECONDS, it serves on as before (ETIMEDOUT). With --when-idle it serves on meanwhile and takes new users, \
       and goes at the first moment when it has none.
 
+      Several go together, those first that need others, and wait for readers once. What can go goes, whatever else \
+      stays; the exit status is 1 when one stays.
+
       Example:
         quiesce rmmod --wait 5 conntrack
       """)
 
-  @Argument(help: "The module's name, as lsmod shows it.")
-  var module: [String] = []
+  @Argument(help: ArgumentHelp("The modules' names, as lsmod shows them.", valueName: "module"))
+  var modules: [String] = []
 
   @Option(
     defaultAsFlag: "for ever",
@@ -30,16 +33,18 @@ struct RmmodCommand: ParsableCommand {
   var whenIdle: String?
 
   private var limit: String? { wait ?? whenIdle }
-  /// What the option took for its value is the module, when there is no other.
-  private var isModuleBehindOption: Bool { module.isEmpty && limit != nil && limit != "for ever" }
-  private var name: String? { isModuleBehindOption ? limit : module.first }
-  private var seconds: Double? { isModuleBehindOption ? nil : limit.flatMap(Double.init) }
+  /// What the option took for its value is a module, when it looks like no number.
+  private var isModuleBehindOption: Bool {
+    guard let limit, limit != "for ever", Double(limit) == nil else { return false }
+    return limit.first.map { !$0.isNumber && !"+-.".contains($0) } ?? false
+  }
+  private var names: [String] { (isModuleBehindOption ? [limit ?? ""] : []) + modules }
+  private var seconds: Double? { limit.flatMap(Double.init) }
 
   func validate() throws {
     if wait != nil && whenIdle != nil { throw ValidationError("--wait and --when-idle exclude each other.") }
-    if name == nil || module.count > 1 { throw ValidationError("Name one module.") }
-    if isModuleBehindOption && Double(limit ?? "") != nil { throw ValidationError("Name one module.") }
-    if !isModuleBehindOption, let limit, limit != "for ever", !(0...1e9).contains(Double(limit) ?? -1) {
+    if names.isEmpty { throw ValidationError("Name a module.") }
+    if let limit, limit != "for ever", !isModuleBehindOption, !(0...1e9).contains(Double(limit) ?? -1) {
       let option = wait == nil ? "--when-idle" : "--wait"
       throw ValidationError("\(option) takes a number of seconds, from 0 to 1000000000.")
     }
@@ -49,13 +54,31 @@ struct RmmodCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let reply = try options.connect().rmmod(
-        name ?? "", wait: wait != nil, whenIdle: whenIdle != nil, seconds: seconds)
-      if let reason = reply.residentReason {
-        StandardOutput.write("\(reply.module): unloaded, but its image stays mapped: \(reason)")
-      } else {
-        StandardOutput.write("\(reply.module): unloaded in \(reply.unloadMicroseconds) µs")
+      let (client, names) = (try options.connect(), names)
+      let (wait, whenIdle, seconds) = (wait != nil, whenIdle != nil, seconds)
+      if names.count == 1 {
+        show(
+          try options.showingProgress(of: names) { () throws(ControlError) in
+            try client.rmmod(names[0], wait: wait, whenIdle: whenIdle, seconds: seconds)
+          })
+        return
       }
+      let rows = try options.showingProgress(of: names) { () throws(ControlError) in
+        try client.rmmod(together: names, wait: wait, whenIdle: whenIdle, seconds: seconds)
+      }
+      for row in rows {
+        if let reply = row.unloaded { show(reply) }
+        if let error = row.error { StandardError.write("quiesce: rmmod: \(error)") }
+      }
+      if rows.contains(where: { $0.error != nil }) { throw ExitCode(1) }
+    }
+  }
+
+  private func show(_ reply: RmmodReply) {
+    if let reason = reply.residentReason {
+      StandardOutput.write("\(reply.module): unloaded, but its image stays mapped: \(reason)")
+    } else {
+      StandardOutput.write("\(reply.module): unloaded in \(reply.unloadMicroseconds) µs")
     }
   }
 }

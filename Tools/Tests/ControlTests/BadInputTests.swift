@@ -137,7 +137,7 @@ extension EndToEndTests {
     @Test func usageErrors() async throws {
       try await onThread {
         for arguments in [
-          ["frobnicate"], ["insmod"], ["lsmod", "--format", "xml"], ["host"], ["rmmod", "a", "b"],
+          ["frobnicate"], ["insmod"], ["lsmod", "--format", "xml"], ["host"], ["rmmod", "--wait"],
           ["host", "--listen", "127.0.0.1:0", "--forward", "127.0.0.1:9", "--workers", "0"],
           ["host", "--listen", "127.0.0.1:0", "--forward", "127.0.0.1:9", "--flow-timeout", "-1"],
         ] {

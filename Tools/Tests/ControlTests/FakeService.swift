@@ -70,6 +70,16 @@ final class FakeService: ControlService {
     return RemoveReply(modules: [module])
   }
 
+  func rmmod(
+    together modules: [String], _ policy: UnloadPolicy, within limit: Duration?
+  ) async throws(ControlError) -> [UnloadRow] {
+    modules.map { module in
+      do throws(ControlError) { return UnloadRow(module, try rmmod(module)) } catch {
+        return UnloadRow(module, error)
+      }
+    }
+  }
+
   func rmmodWaiting(
     _ module: String, whenIdle: Bool, within limit: Duration?
   ) async throws(ControlError) -> RmmodReply {

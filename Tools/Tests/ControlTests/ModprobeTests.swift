@@ -61,6 +61,50 @@ extension EndToEndTests {
       }
     }
 
+    @Test func severalGoTogether() async throws {
+      try await onThread {
+        let folder = try tower()
+        try folder.add("other")
+        let host = try TestHost(modules: folder.path)
+        #expect(try host.run("modprobe", "top", "other").status == 0)
+        let some = try host.run("rmmod", "base", "other", "nosuch")
+        #expect(some.status == 1 && some.output.hasPrefix("other: unloaded in "), "\(some)")
+        #expect(
+          some.error.split(separator: "\n").sorted() == [
+            "quiesce: rmmod: base: needed by middle (EWOULDBLOCK)",
+            "quiesce: rmmod: nosuch: no such module is loaded (ENOENT)",
+          ])
+        // What stands behind `--wait` is a module when it is no number.
+        let all = try host.run("rmmod", "--wait", "base", "top", "middle")
+        #expect(all.status == 0 && all.error.isEmpty)
+        #expect(
+          all.output.split(separator: "\n").map { $0.prefix { $0 != ":" } } == ["top", "middle", "base"])
+        #expect(try host.run("rmmod", "--wait", "5").error.contains("Name a module."))
+        #expect(try host.terminate().status == 0)
+      }
+    }
+
+    /// On a terminal, which `script` provides, a line says who is waited for; it is taken back at the end. Elsewhere there is none.
+    @Test func whatTakesLongIsShownOnATerminal() async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "conntrack")
+        let holder = try host.start(["cat", "--hold", "conntrack"])
+        try eventually("it is held") { try host.run("lsmod").output.contains("holds object conntrack") }
+        let plain = try host.run("rmmod", "--wait", "1.6", "conntrack")
+        #expect(plain.error.hasSuffix("(ETIMEDOUT)\n") && plain.error.split(separator: "\n").count == 1)
+        let command = "\(Built.quiesce) rmmod --control \(host.control) --wait 1.6 conntrack"
+        let shown = try Child("script", ["-qec", command, "/dev/null"]).wait()
+        let line = "conntrack is going, in use: client \(holder.process) holds object conntrack (1 s)"
+        #expect(shown.output.contains("\r\u{1b}[K\(line)"), "\(shown)")
+        #expect(shown.output.contains("\r\u{1b}[Kquiesce: rmmod: conntrack: waited 1.6 seconds"), "\(shown)")
+        #expect(shown.status == 1)
+        holder.endInput()
+        #expect(try holder.wait().status == 0)
+        #expect(try host.terminate().status == 0)
+      }
+    }
+
     @Test func whatCannotBeDoneIsSaidAndTheRestIsDone() async throws {
       try await onThread {
         let folder = try tower()
@@ -192,7 +236,8 @@ extension EndToEndTests {
     @Test func usageErrors() async throws {
       try await onThread {
         for arguments in [
-          ["rmmod"], ["rmmod", "--wait", "5"], ["rmmod", "a", "--wait", "-1"], ["rmmod", "a", "--wait", "x"],
+          ["rmmod"], ["rmmod", "--wait", "5"], ["rmmod", "a", "--wait", "-1"],
+          ["rmmod", "a", "--wait", "5s"],
           ["rmmod", "a", "--wait=nan"], ["modprobe"], ["modprobe", "-r", "-D", "a"],
           ["modinfo", "a", "--field", "x", "--format", "json"],
         ] {
