@@ -59,7 +59,8 @@ public struct Bigref: ~Copyable, Sendable {
   ///
   /// - Complexity: O(1); while live, a dozen instructions without an atomic one. After ``kill()`` an atomic that is
   ///   shared.
-  /// - Threads: any, also inside sections and in signal handlers while live.
+  /// - Threads: any, also inside sections and in signal handlers while live; where there are no restartable sequences, in handlers
+  ///   on threads that have read or counted before.
   @inlinable @inline(__always)
   public func acquire() {
     if !storage.cell.add(1) { storage.acquireSlowly(for: nil) }

@@ -137,8 +137,11 @@ static void register_memb(void) {
   if (reader_self.registered[QS_MEMB]) return;
   leave_at_end();
   registry_lock();
-  urcu_memb_register_thread();
-  registry_add(QS_MEMB);
+  // Once more, with signals blocked: a handler that came after the look above may have read, and registered the thread.
+  if (!reader_self.registered[QS_MEMB]) {
+    urcu_memb_register_thread();
+    registry_add(QS_MEMB);
+  }
   registry_unlock();
   qs_thread.memb_registered = !QS_ANNOUNCES;
 }
@@ -201,8 +204,11 @@ static void register_mb(void) {
   if (reader_self.registered[QS_MB]) return;
   leave_at_end();
   registry_lock();
-  urcu_mb_register_thread();
-  registry_add(QS_MB);
+  // Once more; see above.
+  if (!reader_self.registered[QS_MB]) {
+    urcu_mb_register_thread();
+    registry_add(QS_MB);
+  }
   registry_unlock();
   qs_thread.mb_registered = !QS_ANNOUNCES;
 }
@@ -254,7 +260,8 @@ static void register_bp(void) {
   // functions run before every key destructor.
   if (__cxa_thread_atexit_impl != NULL) __cxa_thread_atexit_impl(check_bp, NULL, &__dso_handle);
   registry_lock();
-  registry_add(QS_BP);
+  // Once more; see above.
+  if (!reader_self.registered[QS_BP]) registry_add(QS_BP);
   registry_unlock();
   qs_thread.bp_registered = !QS_ANNOUNCES;
 }

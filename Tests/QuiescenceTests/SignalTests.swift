@@ -75,6 +75,48 @@ import Testing
     }
   }
 
+  /// A handler may be the first of its thread to read, also when it interrupts the thread's own first read: one of them
+  /// registers the thread, and the other one finds it registered.
+  @Test func handlersMayBeTheFirstToRead() async {
+    let done = Counter()
+    let newcomer = Shared(Locked<pthread_t?>(nil))
+    Handled.read(Memb.self)
+    signal(SIGUSR2) { _ in Handled.read(Memb.self) }
+    await onThreads(2) { index in
+      if index == 1 {
+        while done.value == 0 {
+          // Once for each: whoever gets the lock all the time keeps the newcomers from it.
+          newcomer.value.withLock { thread in if let thread = thread.take() { pthread_kill(thread, SIGUSR2) }
+          }
+          Processor.yield()
+        }
+        return
+      }
+      for _ in 0..<20_000 {
+        let gone = Parker()
+        let error = ServiceThread.start(named: "newcomer") {
+          var own = sigset_t()
+          sigemptyset(&own)
+          sigaddset(&own, SIGUSR2)
+          pthread_sigmask(SIG_UNBLOCK, &own, nil)
+          newcomer.value.withLock { $0 = pthread_self() }
+          // About as long as the signal takes to come.
+          var left = Int.random(in: 0..<4000)
+          while left > 0 { left -= 1 }
+          Memb.read { _ in }
+          newcomer.value.withLock { $0 = nil }
+          gone.open()
+        }
+        precondition(error == 0)
+        gone.wait()
+      }
+      done.add(1)
+    }
+    signal(SIGUSR2, SIG_IGN)
+    await Memb.synchronize()
+    #expect(Handled.wrong.load(ordering: .relaxed) == 0)
+  }
+
   private enum Handled {
     static let count = Atomic<Int>(0)
     static let wrong = Atomic<Int>(0)

@@ -21,6 +21,7 @@ struct UnloadExperiment: Experiment {
     }
     let peer = Unloader.lockedName
     return rows.besideC(Dictionary(uniqueKeysWithValues: unloaders.map { ($0.name, peer) }))
+      + (try TogetherMeasurement(experiment: name).rows(on: machine, scale))
   }
 
   private func row(_ unloader: Unloader, _ threads: Int, on machine: Machine, _ scale: Scale) throws -> Row {
