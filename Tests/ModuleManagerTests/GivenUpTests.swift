@@ -174,7 +174,7 @@ import Testing
     request.cancel()
     // Each comes behind what is queued on the manager's thread.
     for _ in 0..<4 {
-      try await manager.load(BuiltInModule("other") { _ in 0 })
+      try await manager.load(BuiltInModule("other") { _ in 0 }, policy: ModulePolicy(scheme: .bigref))
       try await manager.unload("other")
     }
     guard case .failure(let error) = request.result else {
