@@ -205,4 +205,41 @@ import Testing
     second.close()
     #expect(try await outcome.isUnmapped)
   }
+
+  /// Whoever holds one of the module's counters is a user, and may take a reference before it gives the count back.
+  @Test(arguments: UnloadScheme.all)
+  func aCountersHolderTakesAReference(_ scheme: UnloadScheme) async throws {
+    let manager = ModuleManager(scheme: scheme)
+    let hold = Shared(Locked<(host: ModuleHost, count: ModuleCounter)?>(nil))
+    let held = Counter()
+    let early = Counter()
+    let module = BuiltInModule(
+      "counted",
+      start: { host in
+        guard let count = host.counter("packets") else { return -ENOMEM }
+        hold.value.withLock { $0 = (host, count) }
+        return 0
+      },
+      exit: {
+        early.add(held.value)
+        return 0
+      })
+    try await manager.load(module)
+    let (host, count) = try #require(hold.value.withLock { $0 })
+    count.acquire()
+    async let outcome = manager.unload("counted", ifBusy: .wait)
+    while manager.list().first?.state != .going { await Task.yield() }
+    // Behind the unload on the manager's thread: it waits for the counter by now.
+    for _ in 0..<3 { #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT) }
+    let isHeld = host.acquire()
+    if isHeld { held.add(1) }
+    count.release()
+    for _ in 0..<3 { #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT) }
+    if isHeld {
+      held.add(-1)
+      host.release()
+    }
+    _ = try await outcome
+    #expect(early.value == 0, "its exit ran under a user")
+  }
 }

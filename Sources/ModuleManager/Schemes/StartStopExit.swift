@@ -106,7 +106,10 @@ final class StartStopExit: Scheme {
           serveOn()
         }
       }
-      departure.awaitZero(of: counters, orElse: back) { departure.leave() }
+      departure.awaitZero(of: counters, orElse: back) { [self] in
+        // Again: gets never fail here, so who held a counter may have brought a user in.
+        departure.awaitZero(of: users, orElse: back) { departure.leave() }
+      }
     }
   }
 }

@@ -78,12 +78,15 @@ final class SyncAndRecheck: Scheme {
   private func delay(_ departure: Departure, _ counters: CounterSet) {
     if !departure.mayWait { departure.defer(departure.module.holders) }
     departure.tellUsers()
-    // Zero is final: only a holder could have brought another in.
     let serveOn: @Sendable () -> Void = { [self] in
       _ = registerAgain(departure, counters, departure.module.holders)
     }
-    departure.awaitZero(of: users, orElse: serveOn) {
-      departure.awaitZero(of: counters, orElse: serveOn) { departure.leave() }
+    departure.awaitZero(of: users, orElse: serveOn) { [self] in
+      departure.awaitZero(of: counters, orElse: serveOn) { [self] in
+        // Again: gets never fail here, so who held a counter may have brought a user in. Now zero is final: there is no holder left
+        // who could.
+        departure.awaitZero(of: users, orElse: serveOn) { departure.leave() }
+      }
     }
   }
 
