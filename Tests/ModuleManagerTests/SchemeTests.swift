@@ -242,4 +242,32 @@ import Testing
     _ = try await outcome
     #expect(early.value == 0, "its exit ran under a user")
   }
+
+  /// A forced unload has closed the module when it comes back for the locks: an end of the wait must not make it serve on, closed.
+  @Test(.exclusive) func aForcedUnloadIsNotInterrupted() async throws {
+    let (manager, point) = Guest.manager(.lockList)
+    for _ in 0..<20 {
+      try await manager.load(path: Guest.file())
+      let told = Counter()
+      let isOver = Counter()
+      let object = try manager.open("guest-object", holder: "client") { told.add(1) }
+      // They keep the lock of the point busy.
+      async let traffic: Void = onThreads(2) { _ in
+        while isOver.value == 0 {
+          var argument = Argument()
+          _ = point.dispatch(&argument)
+        }
+      }
+      let request = manager.unloadLater("guest", ifBusy: .force)
+      while told.value == 0 { await Task.yield() }
+      request.cancel()
+      var events = manager.events().makeAsyncIterator()
+      object.close()
+      let state = await events.next()?.state
+      #expect(state == .gone)
+      isOver.add(1)
+      await traffic
+      if state != .gone { break }
+    }
+  }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import ModuleManager
 import TestSupport
 import Testing
@@ -94,5 +95,47 @@ import Testing
     count.wait.whenZero { called.add(1) }
     count.put()
     #expect(called.value == 1)
+  }
+
+  /// The end comes when the first stage is over and the second has not begun: it is noticed there.
+  @Test func anEndBetweenTwoStages() async throws {
+    let scheme = UnloadScheme("two-stages", "", source: "", promises: [], busyErrno: EBUSY) { _ in
+      TwoStages()
+    }
+    let manager = ModuleManager(scheme: scheme)
+    try await manager.load(BuiltInModule("staged") { _ in 0 })
+    let request = manager.unloadLater("staged")
+    request.cancel()
+    // Each comes behind what is queued on the manager's thread.
+    for _ in 0..<4 {
+      try await manager.load(BuiltInModule("other") { _ in 0 }, policy: ModulePolicy(scheme: .bigref))
+      try await manager.unload("other")
+    }
+    guard case .failure(let error) = request.result else {
+      Issue.record("it waits in the second stage: \(request.result as Any)")
+      return
+    }
+    #expect(error.description == "staged: the request was cancelled (ECANCELED)")
+    #expect(manager.list().map(\.state) == [.live])
+  }
+}
+
+/// Given up, it says at first that what comes next is on its way.
+private final class TwoStages: Scheme {
+  func get() -> Bool { true }
+  func put() {}
+  var references: Int { 0 }
+
+  func unload(_ departure: Departure) {
+    departure.begin()
+    departure.offerWayBack {
+      departure.later {
+        departure.offerWayBack {
+          departure.stay()
+          return true
+        }
+      }
+      return false
+    }
   }
 }
