@@ -75,7 +75,7 @@ final class Counting: Scheme, Gate {
       isActive.store(false, ordering: .sequentiallyConsistent)
       departure.tellUsers()
       count.subtract(1, ordering: .sequentiallyConsistent)
-      return waiter.wait(isZero: { count.load(ordering: .sequentiallyConsistent) == 0 }) {
+      return waiter.wait(isZero: { self.count.load(ordering: .sequentiallyConsistent) == 0 }) {
         departure.later { self.takeDown(departure, counters) }
       }
     }

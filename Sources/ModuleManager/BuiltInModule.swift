@@ -25,7 +25,7 @@ public struct BuiltInModule: ModuleCode {
   let exitsAfterFailedInit: Bool
   let parameters: [any ParameterSlot]
   private let start: @Sendable (ModuleHost) -> Int32
-  private let stop: @Sendable () -> Void
+  private let stop: (@Sendable () -> Void)?
   private let exit: @Sendable () -> Int32
 
   /// Describes a module; ``ModuleManager/load(_:policy:parameters:)`` starts it.
@@ -39,7 +39,7 @@ public struct BuiltInModule: ModuleCode {
   public init(
     _ name: String, version: String? = nil, summary: String? = nil, dependsOn: [String] = [],
     parameters: [AnyModuleParameter] = [], exitsAfterFailedInit: Bool = false,
-    start: @escaping @Sendable (ModuleHost) -> Int32, stop: @escaping @Sendable () -> Void = {},
+    start: @escaping @Sendable (ModuleHost) -> Int32, stop: (@Sendable () -> Void)? = nil,
     exit: @escaping @Sendable () -> Int32
   ) {
     self.name = name
@@ -64,7 +64,8 @@ public struct BuiltInModule: ModuleCode {
 
   func callInit(_ module: Module) -> Int32 { start(ModuleHost(module)) }
   func callCleanup(force: Bool) -> Int32? { nil }
-  func callStop() { stop() }
+  var hasStop: Bool { stop != nil }
+  func callStop() { stop?() }
   func callExit() -> Int32 { exit() }
   var useCount: Int { 0 }
 }

@@ -14,6 +14,8 @@ protocol ModuleCode: Sendable {
   func callInit(_ module: Module) -> Int32
   /// Nil when it has none.
   func callCleanup(force: Bool) -> Int32?
+  /// What ``callStop()`` ends, nothing starts again.
+  var hasStop: Bool { get }
   func callStop()
   /// 0, or a negative errno.
   func callExit() -> Int32
@@ -55,5 +57,6 @@ struct ImageCode: ModuleCode {
   func callInit(_ module: Module) -> Int32 { entry.`init`!(HostTable.pointer, module.opaque) }
   func callExit() -> Int32 { entry.exit!() }
   func callCleanup(force: Bool) -> Int32? { entry.cleanup?(force ? 1 : 0) }
+  var hasStop: Bool { entry.stop != nil }
   func callStop() { entry.stop?() }
 }

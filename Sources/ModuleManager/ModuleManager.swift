@@ -179,8 +179,9 @@ public final class ModuleManager: Sendable {
   ///
   /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the last user lets go, at most
   /// for `limit`, or until `cancellation` (in the other form: of the task as well) ends the wait. Then the module serves on as
-  /// before, with ``UnloadScheme/bigref``; the other schemes have no way back from their wait, and answer
-  /// ``UnloadOutcome/deferred(holders:)``, as a forced unload does. `cancellation` also ends a wait for locks, in
+  /// before, with every scheme: its hooks are called, its names found, references to be had. Three have no way back, and answer
+  /// ``UnloadOutcome/deferred(holders:)``: a forced unload, whose users were told to go; and with ``UnloadScheme/startStopExit`` a
+  /// module whose own `stop` has run, and one in ``ModuleState/cleanup``. `cancellation` also ends a wait for locks, in
   /// ``UnloadScheme/lockList``. With ``BusyPolicy/whenIdle`` it serves on while one waits, and after the wait has ended, with every
   /// scheme.
   ///

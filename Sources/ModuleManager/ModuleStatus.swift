@@ -58,7 +58,8 @@ public enum UnloadOutcome: Hashable, Sendable {
   case unloaded(UnloadReport)
   /// `exit` has run and nobody uses it, but the loader kept its image mapped.
   case resident(image: String, reason: String)
-  /// It was in use; its interfaces are down for good, and it goes when the last of these lets go. Nobody waits for that.
+  /// It was in use; its interfaces are down for good, and it goes when the last of these lets go. Nobody waits for that. With
+  /// ``UnloadScheme/delayedRemoval``, and where a wait that has ended has no way back.
   case deferred(holders: [ModuleHolder])
 }
 

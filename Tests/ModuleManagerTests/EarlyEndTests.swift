@@ -177,25 +177,6 @@ import Testing
     if !manager.list().isEmpty { try await manager.unload("racing") }
   }
 
-  /// A scheme without a way back, and a forced unload, go on alone: the caller is told so.
-  @Test(arguments: [UnloadScheme.tryAcquire, .delayedRemoval, .oneAtomic])
-  func withoutAWayBackItGoesOnAlone(_ scheme: UnloadScheme) async throws {
-    let name = "oneway-\(scheme.name)"
-    let path = SampleModules.publishing(name)
-    try await manager.load(path: path, scheme: scheme)
-    let object = try manager.open("\(name)-object", holder: "client 1")
-    let outcome = try await manager.unload(name, ifBusy: .wait, within: .milliseconds(2))
-    guard case .deferred(let holders) = outcome else {
-      Issue.record("\(outcome)")
-      return
-    }
-    #expect(holders.map(\.label) == ["client 1 holds object \(name)-object"])
-    let events = manager.events()
-    object.close()
-    for await event in events where event.state == .gone { break }
-    #expect(!isMapped(path))
-  }
-
   /// From the last put to the answer: the median of many is beside what two threads take to wake each other as often, and that
   /// on the same machine at the same time. A retry loop would sleep.
   @Test(.exclusive) func theWaitEndsWithTheLastPut() async throws {

@@ -205,4 +205,69 @@ import Testing
     second.close()
     #expect(try await outcome.isUnmapped)
   }
+
+  /// Whoever holds one of the module's counters is a user, and may take a reference before it gives the count back.
+  @Test(arguments: UnloadScheme.all)
+  func aCountersHolderTakesAReference(_ scheme: UnloadScheme) async throws {
+    let manager = ModuleManager(scheme: scheme)
+    let hold = Shared(Locked<(host: ModuleHost, count: ModuleCounter)?>(nil))
+    let held = Counter()
+    let early = Counter()
+    let module = BuiltInModule(
+      "counted",
+      start: { host in
+        guard let count = host.counter("packets") else { return -ENOMEM }
+        hold.value.withLock { $0 = (host, count) }
+        return 0
+      },
+      exit: {
+        early.add(held.value)
+        return 0
+      })
+    try await manager.load(module)
+    let (host, count) = try #require(hold.value.withLock { $0 })
+    count.acquire()
+    async let outcome = manager.unload("counted", ifBusy: .wait)
+    while manager.list().first?.state != .going { await Task.yield() }
+    // Behind the unload on the manager's thread: it waits for the counter by now.
+    for _ in 0..<3 { #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT) }
+    let isHeld = host.acquire()
+    if isHeld { held.add(1) }
+    count.release()
+    for _ in 0..<3 { #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT) }
+    if isHeld {
+      held.add(-1)
+      host.release()
+    }
+    _ = try await outcome
+    #expect(early.value == 0, "its exit ran under a user")
+  }
+
+  /// A forced unload has closed the module when it comes back for the locks: an end of the wait must not make it serve on, closed.
+  @Test(.exclusive) func aForcedUnloadIsNotInterrupted() async throws {
+    let (manager, point) = Guest.manager(.lockList)
+    for _ in 0..<20 {
+      try await manager.load(path: Guest.file())
+      let told = Counter()
+      let isOver = Counter()
+      let object = try manager.open("guest-object", holder: "client") { told.add(1) }
+      // They keep the lock of the point busy.
+      async let traffic: Void = onThreads(2) { _ in
+        while isOver.value == 0 {
+          var argument = Argument()
+          _ = point.dispatch(&argument)
+        }
+      }
+      let request = manager.unloadLater("guest", ifBusy: .force)
+      while told.value == 0 { await Task.yield() }
+      request.cancel()
+      var events = manager.events().makeAsyncIterator()
+      object.close()
+      let state = await events.next()?.state
+      #expect(state == .gone)
+      isOver.add(1)
+      await traffic
+      if state != .gone { break }
+    }
+  }
 }

@@ -216,7 +216,8 @@ struct quiescent_module {
   uint64_t flags;  ///< QUIESCENT_EXIT_AFTER_FAILED_INIT
 
   /// A first word before anything is unregistered, in the scheme that asks modules for it ("active-bit"): 0 when there are no
-  /// users, and none can come any more; -EBUSY when there are. With `force`, send the users away and let none in.
+  /// users, and none can come any more; -EBUSY when there are. With `force`, send the users away and let none in. An unload that
+  /// waits calls it when the users that the host knows have gone; by force it calls it before that.
   int (*cleanup)(int force);
 
   /// The interfaces are down and every call has returned; users of other kinds may be left. Before each first `exit`.

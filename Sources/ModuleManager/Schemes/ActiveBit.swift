@@ -20,12 +20,13 @@ extension UnloadScheme {
 /// 2. the module's own `cleanup(force)`, if it has one: what it answers is the answer, and the bit is set again.
 /// 3. unregister all, `exit`, and the manager frees.
 ///
-/// Force, and a policy to wait, clear the bit whoever is there: no new users; the present ones are told, and 3 starts when the
-/// last has gone. "The module's active bit prevents that" somebody else gets a reference before the unload.
+/// Force, and a policy to wait, clear the bit whoever is there: no new users; and 2 starts when the last has gone. "The module's
+/// active bit prevents that" somebody else gets a reference before the unload. By force the present ones are told, and `cleanup` is
+/// called before the wait. A wait that is given up sets the bit again: neither `cleanup` nor 3 has begun.
 ///
 /// Objections: every user of the module writes to one lock. And every module has to be changed; for its author it is one line,
 /// `quiescent_users_close` in `quiescent_module.h`.
-final class ActiveBit: Scheme, Gate {
+final class ActiveBit: Scheme, Gate, UserWait {
   private let state = Primitive.Guarded(State())
 
   private struct State {
@@ -73,20 +74,27 @@ final class ActiveBit: Scheme, Gate {
       return departure.refuse(holders, errno: EBUSY)
     }
     departure.begin()
+    // Before the wait: by force it is for the module's own users to be told, too.
+    if departure.isForced { _ = departure.module.code.callCleanup(force: true) }
+    departure.tellUsers()
+    let serveOn: @Sendable () -> Void = { [self] in
+      reopen(counters)
+      departure.stay()
+    }
+    departure.awaitZero(of: self, orElse: serveOn) {
+      departure.awaitZero(of: counters, orElse: serveOn) { [self] in takeDown(departure, counters) }
+    }
+  }
+
+  /// Steps 2 and 3. Nobody is counted.
+  private func takeDown(_ departure: Departure, _ counters: CounterSet) {
     if let error = cleanup(departure) {
       reopen(counters)
       departure.stay()
       return departure.fail(error, "its cleanup found users")
     }
-    departure.tellUsers()
-    whenUnused {
-      departure.later {
-        counters.whenUnused(departure) {
-          departure.takeInterfacesDown()
-          departure.leave()
-        }
-      }
-    }
+    departure.takeInterfacesDown()
+    departure.leave()
   }
 
   /// Step 1. Test and change in one hold of the lock: a user that came in between would lose the module.
@@ -102,21 +110,21 @@ final class ActiveBit: Scheme, Gate {
     state.withLock { $0.isActive = true }
   }
 
-  /// Step 2. Whoever waits has to let the module's own users go first, or force them.
+  /// Step 2. Nobody waits for the module's own users: they have to go first, or are forced.
   private func cleanup(_ departure: Departure) -> Int32? {
-    if departure.isAfterFailedInit { return nil }
-    guard let result = departure.module.code.callCleanup(force: departure.isForced), result != 0 else {
-      return nil
-    }
-    if departure.isForced { return nil }
+    if departure.isFinal { return nil }
+    guard let result = departure.module.code.callCleanup(force: false), result != 0 else { return nil }
     return result < 0 ? -result : EINVAL
   }
 
-  private func whenUnused(_ next: @escaping @Sendable () -> Void) {
+  func whenZero(_ body: @escaping @Sendable () -> Void) {
     let isUnused = state.withLock { state in
-      if state.users > 0 { state.whenUnused = next }
+      if state.users > 0 { state.whenUnused = body }
       return state.users == 0
     }
-    if isUnused { next() }
+    if isUnused { body() }
   }
+
+  /// Under the lock under which the last put takes it: else that could take it in between, and the module would go while it serves on.
+  func giveUp() -> Bool { state.withLock { $0.whenUnused.take() } != nil }
 }

@@ -18,8 +18,8 @@ extension UnloadScheme {
 /// 1. check: references or counters: `EBUSY`, and nothing was touched.
 /// 2. unregister all hooks, and all names. "You can actually unregister all your hooks"
 /// 3. "and then take the write brlock for a moment". Who calls now has found the hook unregistered, under its read lock.
-/// 4. check again: callers may have counted themselves, or a packet. Registered again, and `EBUSY`; or wait for the last. (The
-///    ip_conntrack of the time spun in its cleanup, for as long as that took.)
+/// 4. check again: callers may have counted themselves, or a packet. Registered again, and `EBUSY`; or wait for the last, and
+///    registered again if nobody wants to wait any longer. (The ip_conntrack of the time spun in its cleanup, for as long as it took.)
 /// 5. `exit`, and the manager frees.
 ///
 /// Objection: only for calls that do not sleep; one that does stops every call of every module at 3. And the window of 2 to 4.
@@ -63,13 +63,21 @@ final class BigReaderLockScheme: Scheme, Gate {
     counters.makeExact()
     if !departure.mayWait && (users.value > 0 || !counters.areUnused) {
       let holders = departure.module.holders
-      counters.revive()
-      isRegistered.store(true, ordering: .sequentiallyConsistent)
-      _ = departure.putInterfacesUp()
-      departure.stay()
+      registerAgain(departure, counters)
       return departure.refuse(holders, errno: EBUSY)
     }
     departure.tellUsers()
-    users.whenZero { departure.later { counters.whenUnused(departure) { departure.leave() } } }
+    let serveOn: @Sendable () -> Void = { [self] in registerAgain(departure, counters) }
+    departure.awaitZero(of: users, orElse: serveOn) {
+      departure.awaitZero(of: counters, orElse: serveOn) { departure.leave() }
+    }
+  }
+
+  private func registerAgain(_ departure: Departure, _ counters: CounterSet) {
+    counters.revive()
+    // Before the interfaces: who finds a hook on its point again must get past the gate.
+    isRegistered.store(true, ordering: .sequentiallyConsistent)
+    _ = departure.putInterfacesUp()
+    departure.stay()
   }
 }

@@ -60,15 +60,14 @@ final class BigrefScheme: Scheme {
       return departure.refuse(holders, errno: EBUSY)
     }
     departure.tellUsers()
-    let wait = counters.awaitUnused(departure) { departure.leave() }
-    departure.offerWayBack {
-      guard wait.giveUp() else { return false }
-      // Those that are zero already as well: nobody has acted upon it.
-      counters.revive()
-      _ = departure.putInterfacesUp()
-      departure.stay()
-      return true
-    }
+    departure.awaitZero(
+      of: counters,
+      orElse: {
+        counters.revive()
+        _ = departure.putInterfacesUp()
+        departure.stay()
+      }
+    ) { departure.leave() }
   }
 
   private func refuse(_ departure: Departure) {

@@ -25,6 +25,9 @@ extension UnloadScheme {
 /// 4. release the locks. The nodes of the list are the manager's, so they can be walked; and each is unlocked here alone (R14, R15).
 /// 5. the callback barrier, and the manager frees.
 ///
+/// A wait that is given up leaves everything as it was: nobody was kept out. Only where nothing but the module's counters was left,
+/// 3 has closed it and taken its interfaces down, and they come back.
+///
 /// By force, and after a failed `init`, 2 closes the module before it releases the locks: gets fail from then on.
 ///
 /// Objections (Rusty Russell): a semaphore on every packet; and "if someone is recursing, you must fail them, otherwise you'll
@@ -62,20 +65,31 @@ final class LockList: Scheme {
   /// Steps 1 to 4.
   private func attempt(_ departure: Departure, _ counters: CounterSet) {
     let locks: LockOrder.Held
-    switch order.acquire(cancelledBy: departure.cancellation) {
+    let occupants = entrance.occupants
+    // Once it is closed nothing leads back.
+    let isClosed = occupants.isClosed.load(ordering: .relaxed)
+    switch order.acquire(cancelledBy: isClosed ? nil : departure.cancellation) {
     case .success(let held): locks = held
     case .failure(let error):
+      if departure.mayWait && !departure.isFinal && error.errno == EINTR {
+        // What ended the wait for a lock ends the one for users as well, and knows why.
+        return departure.offerWayBack { [self] in
+          serveOn(departure, counters)
+          return true
+        }
+      }
       serveOn(departure, counters)
       return departure.fail(error.errno, "the locks of its tables could not be had")
     }
-    let occupants = entrance.occupants
     if departure.isFinal { occupants.isClosed.store(true, ordering: .relaxed) }
     if occupants.users.value > 0 || (!departure.mayWait && !counters.areUnused) {
       let holders = departure.module.holders
       locks.release()
       if departure.mayWait {
         departure.tellUsers()
-        return occupants.users.whenZero { departure.later { [self] in attempt(departure, counters) } }
+        return departure.awaitZero(
+          of: occupants.users, orElse: { [self] in serveOn(departure, counters) }
+        ) { [self] in attempt(departure, counters) }
       }
       serveOn(departure, counters)
       return departure.refuse(holders, errno: EBUSY)
@@ -86,12 +100,22 @@ final class LockList: Scheme {
       // Whoever holds these does not come through a table; and may need one to let go.
       locks.release()
       departure.tellUsers()
-      return counters.whenUnused(departure) { departure.leave() }
+      return departure.awaitZero(of: counters, orElse: { [self] in reopen(departure, counters) }) {
+        departure.leave()
+      }
     }
     counters.whenUnused(departure) {}
     let isOut = departure.exit()
     locks.release()
     if isOut { departure.finish() }
+  }
+
+  private func reopen(_ departure: Departure, _ counters: CounterSet) {
+    // Without the locks, and before the interfaces: who finds the module finds it behind this. Who found it before step 3 is
+    // refused or gets in; the next unload looks under the locks.
+    entrance.occupants.isClosed.store(false, ordering: .relaxed)
+    _ = departure.putInterfacesUp()
+    serveOn(departure, counters)
   }
 
   private func serveOn(_ departure: Departure, _ counters: CounterSet) {

@@ -21,7 +21,8 @@ extension UnloadScheme {
 /// 4. unregister, `exit`, and the manager frees.
 ///
 /// To wait (the kernel did until 3.13), or by force: 2, then the base is given up, and the last put starts 4. The kernel's force
-/// calls `exit` under the users and taints; this one waits and taints.
+/// calls `exit` under the users and taints; this one waits and taints. A wait that is given up takes the base back unless the count
+/// is zero, and the module is live again; hooks and names were never away, but where only counters were left to wait for.
 ///
 /// Objections: each get and put writes to one cache line that all processors share; and a get that fails although the module could
 /// be loaded again (R12).
@@ -58,9 +59,7 @@ final class OneAtomic: Scheme, Gate {
     if !counters.areUnused {
       let holders = departure.module.holders
       count.restoreBase()
-      isLive.store(true, ordering: .releasing)
-      counters.revive()
-      departure.stay()
+      serveOn(departure, counters)
       return departure.refuse(holders, errno: EWOULDBLOCK)
     }
     takeDown(departure, counters)
@@ -70,11 +69,25 @@ final class OneAtomic: Scheme, Gate {
     isLive.store(false, ordering: .sequentiallyConsistent)
     departure.begin()
     departure.tellUsers()
-    count.releaseBase { departure.later { [self] in takeDown(departure, counters) } }
+    departure.awaitZero(of: count, orElse: { [self] in serveOn(departure, counters) }) { [self] in
+      takeDown(departure, counters)
+    }
   }
 
   private func takeDown(_ departure: Departure, _ counters: CounterSet) {
     departure.takeInterfacesDown()
-    counters.whenUnused(departure) { departure.leave() }
+    let back: @Sendable () -> Void = { [self] in
+      count.restoreBase()
+      serveOn(departure, counters)
+    }
+    departure.awaitZero(of: counters, orElse: back) { departure.leave() }
+  }
+
+  /// The base is back: whoever gets in from here on is counted above it.
+  private func serveOn(_ departure: Departure, _ counters: CounterSet) {
+    isLive.store(true, ordering: .releasing)
+    counters.revive()
+    _ = departure.putInterfacesUp()
+    departure.stay()
   }
 }

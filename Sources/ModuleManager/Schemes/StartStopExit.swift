@@ -21,6 +21,10 @@ extension UnloadScheme {
 /// 4. `exit`. It may refuse: the same.
 /// 5. the manager frees.
 ///
+/// A wait at 3 that is given up puts the interfaces up again if the module has no `stop` of its own. If it has one, that has ended
+/// what nobody can start again; and to wait before it would not do: only `stop` keeps those users out who do not come through the
+/// manager. So then the request is answered with ``UnloadOutcome/deferred(holders:)``, and so is one that found it in cleanup.
+///
 /// `init` may fail half way, and cleans nothing up: `exit` is called then too (``ModuleState/cleanup`` if it refuses), for a module
 /// that says QUIESCENT_EXIT_AFTER_FAILED_INIT. Others are of the old style, and are only taken down.
 ///
@@ -50,14 +54,21 @@ final class StartStopExit: Scheme {
     departure.takeInterfacesDown()
     departure.afterReaders { [self] in
       counters.confirm()
-      if stop(departure, counters) { exit(departure) }
+      if !stop(departure, counters) { return }
+      // What the module's `stop` has ended, nobody can start again.
+      if departure.module.code.hasStop { return exit(departure, orElse: nil) }
+      exit(departure) {
+        counters.revive()
+        _ = departure.putInterfacesUp()
+        departure.stay()
+      }
     }
   }
 
   func retry(_ departure: Departure) {
     // Whatever its first exit was kept from by, it is on its way down.
     departure.begin()
-    exit(departure)
+    exit(departure, orElse: nil)
   }
 
   /// False when the module serves on.
@@ -75,7 +86,7 @@ final class StartStopExit: Scheme {
     return true
   }
 
-  private func exit(_ departure: Departure) {
+  private func exit(_ departure: Departure, orElse serveOn: (@Sendable () -> Void)?) {
     let counters = departure.counters
     let isUsed = users.value > 0 || !counters.areUnused
     // Whoever loads a module is told at once that its init failed, and not when the users of its first half have gone.
@@ -86,10 +97,18 @@ final class StartStopExit: Scheme {
       return departure.remainInCleanup(errno: EBUSY, reason, holders: holders)
     }
     departure.tellUsers()
-    users.whenZero {
-      departure.later { [self] in
-        if hasReleasedCounters.exchange(true, ordering: .relaxed) { return departure.leave() }
-        counters.whenUnused(departure) { departure.leave() }
+    departure.awaitZero(of: users, orElse: serveOn) { [self] in
+      if hasReleasedCounters.exchange(true, ordering: .relaxed) { return departure.leave() }
+      let back = serveOn.map { serveOn in
+        { @Sendable [self] in
+          // Their owners hold them again: else the next unload would not wait for them.
+          hasReleasedCounters.store(false, ordering: .relaxed)
+          serveOn()
+        }
+      }
+      departure.awaitZero(of: counters, orElse: back) { [self] in
+        // Again: gets never fail here, so who held a counter may have brought a user in.
+        departure.awaitZero(of: users, orElse: back) { departure.leave() }
       }
     }
   }

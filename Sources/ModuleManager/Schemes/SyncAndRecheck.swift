@@ -25,7 +25,7 @@ extension UnloadScheme {
 /// 4. check again. Zero: nobody has a stale reference left. `exit`, and free.
 /// 5. not zero, **delayed removal** (Rusty Russell prefers it): the request is answered with ``UnloadOutcome/deferred(holders:)``,
 ///    or waits if that is the policy. Nobody can come in any more except by a holder's leave; the last one out starts `exit`. A
-///    second request meanwhile is `EBUSY`.
+///    second request meanwhile is `EBUSY`. That answer is final; a wait that is given up goes on with 6.
 /// 6. not zero, **reregister** (Keith Owens prefers it): hooks on, names back, `EBUSY`. It may fail: somebody else has taken a
 ///    name in the window. Then it is `EEXIST`; the module could not serve as before, so it goes as in 5.
 ///
@@ -78,23 +78,39 @@ final class SyncAndRecheck: Scheme {
   private func delay(_ departure: Departure, _ counters: CounterSet) {
     if !departure.mayWait { departure.defer(departure.module.holders) }
     departure.tellUsers()
-    // Zero is final: only a holder could have brought another in.
-    users.whenZero { departure.later { counters.whenUnused(departure) { departure.leave() } } }
+    let serveOn: @Sendable () -> Void = { [self] in
+      _ = registerAgain(departure, counters, departure.module.holders)
+    }
+    departure.awaitZero(of: users, orElse: serveOn) { [self] in
+      departure.awaitZero(of: counters, orElse: serveOn) { [self] in
+        // Again: gets never fail here, so who held a counter may have brought a user in. Now zero is final: there is no holder left
+        // who could.
+        departure.awaitZero(of: users, orElse: serveOn) { departure.leave() }
+      }
+    }
   }
 
   /// Step 6.
   private func reregister(_ departure: Departure, _ counters: CounterSet) {
     let holders = departure.module.holders
+    if registerAgain(departure, counters, holders) { departure.refuse(holders, errno: EBUSY) }
+  }
+
+  /// False when it cannot serve as before: then the request is answered, and it goes as in step 5.
+  private func registerAgain(
+    _ departure: Departure, _ counters: CounterSet, _ holders: [ModuleHolder]
+  ) -> Bool {
     counters.revive()
     let taken = departure.putInterfacesUp()
     if taken.isEmpty {
       departure.stay()
-      return departure.refuse(holders, errno: EBUSY)
+      return true
     }
     let names = taken.joined(separator: ", ")
     departure.fail(
       EEXIST, "in use, and \(names) was taken meanwhile: it goes when its last user lets go", holders: holders
     )
     takeDown(departure) { [self] in delay(departure, $0) }
+    return false
   }
 }

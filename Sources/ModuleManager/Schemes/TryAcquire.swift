@@ -24,7 +24,8 @@ extension UnloadScheme {
 ///    slots; nobody has noticed.
 /// 4. unregister, `exit`, and the manager frees. Who read a hook before it was unregistered fails at its get.
 ///
-/// To wait, or by force: gets fail first, then the base is given up, and the last put starts 4.
+/// To wait, or by force: gets fail first, then the base is given up, and the last put starts 4. A wait that is given up takes the
+/// base back unless the count is zero, then the bias, and then everybody counts on the slots again.
 ///
 /// Without restartable sequences the addition is atomic, in a `Memb` section with the test, and 1 is a grace period of `Memb`.
 ///
@@ -120,7 +121,8 @@ final class TryAcquire: Scheme, Gate {
     if !departure.mayWait {
       let holders = departure.module.holders
       if !counters.areUnused || !count.releaseBaseIfUnused() {
-        return serveOn(departure, counters, holders)
+        serveOn(departure, counters)
+        return departure.refuse(holders, errno: EBUSY)
       }
     }
     enter(.going)
@@ -130,12 +132,15 @@ final class TryAcquire: Scheme, Gate {
       if !counters.areUnused {
         let holders = departure.module.holders
         count.restoreBase()
-        return serveOn(departure, counters, holders)
+        serveOn(departure, counters)
+        return departure.refuse(holders, errno: EBUSY)
       }
       return takeDown(departure, counters)
     }
     departure.tellUsers()
-    count.releaseBase { departure.later { [self] in takeDown(departure, counters) } }
+    departure.awaitZero(of: count, orElse: { [self] in serveOn(departure, counters) }) { [self] in
+      takeDown(departure, counters)
+    }
   }
 
   /// Steps 1 and 2.
@@ -151,17 +156,22 @@ final class TryAcquire: Scheme, Gate {
     slots.clear()
   }
 
-  private func serveOn(_ departure: Departure, _ counters: CounterSet, _ holders: [ModuleHolder]) {
+  /// The base is there.
+  private func serveOn(_ departure: Departure, _ counters: CounterSet) {
     // The bias first: a put between the two must not find zero.
     count.add(Self.bias)
     enter(livePhase)
     counters.revive()
+    _ = departure.putInterfacesUp()
     departure.stay()
-    departure.refuse(holders, errno: EBUSY)
   }
 
   private func takeDown(_ departure: Departure, _ counters: CounterSet) {
     departure.takeInterfacesDown()
-    counters.whenUnused(departure) { departure.leave() }
+    let back: @Sendable () -> Void = { [self] in
+      count.restoreBase()
+      serveOn(departure, counters)
+    }
+    departure.awaitZero(of: counters, orElse: back) { departure.leave() }
   }
 }

@@ -17,7 +17,13 @@ package final class Departure: Sendable {
   private let ifInUse: (@Sendable () -> Void)?
   let start = ContinuousClock.now
   private let done: Primitive.Guarded<ModuleManager.Completion<UnloadOutcome>?>
-  private let wayBack = Primitive.Guarded<(@Sendable () -> Bool)?>(nil)
+  private let wayBack = Primitive.Guarded(WayBack())
+
+  private struct WayBack {
+    var body: (@Sendable () -> Bool)?
+    /// Nobody wants to wait any longer; but it came when what comes next was on its way.
+    var overdue: (errno: Int32, reason: String)?
+  }
 
   init(
     _ module: Module, _ policy: BusyPolicy, cancelledBy cancellation: WaitCancellation? = nil,
@@ -88,7 +94,7 @@ extension Departure {
 
   /// The first answer counts.
   func answer(_ result: Result<UnloadOutcome, ModuleError>) {
-    wayBack.withLock { $0 = nil }
+    closeWayBack()
     done.withLock { $0.take() }?(result)
   }
 }
@@ -98,18 +104,31 @@ extension Departure {
 extension Departure {
   /// From here on the wait for users can be given up: `body` makes the module serve on, on the manager's thread. False: the
   /// last user has let go meanwhile. A forced unload has no way back: its users were told to go.
+  ///
+  /// A wait of several stages offers one in each. If the end came between two of them, this is where it is noticed: else the
+  /// second stage would last as long as its users like.
   package func offerWayBack(_ body: @escaping @Sendable () -> Bool) {
     let isWaiting = done.withLock { $0 != nil }
-    if isWaiting && !isFinal { wayBack.withLock { $0 = body } }
+    if !isWaiting || isFinal { return }
+    let overdue = wayBack.withLock { wayBack in
+      wayBack.body = body
+      return wayBack.overdue
+    }
+    // As a job: the scheme has not finished what it does here.
+    if let overdue { _ = manager.thread.run { self.giveUp(overdue.errno, overdue.reason) } }
   }
+
+  /// From here on nothing leads back.
+  package func closeWayBack() { wayBack.withLock { $0.body = nil } }
 
   /// Nobody wants to wait any longer. On the manager's thread. Where the scheme has no way back the unload goes on alone.
   func giveUp(_ errno: Int32, _ reason: String) {
     if done.withLock({ $0 == nil }) { return }
     let holders = module.holders
-    guard let back = wayBack.withLock({ $0 }) else { return self.defer(holders) }
-    let who = holders.map(\.description).joined(separator: ", ")
-    if back() { fail(errno, "\(reason), in use: \(who)", holders: holders) }
+    guard let back = wayBack.withLock({ $0.body }) else { return self.defer(holders) }
+    if !back() { return wayBack.withLock { $0.overdue = (errno, reason) } }
+    // The last of them may have let go a moment ago.
+    fail(errno, holders.isEmpty ? reason : "\(reason), in use: \(holders.joined)", holders: holders)
   }
 }
 

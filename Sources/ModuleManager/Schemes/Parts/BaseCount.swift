@@ -4,7 +4,7 @@ internal import Quiescence
 /// once it is zero, nobody counts any more.
 ///
 /// Source: Linux kernel/module/main.c, `MODULE_REF_BASE`, `try_release_module_ref`.
-package final class BaseCount: Sendable {
+package final class BaseCount: UserWait {
   private let count: Primitive.Word
   private let hasBase = Primitive.Flag(true)
   private let waiter = ZeroWaiter()
@@ -40,13 +40,26 @@ package final class BaseCount: Sendable {
   }
 
   /// Gives the base up, and calls `body` once when the count is zero: now, or on the thread of the last user.
-  package func releaseBase(_ body: @escaping @Sendable () -> Void) {
+  package func whenZero(_ body: @escaping @Sendable () -> Void) {
     hasBase.store(false, ordering: .relaxed)
     count.subtract(1, ordering: .sequentiallyConsistent)
-    waiter.wait(isZero: { count.load(ordering: .sequentiallyConsistent) == 0 }, body)
+    waiter.wait(isZero: { [self] in count.load(ordering: .sequentiallyConsistent) == 0 }, body)
   }
 
-  /// After ``releaseBaseIfUnused()``: there will be users again.
+  /// Takes the base back that ``whenZero(_:)`` gave up. False when the count is zero: its body has been called, or is about to be.
+  ///
+  /// The addition decides. A plain one could come after the last put and before that put's wake, which would find a count that is
+  /// not zero; or after the wake, and a module that is on its way out would take users.
+  package func giveUp() -> Bool {
+    if !addUnlessZero(1) { return false }
+    hasBase.store(true, ordering: .relaxed)
+    // Behind the addition nobody finds zero, so nobody has taken it; with the base there, nobody will.
+    _ = waiter.giveUp()
+    return true
+  }
+
+  /// From zero, when whoever acts on that is the caller: after ``releaseBaseIfUnused()``, and in what ``whenZero(_:)`` has called, or
+  /// behind that. There will be users again.
   package func restoreBase() {
     hasBase.store(true, ordering: .relaxed)
     count.add(1, ordering: .sequentiallyConsistent)

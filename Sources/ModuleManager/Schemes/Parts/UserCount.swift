@@ -1,7 +1,7 @@
 internal import Quiescence
 
 /// A plain count of users: whoever counts has made sure by other means that the module is there.
-package final class UserCount: Sendable {
+package final class UserCount: UserWait {
   private let count = Primitive.Word(0)
   private let waiter = ZeroWaiter()
 
@@ -19,6 +19,9 @@ package final class UserCount: Sendable {
 
   /// Calls `body` once when the count is zero: now, or on the thread of the last user.
   package func whenZero(_ body: @escaping @Sendable () -> Void) {
-    waiter.wait(isZero: { value == 0 }, body)
+    waiter.wait(isZero: { [self] in value == 0 }, body)
   }
+
+  /// The other end of ``whenZero(_:)``. False when `body` has been called, or is about to be.
+  package func giveUp() -> Bool { waiter.giveUp() }
 }
