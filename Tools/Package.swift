@@ -46,7 +46,9 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
-      swiftSettings: lifetimes),
+      swiftSettings: lifetimes,
+      // The other one warns of functions in Foundation, when that is linked in, which nobody here calls.
+      linkerSettings: [.unsafeFlags(["-use-ld=lld"])]),
     .testTarget(
       name: "RelayTests",
       dependencies: [
