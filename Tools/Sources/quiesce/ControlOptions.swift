@@ -32,7 +32,7 @@ extension ParsableCommand {
     } catch let code as ExitCode {
       throw code
     } catch {
-      StandardError.write("quiesce: \(Self.configuration.commandName ?? ""): \(error)")
+      Hint.write(error, of: Self.configuration.commandName ?? "")
       throw ExitCode(1)
     }
   }

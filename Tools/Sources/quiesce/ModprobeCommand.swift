@@ -96,7 +96,7 @@ struct ModprobeCommand: ParsableCommand {
           }
         } catch {
           failed = true
-          if !quiet || error.errno != ENOENT { StandardError.write("quiesce: modprobe: \(error)") }
+          if !quiet || error.errno != ENOENT { Hint.write(error, of: "modprobe") }
         }
       }
     }

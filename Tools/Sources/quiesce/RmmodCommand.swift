@@ -68,7 +68,7 @@ struct RmmodCommand: ParsableCommand {
       }
       for row in rows {
         if let reply = row.unloaded { show(reply) }
-        if let error = row.error { StandardError.write("quiesce: rmmod: \(error)") }
+        if let error = row.error { Hint.write(error, of: "rmmod") }
       }
       if rows.contains(where: { $0.error != nil }) { throw ExitCode(1) }
     }

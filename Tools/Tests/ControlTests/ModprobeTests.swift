@@ -99,6 +99,13 @@ extension EndToEndTests {
         #expect(shown.output.contains("\r\u{1b}[K\(line)"), "\(shown)")
         #expect(shown.output.contains("\r\u{1b}[Kquiesce: rmmod: conntrack: waited 1.6 seconds"), "\(shown)")
         #expect(shown.status == 1)
+        // People are told what to do next; programs, above, get the one line.
+        #expect(shown.output.contains("It serves on. `quiesce trace` shows who"), "\(shown)")
+        let busy = "\(Built.quiesce) rmmod --control \(host.control) conntrack"
+        let refused = try Child("script", ["-qec", busy, "/dev/null"]).wait()
+        #expect(
+          refused.output.contains("(EBUSY)\r\n  --wait takes no new users and waits for these;"), "\(refused)"
+        )
         holder.endInput()
         #expect(try holder.wait().status == 0)
         #expect(try host.terminate().status == 0)
