@@ -131,7 +131,7 @@ import Testing
   @Test func oneThatRefusesKeepsWhatItNeeds() async throws {
     await folder.add("ground")
     let path = SampleModules.custom(
-      "stubborn",
+      "unwilling",
       """
       QUIESCENT_DEPENDS("ground");
       static int asked;
@@ -141,13 +141,13 @@ import Testing
     try manager.setDirectory(folder.path)
     try await manager.request("ground")
     try await manager.load(path: path)
-    let refused = try await manager.unload(together: ["ground", "stubborn"])
-    #expect(refused.map(\.module) == ["stubborn", "ground"])
-    #expect(described(refused)[1] == "ground: needed by stubborn (EWOULDBLOCK)")
+    let refused = try await manager.unload(together: ["ground", "unwilling"])
+    #expect(refused.map(\.module) == ["unwilling", "ground"])
+    #expect(described(refused)[1] == "ground: needed by unwilling (EWOULDBLOCK)")
     #expect(manager.list().map(\.state) == [.live, .cleanup])
     #expect(
-      described(try await manager.unload(together: ["ground", "stubborn"])) == [
-        "stubborn: unloaded", "ground: unloaded",
+      described(try await manager.unload(together: ["ground", "unwilling"])) == [
+        "unwilling: unloaded", "ground: unloaded",
       ])
   }
 
