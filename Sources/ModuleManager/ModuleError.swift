@@ -27,8 +27,12 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
     errnoName = name ?? ErrorNumber.name(errno)
   }
 
-  /// One line: what, why, and the number's name.
-  public var description: String { "\(module): \(reason) (\(errnoName))" }
+  /// One line: what, why, and the number's name. Of a name that is longer than any path, the beginning.
+  public var description: String {
+    let count = module.utf8.count
+    let subject = count > 4096 ? "\(module.prefix(60))… (\(count) bytes)" : module
+    return "\(subject): \(reason) (\(errnoName))"
+  }
 }
 
 /// Someone who keeps a module loaded.
