@@ -11,20 +11,6 @@ import Testing
   let manager = ModuleManager()
   let folder = IndexTests.Folder()
 
-  /// `Memb`, with grace periods of 5 ms that are counted.
-  private enum Counted: Flavor {
-    static let gracePeriods = Atomic<Int>(0)
-    static func unsafeEnter() { Memb.unsafeEnter() }
-    static func unsafeLeave() { Memb.unsafeLeave() }
-    static var isInside: Bool { Memb.isInside }
-    static func unsafeSynchronize() {
-      gracePeriods.add(1, ordering: .relaxed)
-      usleep(5000)
-      Memb.unsafeSynchronize()
-    }
-    static let reclaimer = RCUReclaimer(named: "counted", defaultOf: Counted.self)
-  }
-
   /// Files that differ in the name of their module.
   private static func files(_ count: Int) throws -> [String] {
     let path = SampleModules.custom(
@@ -55,28 +41,45 @@ import Testing
     }
   }
 
-  /// However many they are, they wait for readers, for the last put in the modules' own code, and for what each `exit` retired
-  /// about as often as one. The reclaimer, which `retire` wakes, waits as well, and shares what it can: so up to twice as often.
+  /// However many they are, they wait as often as one: for readers, for the last put in the modules' own code, and for what each
+  /// `exit` retired.
   @Test func aHundredShareWhatOneWaitsFor() async throws {
-    let point = HookPoint<SampleModules.Argument, Counted>(
-      "point", argumentType: SampleModules.argumentType, flavor: Counted.self)
+    let point = HookPoint<SampleModules.Argument, QSBR>(
+      "point", argumentType: SampleModules.argumentType, flavor: QSBR.self)
     manager.provide(point)
     let files = try Self.files(100)
-    var waits: [Int] = []
+    var waits: [[TraceEvent.Kind]] = []
     for count in [1, 100, 1, 100] {
       var names: [String] = []
       for file in files.prefix(count) { names.append(try await manager.load(path: file).name) }
-      var argument = SampleModules.Argument()
-      #expect(point.dispatch(&argument).called == count && argument.calls == count)
-      let before = Counted.gracePeriods.load(ordering: .relaxed)
+      let called = await onThread {
+        var argument = SampleModules.Argument()
+        return QSBR.withOnlineReader { _ in point.dispatch(&argument).called } + Int(argument.calls)
+      }
+      #expect(called == 2 * count)
+      let trace = manager.trace(capacity: 1 << 13)
       let unloads = try await manager.unload(together: names)
-      waits.append(Counted.gracePeriods.load(ordering: .relaxed) - before)
+      let (events, lost) = trace.read()
+      #expect(lost == 0)
+      waits.append(Self.waits(events))
+      trace.stop()
       #expect(unloads.map(\.module).sorted() == names.sorted())
       for unload in unloads { #expect(try unload.result.get().isUnmapped) }
       for file in files.prefix(count) { #expect(!isMapped(file)) }
     }
-    #expect(waits.allSatisfy { (3...8).contains($0) }, "\(waits)")
+    #expect(waits == [[TraceEvent.Kind]](repeating: [.readers, .readers, .callbacks], count: 4))
     #expect(manager.list().isEmpty)
+  }
+
+  /// What was waited for, one after the other: those that begin before any of them has ended are one wait.
+  private static func waits(_ events: [TraceEvent]) -> [TraceEvent.Kind] {
+    var waits: [TraceEvent.Kind] = []
+    var waiting = 0
+    for event in events where event.kind == .readers || event.kind == .callbacks {
+      if event.phase == .begin && waiting == 0 { waits.append(event.kind) }
+      waiting += event.phase == .begin ? 1 : -1
+    }
+    return waits
   }
 
   private func loadChain() async throws {
