@@ -134,7 +134,7 @@ import Testing
   @Test func oneThatRefusesKeepsWhatItNeeds() async throws {
     await folder.add("ground")
     let path = SampleModules.custom(
-      "unwilling",
+      "grudging",
       """
       QUIESCENT_DEPENDS("ground");
       static int asked;
@@ -144,13 +144,13 @@ import Testing
     try manager.setDirectory(folder.path)
     try await manager.request("ground")
     try await manager.load(path: path)
-    let refused = try await manager.unload(together: ["ground", "unwilling"])
-    #expect(refused.map(\.module) == ["unwilling", "ground"])
-    #expect(described(refused)[1] == "ground: needed by unwilling (EWOULDBLOCK)")
+    let refused = try await manager.unload(together: ["ground", "grudging"])
+    #expect(refused.map(\.module) == ["grudging", "ground"])
+    #expect(described(refused)[1] == "ground: needed by grudging (EWOULDBLOCK)")
     #expect(manager.list().map(\.state) == [.live, .cleanup])
     #expect(
-      described(try await manager.unload(together: ["ground", "unwilling"])) == [
-        "unwilling: unloaded", "ground: unloaded",
+      described(try await manager.unload(together: ["ground", "grudging"])) == [
+        "grudging: unloaded", "ground: unloaded",
       ])
   }
 
