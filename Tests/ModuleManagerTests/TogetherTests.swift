@@ -44,19 +44,16 @@ import Testing
   /// However many they are, they wait as often as one: for readers, for the last put in the modules' own code, and for what each
   /// `exit` retired.
   @Test func aHundredShareWhatOneWaitsFor() async throws {
-    let point = HookPoint<SampleModules.Argument, QSBR>(
-      "point", argumentType: SampleModules.argumentType, flavor: QSBR.self)
+    let point = HookPoint<SampleModules.Argument, Memb>(
+      "point", argumentType: SampleModules.argumentType, flavor: Memb.self)
     manager.provide(point)
     let files = try Self.files(100)
     var waits: [[TraceEvent.Kind]] = []
     for count in [1, 100, 1, 100] {
       var names: [String] = []
       for file in files.prefix(count) { names.append(try await manager.load(path: file).name) }
-      let called = await onThread {
-        var argument = SampleModules.Argument()
-        return QSBR.withOnlineReader { _ in point.dispatch(&argument).called } + Int(argument.calls)
-      }
-      #expect(called == 2 * count)
+      var argument = SampleModules.Argument()
+      #expect(point.dispatch(&argument).called == count && argument.calls == count)
       let trace = manager.trace(capacity: 1 << 13)
       let unloads = try await manager.unload(together: names)
       let (events, lost) = trace.read()
