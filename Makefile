@@ -34,7 +34,7 @@ storm:   ## modules come and go under every unload scheme, 60 s each; SECONDS=10
 aarch64: ## the restartable sequence for aarch64, cross-compiled and emulated
 	@Tests/Aarch64/check
 
-sanitize: ## the library's tests under the thread, address and undefined-behaviour sanitizers
+sanitize: ## the library's tests under the thread, address and undefined-behavior sanitizers
 	@Scripts/setup && Scripts/sanitize
 
 format:  ## formats every Swift file

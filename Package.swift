@@ -11,8 +11,6 @@ let package = Package(
     .library(name: "Bigref", targets: ["Bigref"]),
     .library(name: "ModuleManager", targets: ["ModuleManager"]),
     .library(name: "CModuleABI", targets: ["CModuleABI"]),
-    // For tests and tools: schemes that fail.
-    .library(name: "BrokenSchemes", targets: ["BrokenSchemes"]),
   ],
   targets: [
     .systemLibrary(name: "CURCU", pkgConfig: "liburcu-memb", providers: [.apt(["liburcu-dev"])]),
@@ -29,12 +27,14 @@ let package = Package(
       name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"],
       exclude: ["KMOD.md", "Schemes/SCHEMES.md"],
       swiftSettings: lifetimes),
-    .target(name: "BrokenSchemes", dependencies: ["ModuleManager"], swiftSettings: lifetimes),
+    .target(
+      name: "BrokenSchemes", dependencies: ["ModuleManager"], path: "Tests/BrokenSchemes",
+      swiftSettings: lifetimes),
     .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),
     .testTarget(
       name: "QuiescenceTests",
       dependencies: ["Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
-      exclude: ["BEHAVIOURS.md"],
+      exclude: ["BEHAVIORS.md"],
       swiftSettings: lifetimes),
     .target(name: "SequenceVariants", dependencies: ["_QuiescenceShims"], path: "Tests/SequenceVariants"),
     .testTarget(

@@ -51,7 +51,7 @@ extension Bigref {
   }
 }
 
-/// The steps of ``kill()`` one by one, for an owner who waits for the grace periods of several flavours in between.
+/// The steps of ``kill()`` one by one, for an owner who waits for the grace periods of several flavors in between.
 extension Bigref {
   /// Step 2. Traps on a second kill.
   package func beginKill() { storage.beginKill() }

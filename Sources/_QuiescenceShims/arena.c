@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "registry.h"
+#include "trap.h"
 
 enum {
   BLOCK_CELLS = (1 << QS_SLOT_SHIFT) / sizeof(uint64_t),
@@ -57,7 +57,7 @@ static struct qs_cell *fresh_cell(void) {
   if (depot.used == BLOCK_CELLS && !map_block()) {
     // A limit on the address space. Such a cell counts on its one atomic word, and everything else is the same.
     struct qs_cell *cell = aligned_alloc(64, sizeof *cell);
-    if (cell == NULL) trap("no memory for a counter");
+    if (cell == NULL) qs_trap("no memory for a counter");
     *cell = (struct qs_cell){.slot = NULL};
     depot.usage.without_slots++;
     return cell;
@@ -124,7 +124,7 @@ static void end_magazine(void *unused) {
 
 static void watch_thread(void) {
   if (magazine.is_watched) return;
-  if (pthread_setspecific(end_key, &magazine) != 0) trap("no memory to return a thread's free counters at its end");
+  if (pthread_setspecific(end_key, &magazine) != 0) qs_trap("no memory to return a thread's free counters at its end");
   magazine.is_watched = true;
 }
 
@@ -138,12 +138,12 @@ struct qs_cell *qs_cell_create(void) {
   struct qs_cell *cell = magazine.free[i];
   magazine.free[i] = *next_free(cell);
   magazine.sizes[i]--;
-  if (phase_of(cell) != QS_CELL_FREE) trap("a free counter is in use: memory was overwritten");
+  if (phase_of(cell) != QS_CELL_FREE) qs_trap("a free counter is in use: memory was overwritten");
   return cell;
 }
 
 void qs_cell_recycle(struct qs_cell *cell) {
-  if (phase_of(cell) != QS_CELL_RETIRED) trap("a counter is returned twice, or while it is in use");
+  if (phase_of(cell) != QS_CELL_RETIRED) qs_trap("a counter is returned twice, or while it is in use");
   for (uint32_t processor = 0; cell->slot != NULL && processor < processors; processor++) {
     uint64_t *slot = (uint64_t *)(cell->slot + ((size_t)processor << QS_SLOT_SHIFT));
     // Only where somebody has counted: a store would put the page on this thread's node.
@@ -229,7 +229,7 @@ struct qs_arena_usage qs_arena_usage(void) {
 __attribute__((constructor(101))) static void start(void) {
   processors = count_processors();
   for (int i = 0; i < LOCKS; i++) pthread_mutex_init(&locks[i], NULL);
-  if (pthread_key_create(&end_key, end_magazine) != 0) trap("no pthread key left for the threads' free counters");
+  if (pthread_key_create(&end_key, end_magazine) != 0) qs_trap("no pthread key left for the threads' free counters");
   if (pthread_atfork(before_fork, after_fork_parent, after_fork_child) != 0)
-    trap("no memory to watch for forks");
+    qs_trap("no memory to watch for forks");
 }

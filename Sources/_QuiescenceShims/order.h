@@ -1,6 +1,6 @@
-// The order that a flavour's grace periods give, as the thread sanitizer is told of it.
+// The order that a flavor's grace periods give, as the thread sanitizer is told of it.
 //
-// Two tokens a flavour. One would order a reader after the sections of other readers, and hide a writer that frees
+// Two tokens a flavor. One would order a reader after the sections of other readers, and hide a writer that frees
 // what a section still reads: the reader of a later section would vouch for it.
 #pragma once
 

@@ -20,7 +20,7 @@
 #pragma clang attribute push(QS_UNSANITIZED, apply_to = function)
 #endif
 
-__thread struct reader reader_self;
+__thread struct reader qs_reader_self;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /// Of the thread while it has the lock.
@@ -28,7 +28,7 @@ static __thread sigset_t signals_before;
 static struct reader *first;
 static uint32_t counts[QS_FLAVORS];
 
-void registry_lock(void) {
+void qs_registry_lock(void) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -37,15 +37,15 @@ void registry_lock(void) {
   signals_before = before;
 }
 
-void registry_unlock(void) {
+void qs_registry_unlock(void) {
   sigset_t before = signals_before;
   pthread_mutex_unlock(&lock);
   order_show_locks();
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-void registry_add(enum qs_flavor flavor) {
-  struct reader *self = &reader_self;
+void qs_registry_add(enum qs_flavor flavor) {
+  struct reader *self = &qs_reader_self;
   if (self->link == NULL) {
     self->id = qs_thread_id();
     self->thread = pthread_self();
@@ -62,8 +62,8 @@ void registry_add(enum qs_flavor flavor) {
   counts[flavor]++;
 }
 
-void registry_remove(enum qs_flavor flavor) {
-  struct reader *self = &reader_self;
+void qs_registry_remove(enum qs_flavor flavor) {
+  struct reader *self = &qs_reader_self;
   self->registered[flavor] = false;
   counts[flavor]--;
   for (int other = 0; other < QS_FLAVORS; other++)
@@ -74,9 +74,9 @@ void registry_remove(enum qs_flavor flavor) {
 }
 
 uint32_t qs_readers_registered(uint32_t flavor) {
-  registry_lock();
+  qs_registry_lock();
   uint32_t count = counts[flavor];
-  registry_unlock();
+  qs_registry_unlock();
   return count;
 }
 
@@ -105,7 +105,7 @@ static bool is_held_up_by(const struct reader *reader, enum qs_flavor flavor) {
 
 uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t capacity) {
   uint32_t count = 0;
-  registry_lock();
+  qs_registry_lock();
   for (struct reader *reader = first; reader != NULL; reader = reader->next) {
     if (!reader->registered[flavor] || !is_held_up_by(reader, flavor)) continue;
     if (count++ >= capacity) continue;
@@ -114,28 +114,28 @@ uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t
     if (pthread_getname_np(reader->thread, readers[count - 1].name, sizeof readers->name) != 0)
       strcpy(readers[count - 1].name, "?");
   }
-  registry_unlock();
+  qs_registry_unlock();
   return count;
 }
 
 static bool bp_is_skipped;
 
 void qs_registry_before_fork(bool skip_bp) {
-  registry_lock();
+  qs_registry_lock();
   bp_is_skipped = skip_bp;
   if (!skip_bp) urcu_bp_before_fork();
 }
 
 void qs_registry_after_fork_parent(void) {
   if (!bp_is_skipped) urcu_bp_after_fork_parent();
-  registry_unlock();
+  qs_registry_unlock();
 }
 
 // The other threads are gone, and their thread-local memory is free for the child's new threads: a grace period that
 // walked over it would wait for a reader that cannot leave, or for whatever lies there then.
 void qs_registry_after_fork_child(void) {
   if (!bp_is_skipped) urcu_bp_after_fork_child();
-  struct reader *self = &reader_self;
+  struct reader *self = &qs_reader_self;
   for (struct reader *reader = first; reader != NULL; reader = reader->next) {
     if (reader == self) continue;
     // What registered with liburcu-bp was in liburcu's own care.
@@ -152,18 +152,9 @@ void qs_registry_after_fork_child(void) {
     self->id = qs_thread_id();
   }
   for (int flavor = 0; flavor < QS_FLAVORS; flavor++) counts[flavor] = self->registered[flavor];
-  registry_unlock();
+  qs_registry_unlock();
 }
 
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif
-
-void qs_fork_watch(void (*before)(void), void (*parent)(void), void (*child)(void)) {
-  if (pthread_atfork(before, parent, child) != 0) trap("no memory to watch for forks");
-}
-
-void trap(const char *line) {
-  fprintf(stderr, "Fatal error: %s\n", line);
-  abort();
-}

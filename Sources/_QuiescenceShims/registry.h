@@ -1,4 +1,4 @@
-// The library's own list of readers. liburcu keeps one for each flavour, which nobody else can walk: this one says who
+// The library's own list of readers. liburcu keeps one for each flavor, which nobody else can walk: this one says who
 // holds up a grace period, and tells a forked child which threads it does not have.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "qs_registry.h"
+#include "trap.h"
 
 /// One per thread, in thread-local memory; in the list from the first registration to the thread's end.
 struct reader {
@@ -21,16 +22,26 @@ struct reader {
   void *words[QS_FLAVORS];
 };
 
-extern __thread struct reader reader_self;
+extern __thread struct reader qs_reader_self;
 
-/// Says that the calling thread is a reader of the flavour.
-void registry_add(enum qs_flavor flavor);
+/// Says that the calling thread is a reader of the flavor.
+void qs_registry_add(enum qs_flavor flavor);
 /// Says that it is none any more.
-void registry_remove(enum qs_flavor flavor);
+void qs_registry_remove(enum qs_flavor flavor);
 
 /// Around everything that changes the list, or liburcu's lists: a fork in between would leave the child with a lock
 /// that nobody holds. Signals are blocked meanwhile, since a handler may be a reader.
-void registry_lock(void);
-void registry_unlock(void);
+void qs_registry_lock(void);
+void qs_registry_unlock(void);
 
-void trap(const char *line) __attribute__((noreturn, cold));
+/// Runs `leave` when the calling thread ends: the thread leaves every flavor and gives its queues up.
+void qs_leave_at_end(void);
+
+/// Under the registry lock, at the end of a thread that has registered with the flavor. Traps inside a section.
+void qs_memb_unregister(void);
+void qs_mb_unregister(void);
+void qs_bp_unregister(void);
+void qs_qsbr_unregister(void);
+
+/// Ends the calling thread's queues of retired values.
+void qs_retire_queues_end(void);

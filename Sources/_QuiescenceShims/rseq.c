@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "registry.h"
+#include "trap.h"
 
 // Not by order.h: so that this compiles without liburcu, for Tests/Aarch64.
 #if defined(__has_feature)
@@ -76,7 +76,7 @@ __attribute__((constructor(101))) static void start(void) {
   else
     qs_rseq_offset = (char *)&absent - (char *)__builtin_thread_pointer();
   if (pthread_atfork(before_fork, after_fork_parent, after_fork_child) != 0)
-    trap("no memory to watch for forks");
+    qs_trap("no memory to watch for forks");
 }
 
 const char *qs_rseq_refusal(void) { return refusal; }
@@ -90,14 +90,14 @@ uint64_t qs_rseq_next_barrier(void) {
 
 void qs_rseq_pass_barrier(uint64_t number) {
   if (__atomic_load_n(&passed, __ATOMIC_ACQUIRE) >= number) return;
-  if (refusal != NULL) trap("a barrier for restartable sequences, where there are none");
+  if (refusal != NULL) qs_trap("a barrier for restartable sequences, where there are none");
   pthread_mutex_lock(&barrier_lock);
   // One that started after the caller took its number, while the caller waited for the lock, serves as well.
   while (passed < number) {
     uint64_t next = started + 1;
     __atomic_store_n(&started, next, __ATOMIC_RELAXED);
     if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) != 0)
-      trap("membarrier(2) has worked before and is refused now: was a seccomp filter installed?");
+      qs_trap("membarrier(2) has worked before and is refused now: was a seccomp filter installed?");
     __atomic_store_n(&passed, next, __ATOMIC_RELEASE);
   }
   pthread_mutex_unlock(&barrier_lock);

@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+__thread struct qs_thread qs_thread;
+
 struct start {
   void (*body)(void *);
   void *argument;

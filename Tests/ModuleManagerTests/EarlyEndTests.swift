@@ -60,10 +60,10 @@ import Testing
         } catch { return error.errno }
       }
     }
-    var departures = 0
+    var operations = 0
     for await event in events where event.state == .going {
-      departures += 1
-      if departures == 2 { break }
+      operations += 1
+      if operations == 2 { break }
     }
     cancellation.cancel()
     #expect(await codes == [ETIMEDOUT, EINTR])

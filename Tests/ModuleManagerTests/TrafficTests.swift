@@ -37,7 +37,7 @@ import Testing
     #expect(wrong == 0)
   }
 
-  /// The mutant: the same unload, on a flavour whose sections protect nothing and whose grace periods wait for nobody
+  /// The mutant: the same unload, on a flavor whose sections protect nothing and whose grace periods wait for nobody
   /// (scenario R2).
   @Test func withoutAGracePeriodTheProcessDies() async {
     await #expect(processExitsWith: .failure) {

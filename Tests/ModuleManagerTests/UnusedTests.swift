@@ -246,10 +246,10 @@ private final class SlowPut: Scheme {
     return users.value
   }
 
-  func unload(_ departure: Departure) {
-    departure.begin()
-    departure.takeInterfacesDown()
-    departure.waitForReaders()
-    departure.leave()
+  func unload(_ operation: UnloadOperation) {
+    operation.begin()
+    operation.takeInterfacesDown()
+    operation.waitForReaders()
+    operation.leave()
   }
 }

@@ -126,12 +126,12 @@ private final class TwoStages: Scheme {
   func put() {}
   var references: Int { 0 }
 
-  func unload(_ departure: Departure) {
-    departure.begin()
-    departure.offerWayBack {
-      departure.later {
-        departure.offerWayBack {
-          departure.stay()
+  func unload(_ operation: UnloadOperation) {
+    operation.begin()
+    operation.offerWayBack {
+      operation.later {
+        operation.offerWayBack {
+          operation.stay()
           return true
         }
       }

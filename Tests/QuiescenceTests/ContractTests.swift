@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Behaviours that liburcu's tests and documentation promise and that no other suite shows: see BEHAVIOURS.md.
+/// Behaviors that liburcu's tests and documentation promise and that no other suite shows: see BEHAVIORS.md.
 @Suite(.exclusive) struct ContractTests {
   /// Leaving inner sections ends nothing; leaving the outermost does.
   @Test(arguments: FlavorCase.anywhere)

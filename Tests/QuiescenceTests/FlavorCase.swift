@@ -1,7 +1,7 @@
 import Quiescence
 import Testing
 
-/// A flavour as an argument of a test.
+/// A flavor as an argument of a test.
 struct FlavorCase: Sendable, CustomTestStringConvertible {
   let type: any Flavor.Type
 
@@ -17,7 +17,7 @@ struct FlavorCase: Sendable, CustomTestStringConvertible {
 }
 
 extension Flavor {
-  /// Reads as this flavour wants it: under `QSBR` online.
+  /// Reads as this flavor wants it: under `QSBR` online.
   static func readAnywhere<Result>(_ body: () -> Result) -> Result {
     if self == QSBR.self { return QSBR.withOnlineReader { _ in body() } }
     return read { _ in body() }

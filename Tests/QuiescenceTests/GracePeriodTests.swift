@@ -68,7 +68,7 @@ import _QuiescenceShims
     #expect(await run(flavor.type) == 100)
   }
 
-  /// A section of one flavour holds up no grace period of another.
+  /// A section of one flavor holds up no grace period of another.
   @Test(arguments: FlavorCase.all)
   func flavorsAreIndependent(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {

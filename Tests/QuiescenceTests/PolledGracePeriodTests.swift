@@ -103,7 +103,7 @@ import Testing
     #expect(await run(flavor.type) == 0)
   }
 
-  /// Behaviour 5: callers at the same time share grace periods, and all return.
+  /// Behavior 5: callers at the same time share grace periods, and all return.
   @Test func concurrentCallersShare() async {
     await share(AloneMemb.self) { body in AloneMemb.read { _ in body() } }
     await share(AloneMB.self) { body in AloneMB.read { _ in body() } }
@@ -163,7 +163,7 @@ import Testing
   }
 }
 
-/// A flavour of this library with grace periods of its own.
+/// A flavor of this library with grace periods of its own.
 private protocol Alone: Flavor {
   associatedtype Base: Flavor
 }

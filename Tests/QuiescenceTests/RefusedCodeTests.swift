@@ -74,7 +74,7 @@ import Testing
           """,
         message: "overlapping accesses to 'r', but modification requires exclusive access"),
       Refusal(
-        rule: "a section of one flavour does not protect a box of another",
+        rule: "a section of one flavor does not protect a box of another",
         code: "func f() -> Int { Memb.read { s in fast.load(s).value } }",
         message:
           "cannot convert value of type 'ReadSection<Memb>' to expected argument type 'ReadSection<QSBR>'"),
@@ -223,7 +223,7 @@ import Testing
         """,
       message: "escaping closure captures 'inout' parameter 's'"),
     Refusal(
-      rule: "a section of a flavour does not protect a domain's box",
+      rule: "a section of a flavor does not protect a domain's box",
       code: "func f() -> Int { Memb.read { s in slow.load(s).value.count } }",
       message: "cannot convert value of type 'ReadSection<Memb>' to expected argument type 'SleepableSection'"
     ),

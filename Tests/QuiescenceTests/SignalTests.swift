@@ -67,7 +67,7 @@ import Testing
       await F.synchronize()
       return Handled.wrong.load(ordering: .relaxed) == 0
     }
-    // C functions capture nothing, so each names its flavour.
+    // C functions capture nothing, so each names its flavor.
     if flavor.type == Memb.self { #expect(await run(Memb.self) { _ in Handled.read(Memb.self) }) }
     if flavor.type == MB.self { #expect(await run(MB.self) { _ in Handled.read(MB.self) }) }
     if flavor.type == Bulletproof.self {

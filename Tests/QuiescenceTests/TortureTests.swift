@@ -52,7 +52,7 @@ import Testing
   private func torture<F: Flavor>(
     _ flavor: F.Type, rounds: Int = 3000, reader: @escaping @Sendable (() -> Void) -> Void
   ) async -> (overtaken: Int, aged: Int) {
-    // The elements are never freed, so that a broken flavour gives a wrong age and not a crash.
+    // The elements are never freed, so that a broken flavor gives a wrong age and not a crash.
     let elements = (0..<10).map { _ in Element() }
     let current = Shared(Atomic<Int>(0))
     let overtaken = Counter()

@@ -57,50 +57,50 @@ final class ActiveBit: Scheme, Gate, UserWait {
 
   var references: Int { state.withLock { $0.users } }
 
-  func unload(_ departure: Departure) {
+  func unload(_ operation: UnloadOperation) {
     // At once, and not after the grace period of `Memb` that the counters may need.
-    if departure.mayWait {
-      departure.begin()
+    if operation.mayWait {
+      operation.begin()
     } else if references > 0 {
-      return departure.refuse(departure.module.holders, errno: EBUSY)
+      return operation.refuse(operation.module.holders, errno: EBUSY)
     }
-    let counters = departure.counters
+    let counters = operation.counters
     counters.makeExact()
-    let isClosed = close(whoeverIsThere: departure.mayWait)
+    let isClosed = close(evenIfInUse: operation.mayWait)
     // No call is under way that could count on them, unless the bit was cleared whoever is there.
-    if !isClosed || (!departure.mayWait && !counters.areUnused) {
-      let holders = departure.module.holders
+    if !isClosed || (!operation.mayWait && !counters.areUnused) {
+      let holders = operation.module.holders
       reopen(counters)
-      return departure.refuse(holders, errno: EBUSY)
+      return operation.refuse(holders, errno: EBUSY)
     }
-    departure.begin()
+    operation.begin()
     // Before the wait: by force it is for the module's own users to be told, too.
-    if departure.isForced { _ = departure.module.code.callCleanup(force: true) }
-    departure.tellUsers()
-    let serveOn: @Sendable () -> Void = { [self] in
+    if operation.isForced { _ = operation.module.code.callCleanup(force: true) }
+    operation.tellUsers()
+    let restoreService: @Sendable () -> Void = { [self] in
       reopen(counters)
-      departure.stay()
+      operation.stay()
     }
-    departure.awaitZero(of: self, orElse: serveOn) {
-      departure.awaitZero(of: counters, orElse: serveOn) { [self] in takeDown(departure, counters) }
+    operation.awaitZero(of: self, orElse: restoreService) {
+      operation.awaitZero(of: counters, orElse: restoreService) { [self] in takeDown(operation, counters) }
     }
   }
 
   /// Steps 2 and 3. Nobody is counted.
-  private func takeDown(_ departure: Departure, _ counters: CounterSet) {
-    if let error = cleanup(departure) {
+  private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
+    if let error = cleanup(operation) {
       reopen(counters)
-      departure.stay()
-      return departure.fail(error, "its cleanup found users")
+      operation.stay()
+      return operation.fail(error, "its cleanup found users")
     }
-    departure.takeInterfacesDown()
-    departure.leave()
+    operation.takeInterfacesDown()
+    operation.leave()
   }
 
   /// Step 1. Test and change in one hold of the lock: a user that came in between would lose the module.
-  private func close(whoeverIsThere: Bool) -> Bool {
+  private func close(evenIfInUse: Bool) -> Bool {
     state.withLock { state in
-      if state.users == 0 || whoeverIsThere { state.isActive = false }
+      if state.users == 0 || evenIfInUse { state.isActive = false }
       return !state.isActive
     }
   }
@@ -111,9 +111,9 @@ final class ActiveBit: Scheme, Gate, UserWait {
   }
 
   /// Step 2. Nobody waits for the module's own users: they have to go first, or are forced.
-  private func cleanup(_ departure: Departure) -> Int32? {
-    if departure.isFinal { return nil }
-    guard let result = departure.module.code.callCleanup(force: false), result != 0 else { return nil }
+  private func cleanup(_ operation: UnloadOperation) -> Int32? {
+    if operation.isFinal { return nil }
+    guard let result = operation.module.code.callCleanup(force: false), result != 0 else { return nil }
     return result < 0 ? -result : EINVAL
   }
 

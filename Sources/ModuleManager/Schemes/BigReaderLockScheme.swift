@@ -52,32 +52,32 @@ final class BigReaderLockScheme: Scheme, Gate {
   func put() { users.put() }
   var references: Int { users.value }
 
-  func unload(_ departure: Departure) {
-    let holders = departure.module.holders
-    if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
-    departure.begin()
-    let counters = departure.counters
+  func unload(_ operation: UnloadOperation) {
+    let holders = operation.module.holders
+    if !operation.mayWait && !holders.isEmpty { return operation.refuse(holders, errno: EBUSY) }
+    operation.begin()
+    let counters = operation.counters
     isRegistered.store(false, ordering: .sequentiallyConsistent)
-    departure.takeInterfacesDown()
+    operation.takeInterfacesDown()
     lock.passWrite()
     counters.makeExact()
-    if !departure.mayWait && (users.value > 0 || !counters.areUnused) {
-      let holders = departure.module.holders
-      registerAgain(departure, counters)
-      return departure.refuse(holders, errno: EBUSY)
+    if !operation.mayWait && (users.value > 0 || !counters.areUnused) {
+      let holders = operation.module.holders
+      registerAgain(operation, counters)
+      return operation.refuse(holders, errno: EBUSY)
     }
-    departure.tellUsers()
-    let serveOn: @Sendable () -> Void = { [self] in registerAgain(departure, counters) }
-    departure.awaitZero(of: users, orElse: serveOn) {
-      departure.awaitZero(of: counters, orElse: serveOn) { departure.leave() }
+    operation.tellUsers()
+    let restoreService: @Sendable () -> Void = { [self] in registerAgain(operation, counters) }
+    operation.awaitZero(of: users, orElse: restoreService) {
+      operation.awaitZero(of: counters, orElse: restoreService) { operation.leave() }
     }
   }
 
-  private func registerAgain(_ departure: Departure, _ counters: CounterSet) {
+  private func registerAgain(_ operation: UnloadOperation, _ counters: CounterSet) {
     counters.revive()
     // Before the interfaces: who finds a hook on its point again must get past the gate.
     isRegistered.store(true, ordering: .sequentiallyConsistent)
-    _ = departure.putInterfacesUp()
-    departure.stay()
+    _ = operation.putInterfacesUp()
+    operation.stay()
   }
 }

@@ -18,7 +18,7 @@ extension UnloadScheme {
 /// 1. check: someone who holds the module on purpose ends the attempt with `EBUSY`, before anything is touched.
 /// 2. kill: every counter of the module leaves its live mode; `tryAcquireLive` fails from the confirmation on.
 /// 3. stop: hooks and objects are unlinked; no new call comes in.
-/// 4. one grace period of every flavour that the module's hook points use, all at once. Whoever was inside the
+/// 4. one grace period of every flavor that the module's hook points use, all at once. Whoever was inside the
 ///    module has left it, or has counted itself.
 /// 5. recheck: now the counts are exact. Not zero: `fail` links everything again (Keith's "reregister"), `wait` comes
 ///    back when they are (Rusty's "delayed removal"), or links everything again when nobody wants to wait any longer.
@@ -38,39 +38,39 @@ final class BigrefScheme: Scheme {
   func put() { count.bigref.release() }
   var references: Int { count.bigref.approximateCount }
 
-  func unload(_ departure: Departure) {
-    if !departure.mayWait && references > 0 { return refuse(departure) }
-    departure.begin()
-    let counters = CounterSet([count] + departure.module.counts)
+  func unload(_ operation: UnloadOperation) {
+    if !operation.mayWait && references > 0 { return refuse(operation) }
+    operation.begin()
+    let counters = CounterSet([count] + operation.module.counts)
     counters.beginKill()
-    departure.takeInterfacesDown()
+    operation.takeInterfacesDown()
     // Together with the hooks' sections, those of `Memb` end in which the counters counted locally.
-    departure.afterReaders { [self] in recheck(departure, counters) }
+    operation.afterReaders { [self] in recheck(operation, counters) }
   }
 
   /// Step 5.
-  private func recheck(_ departure: Departure, _ counters: CounterSet) {
+  private func recheck(_ operation: UnloadOperation, _ counters: CounterSet) {
     counters.confirm()
-    if !departure.mayWait && !counters.areUnused {
-      let holders = departure.module.holders
+    if !operation.mayWait && !counters.areUnused {
+      let holders = operation.module.holders
       counters.revive()
       // A name that was taken meanwhile stays with who took it.
-      _ = departure.putInterfacesUp()
-      departure.stay()
-      return departure.refuse(holders, errno: EBUSY)
+      _ = operation.putInterfacesUp()
+      operation.stay()
+      return operation.refuse(holders, errno: EBUSY)
     }
-    departure.tellUsers()
-    departure.awaitZero(
+    operation.tellUsers()
+    operation.awaitZero(
       of: counters,
       orElse: {
         counters.revive()
-        _ = departure.putInterfacesUp()
-        departure.stay()
+        _ = operation.putInterfacesUp()
+        operation.stay()
       }
-    ) { departure.leave() }
+    ) { operation.leave() }
   }
 
-  private func refuse(_ departure: Departure) {
-    departure.refuse(departure.module.holders, errno: EBUSY)
+  private func refuse(_ operation: UnloadOperation) {
+    operation.refuse(operation.module.holders, errno: EBUSY)
   }
 }

@@ -54,73 +54,73 @@ final class LockList: Scheme {
   func put() { entrance.leave(0) }
   var references: Int { entrance.occupants.users.value }
 
-  func unload(_ departure: Departure) {
-    departure.begin()
-    let counters = departure.counters
+  func unload(_ operation: UnloadOperation) {
+    operation.begin()
+    let counters = operation.counters
     // Not under the locks: without restartable sequences this waits for readers, and they may be waiting for a lock.
     counters.makeExact()
-    attempt(departure, counters)
+    attempt(operation, counters)
   }
 
   /// Steps 1 to 4.
-  private func attempt(_ departure: Departure, _ counters: CounterSet) {
+  private func attempt(_ operation: UnloadOperation, _ counters: CounterSet) {
     let locks: LockOrder.Held
     let occupants = entrance.occupants
     // Once it is closed nothing leads back.
     let isClosed = occupants.isClosed.load(ordering: .relaxed)
-    switch order.acquire(cancelledBy: isClosed ? nil : departure.cancellation) {
+    switch order.acquire(cancelledBy: isClosed ? nil : operation.cancellation) {
     case .success(let held): locks = held
     case .failure(let error):
-      if departure.mayWait && !departure.isFinal && error.errno == EINTR {
+      if operation.mayWait && !operation.isFinal && error.errno == EINTR {
         // What ended the wait for a lock ends the one for users as well, and knows why.
-        return departure.offerWayBack { [self] in
-          serveOn(departure, counters)
+        return operation.offerWayBack { [self] in
+          restoreService(operation, counters)
           return true
         }
       }
-      serveOn(departure, counters)
-      return departure.fail(error.errno, "the locks of its tables could not be had")
+      restoreService(operation, counters)
+      return operation.fail(error.errno, "the locks of its tables could not be had")
     }
-    if departure.isFinal { occupants.isClosed.store(true, ordering: .relaxed) }
-    if occupants.users.value > 0 || (!departure.mayWait && !counters.areUnused) {
-      let holders = departure.module.holders
+    if operation.isFinal { occupants.isClosed.store(true, ordering: .relaxed) }
+    if occupants.users.value > 0 || (!operation.mayWait && !counters.areUnused) {
+      let holders = operation.module.holders
       locks.release()
-      if departure.mayWait {
-        departure.tellUsers()
-        return departure.awaitZero(
-          of: occupants.users, orElse: { [self] in serveOn(departure, counters) }
-        ) { [self] in attempt(departure, counters) }
+      if operation.mayWait {
+        operation.tellUsers()
+        return operation.awaitZero(
+          of: occupants.users, orElse: { [self] in restoreService(operation, counters) }
+        ) { [self] in attempt(operation, counters) }
       }
-      serveOn(departure, counters)
-      return departure.refuse(holders, errno: EBUSY)
+      restoreService(operation, counters)
+      return operation.refuse(holders, errno: EBUSY)
     }
     occupants.isClosed.store(true, ordering: .relaxed)
-    departure.takeInterfacesDown()
+    operation.takeInterfacesDown()
     if !counters.areUnused {
       // Whoever holds these does not come through a table; and may need one to let go.
       locks.release()
-      departure.tellUsers()
-      return departure.awaitZero(of: counters, orElse: { [self] in reopen(departure, counters) }) {
-        departure.leave()
+      operation.tellUsers()
+      return operation.awaitZero(of: counters, orElse: { [self] in reopen(operation, counters) }) {
+        operation.leave()
       }
     }
-    counters.whenUnused(departure) {}
-    let isOut = departure.exit()
+    counters.whenUnused(operation) {}
+    let isOut = operation.exit()
     locks.release()
-    if isOut { departure.finish() }
+    if isOut { operation.finish() }
   }
 
-  private func reopen(_ departure: Departure, _ counters: CounterSet) {
+  private func reopen(_ operation: UnloadOperation, _ counters: CounterSet) {
     // Without the locks, and before the interfaces: who finds the module finds it behind this. Who found it before step 3 is
     // refused or gets in; the next unload looks under the locks.
     entrance.occupants.isClosed.store(false, ordering: .relaxed)
-    _ = departure.putInterfacesUp()
-    serveOn(departure, counters)
+    _ = operation.putInterfacesUp()
+    restoreService(operation, counters)
   }
 
-  private func serveOn(_ departure: Departure, _ counters: CounterSet) {
+  private func restoreService(_ operation: UnloadOperation, _ counters: CounterSet) {
     counters.revive()
-    departure.stay()
+    operation.stay()
   }
 }
 

@@ -38,56 +38,56 @@ final class OneAtomic: Scheme, Gate {
   func put() { count.put() }
   var references: Int { count.users }
 
-  func unload(_ departure: Departure) {
+  func unload(_ operation: UnloadOperation) {
     // At once, and not after the grace period of `Memb` that the counters may need.
-    if departure.mayWait {
-      departure.begin()
+    if operation.mayWait {
+      operation.begin()
     } else if references > 0 {
-      return departure.refuse(departure.module.holders, errno: EWOULDBLOCK)
+      return operation.refuse(operation.module.holders, errno: EWOULDBLOCK)
     }
-    let counters = departure.counters
+    let counters = operation.counters
     counters.makeExact()
-    if departure.mayWait { return drain(departure, counters) }
-    let holders = departure.module.holders
+    if operation.mayWait { return drain(operation, counters) }
+    let holders = operation.module.holders
     if !counters.areUnused || !count.releaseBaseIfUnused() {
       counters.revive()
-      return departure.refuse(holders, errno: EWOULDBLOCK)
+      return operation.refuse(holders, errno: EWOULDBLOCK)
     }
     isLive.store(false, ordering: .sequentiallyConsistent)
-    departure.begin()
+    operation.begin()
     // A call that ended before the base was taken may have counted on them.
     if !counters.areUnused {
-      let holders = departure.module.holders
+      let holders = operation.module.holders
       count.restoreBase()
-      serveOn(departure, counters)
-      return departure.refuse(holders, errno: EWOULDBLOCK)
+      restoreService(operation, counters)
+      return operation.refuse(holders, errno: EWOULDBLOCK)
     }
-    takeDown(departure, counters)
+    takeDown(operation, counters)
   }
 
-  private func drain(_ departure: Departure, _ counters: CounterSet) {
+  private func drain(_ operation: UnloadOperation, _ counters: CounterSet) {
     isLive.store(false, ordering: .sequentiallyConsistent)
-    departure.begin()
-    departure.tellUsers()
-    departure.awaitZero(of: count, orElse: { [self] in serveOn(departure, counters) }) { [self] in
-      takeDown(departure, counters)
+    operation.begin()
+    operation.tellUsers()
+    operation.awaitZero(of: count, orElse: { [self] in restoreService(operation, counters) }) { [self] in
+      takeDown(operation, counters)
     }
   }
 
-  private func takeDown(_ departure: Departure, _ counters: CounterSet) {
-    departure.takeInterfacesDown()
+  private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
+    operation.takeInterfacesDown()
     let back: @Sendable () -> Void = { [self] in
       count.restoreBase()
-      serveOn(departure, counters)
+      restoreService(operation, counters)
     }
-    departure.awaitZero(of: counters, orElse: back) { departure.leave() }
+    operation.awaitZero(of: counters, orElse: back) { operation.leave() }
   }
 
   /// The base is back: whoever gets in from here on is counted above it.
-  private func serveOn(_ departure: Departure, _ counters: CounterSet) {
+  private func restoreService(_ operation: UnloadOperation, _ counters: CounterSet) {
     isLive.store(true, ordering: .releasing)
     counters.revive()
-    _ = departure.putInterfacesUp()
-    departure.stay()
+    _ = operation.putInterfacesUp()
+    operation.stay()
   }
 }

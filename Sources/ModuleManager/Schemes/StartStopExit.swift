@@ -45,70 +45,70 @@ final class StartStopExit: Scheme {
   func put() { users.put() }
   var references: Int { users.value }
 
-  func unload(_ departure: Departure) {
-    let holders = departure.module.holders
-    if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
-    departure.begin()
-    let counters = departure.counters
+  func unload(_ operation: UnloadOperation) {
+    let holders = operation.module.holders
+    if !operation.mayWait && !holders.isEmpty { return operation.refuse(holders, errno: EBUSY) }
+    operation.begin()
+    let counters = operation.counters
     counters.beginKill()
-    departure.takeInterfacesDown()
-    departure.afterReaders { [self] in
+    operation.takeInterfacesDown()
+    operation.afterReaders { [self] in
       counters.confirm()
-      if !stop(departure, counters) { return }
+      if !stop(operation, counters) { return }
       // What the module's `stop` has ended, nobody can start again.
-      if departure.module.code.hasStop { return exit(departure, orElse: nil) }
-      exit(departure) {
+      if operation.module.code.hasStop { return exit(operation, orElse: nil) }
+      exit(operation) {
         counters.revive()
-        _ = departure.putInterfacesUp()
-        departure.stay()
+        _ = operation.putInterfacesUp()
+        operation.stay()
       }
     }
   }
 
-  func retry(_ departure: Departure) {
+  func retry(_ operation: UnloadOperation) {
     // Whatever its first exit was kept from by, it is on its way down.
-    departure.begin()
-    exit(departure, orElse: nil)
+    operation.begin()
+    exit(operation, orElse: nil)
   }
 
   /// False when the module serves on.
-  private func stop(_ departure: Departure, _ counters: CounterSet) -> Bool {
-    if departure.servesOn && (users.value > 0 || !counters.areUnused) {
+  private func stop(_ operation: UnloadOperation, _ counters: CounterSet) -> Bool {
+    if operation.restoresService && (users.value > 0 || !counters.areUnused) {
       // Before the module's `stop`: what that has ended, nobody could start again.
-      let holders = departure.module.holders
+      let holders = operation.module.holders
       counters.revive()
-      _ = departure.putInterfacesUp()
-      departure.stay()
-      departure.refuse(holders, errno: EBUSY)
+      _ = operation.putInterfacesUp()
+      operation.stay()
+      operation.refuse(holders, errno: EBUSY)
       return false
     }
-    if !departure.isAfterFailedInit { departure.module.code.callStop() }
+    if !operation.isAfterFailedInit { operation.module.code.callStop() }
     return true
   }
 
-  private func exit(_ departure: Departure, orElse serveOn: (@Sendable () -> Void)?) {
-    let counters = departure.counters
+  private func exit(_ operation: UnloadOperation, orElse restoreService: (@Sendable () -> Void)?) {
+    let counters = operation.counters
     let isUsed = users.value > 0 || !counters.areUnused
     // Whoever loads a module is told at once that its init failed, and not when the users of its first half have gone.
-    if isUsed && (!departure.mayWait || departure.isAfterFailedInit) {
-      let holders = departure.module.holders
+    if isUsed && (!operation.mayWait || operation.isAfterFailedInit) {
+      let holders = operation.module.holders
       let who = holders.map(\.description).joined(separator: ", ")
       let reason = "in use: \(who); its interfaces are down, unload it again"
-      return departure.remainInCleanup(errno: EBUSY, reason, holders: holders)
+      return operation.remainInCleanup(errno: EBUSY, reason, holders: holders)
     }
-    departure.tellUsers()
-    departure.awaitZero(of: users, orElse: serveOn) { [self] in
-      if hasReleasedCounters.exchange(true, ordering: .relaxed) { return departure.leave() }
-      let back = serveOn.map { serveOn in
+    operation.tellUsers()
+    operation.awaitZero(of: users, orElse: restoreService) { [self] in
+      if hasReleasedCounters.exchange(true, ordering: .relaxed) { return operation.leave() }
+      let back = restoreService.map { restoreService in
         { @Sendable [self] in
           // Their owners hold them again: else the next unload would not wait for them.
           hasReleasedCounters.store(false, ordering: .relaxed)
-          serveOn()
+          restoreService()
         }
       }
-      departure.awaitZero(of: counters, orElse: back) { [self] in
+      operation.awaitZero(of: counters, orElse: back) { [self] in
         // Again: gets never fail here, so who held a counter may have brought a user in.
-        departure.awaitZero(of: users, orElse: back) { departure.leave() }
+        operation.awaitZero(of: users, orElse: back) { operation.leave() }
       }
     }
   }

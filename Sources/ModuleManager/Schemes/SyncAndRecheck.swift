@@ -48,69 +48,69 @@ final class SyncAndRecheck: Scheme {
   func put() { users.put() }
   var references: Int { users.value }
 
-  func unload(_ departure: Departure) {
-    let holders = departure.module.holders
-    if !departure.mayWait && !holders.isEmpty { return departure.refuse(holders, errno: EBUSY) }
-    departure.begin()
-    takeDown(departure) { [self] counters in
+  func unload(_ operation: UnloadOperation) {
+    let holders = operation.module.holders
+    if !operation.mayWait && !holders.isEmpty { return operation.refuse(holders, errno: EBUSY) }
+    operation.begin()
+    takeDown(operation) { [self] counters in
       if users.value == 0 && counters.areUnused {
-        counters.whenUnused(departure) { departure.leave() }
-      } else if departure.servesOn || (ifUsed == .reregister && !departure.mayWait) {
-        reregister(departure, counters)
+        counters.whenUnused(operation) { operation.leave() }
+      } else if operation.restoresService || (ifUsed == .reregister && !operation.mayWait) {
+        reregister(operation, counters)
       } else {
-        delay(departure, counters)
+        delay(operation, counters)
       }
     }
   }
 
   /// Steps 2 and 3.
-  private func takeDown(_ departure: Departure, then next: @escaping @Sendable (CounterSet) -> Void) {
-    let counters = departure.counters
+  private func takeDown(_ operation: UnloadOperation, then next: @escaping @Sendable (CounterSet) -> Void) {
+    let counters = operation.counters
     counters.beginKill()
-    departure.takeInterfacesDown()
-    departure.afterReaders {
+    operation.takeInterfacesDown()
+    operation.afterReaders {
       counters.confirm()
       next(counters)
     }
   }
 
   /// Step 5.
-  private func delay(_ departure: Departure, _ counters: CounterSet) {
-    if !departure.mayWait { departure.defer(departure.module.holders) }
-    departure.tellUsers()
-    let serveOn: @Sendable () -> Void = { [self] in
-      _ = registerAgain(departure, counters, departure.module.holders)
+  private func delay(_ operation: UnloadOperation, _ counters: CounterSet) {
+    if !operation.mayWait { operation.defer(operation.module.holders) }
+    operation.tellUsers()
+    let restoreService: @Sendable () -> Void = { [self] in
+      _ = registerAgain(operation, counters, operation.module.holders)
     }
-    departure.awaitZero(of: users, orElse: serveOn) { [self] in
-      departure.awaitZero(of: counters, orElse: serveOn) { [self] in
+    operation.awaitZero(of: users, orElse: restoreService) { [self] in
+      operation.awaitZero(of: counters, orElse: restoreService) { [self] in
         // Again: gets never fail here, so who held a counter may have brought a user in. Now zero is final: there is no holder left
         // who could.
-        departure.awaitZero(of: users, orElse: serveOn) { departure.leave() }
+        operation.awaitZero(of: users, orElse: restoreService) { operation.leave() }
       }
     }
   }
 
   /// Step 6.
-  private func reregister(_ departure: Departure, _ counters: CounterSet) {
-    let holders = departure.module.holders
-    if registerAgain(departure, counters, holders) { departure.refuse(holders, errno: EBUSY) }
+  private func reregister(_ operation: UnloadOperation, _ counters: CounterSet) {
+    let holders = operation.module.holders
+    if registerAgain(operation, counters, holders) { operation.refuse(holders, errno: EBUSY) }
   }
 
   /// False when it cannot serve as before: then the request is answered, and it goes as in step 5.
   private func registerAgain(
-    _ departure: Departure, _ counters: CounterSet, _ holders: [ModuleHolder]
+    _ operation: UnloadOperation, _ counters: CounterSet, _ holders: [ModuleHolder]
   ) -> Bool {
     counters.revive()
-    let taken = departure.putInterfacesUp()
+    let taken = operation.putInterfacesUp()
     if taken.isEmpty {
-      departure.stay()
+      operation.stay()
       return true
     }
     let names = taken.joined(separator: ", ")
-    departure.fail(
+    operation.fail(
       EEXIST, "in use, and \(names) was taken meanwhile: it goes when its last user lets go", holders: holders
     )
-    takeDown(departure) { [self] in delay(departure, $0) }
+    takeDown(operation) { [self] in delay(operation, $0) }
     return false
   }
 }

@@ -108,38 +108,38 @@ final class TryAcquire: Scheme, Gate {
     return max(0, users > Self.bias / 2 ? users &- Self.bias &+ slots.sum : users)
   }
 
-  func unload(_ departure: Departure) {
+  func unload(_ operation: UnloadOperation) {
     // At once, and not after the grace period of `Memb` that the counters may need.
-    if departure.mayWait {
-      departure.begin()
+    if operation.mayWait {
+      operation.begin()
     } else if references > 0 {
-      return departure.refuse(departure.module.holders, errno: EBUSY)
+      return operation.refuse(operation.module.holders, errno: EBUSY)
     }
-    let counters = departure.counters
+    let counters = operation.counters
     counters.makeExact()
     stop()
-    if !departure.mayWait {
-      let holders = departure.module.holders
+    if !operation.mayWait {
+      let holders = operation.module.holders
       if !counters.areUnused || !count.releaseBaseIfUnused() {
-        serveOn(departure, counters)
-        return departure.refuse(holders, errno: EBUSY)
+        restoreService(operation, counters)
+        return operation.refuse(holders, errno: EBUSY)
       }
     }
     enter(.going)
-    departure.begin()
-    if !departure.mayWait {
+    operation.begin()
+    if !operation.mayWait {
       // A call that ended before the stop may have counted on them.
       if !counters.areUnused {
-        let holders = departure.module.holders
+        let holders = operation.module.holders
         count.restoreBase()
-        serveOn(departure, counters)
-        return departure.refuse(holders, errno: EBUSY)
+        restoreService(operation, counters)
+        return operation.refuse(holders, errno: EBUSY)
       }
-      return takeDown(departure, counters)
+      return takeDown(operation, counters)
     }
-    departure.tellUsers()
-    departure.awaitZero(of: count, orElse: { [self] in serveOn(departure, counters) }) { [self] in
-      takeDown(departure, counters)
+    operation.tellUsers()
+    operation.awaitZero(of: count, orElse: { [self] in restoreService(operation, counters) }) { [self] in
+      takeDown(operation, counters)
     }
   }
 
@@ -157,21 +157,21 @@ final class TryAcquire: Scheme, Gate {
   }
 
   /// The base is there.
-  private func serveOn(_ departure: Departure, _ counters: CounterSet) {
+  private func restoreService(_ operation: UnloadOperation, _ counters: CounterSet) {
     // The bias first: a put between the two must not find zero.
     count.add(Self.bias)
     enter(livePhase)
     counters.revive()
-    _ = departure.putInterfacesUp()
-    departure.stay()
+    _ = operation.putInterfacesUp()
+    operation.stay()
   }
 
-  private func takeDown(_ departure: Departure, _ counters: CounterSet) {
-    departure.takeInterfacesDown()
+  private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
+    operation.takeInterfacesDown()
     let back: @Sendable () -> Void = { [self] in
       count.restoreBase()
-      serveOn(departure, counters)
+      restoreService(operation, counters)
     }
-    departure.awaitZero(of: counters, orElse: back) { departure.leave() }
+    operation.awaitZero(of: counters, orElse: back) { operation.leave() }
   }
 }

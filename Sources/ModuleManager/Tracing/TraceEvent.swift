@@ -60,7 +60,7 @@ extension TraceEvent {
     public static let unload = Kind(rawValue: 7)
     /// The module's `exit`.
     public static let exit = Kind(rawValue: 8)
-    /// A grace period of every flavour that the module's hooks are called under.
+    /// A grace period of every flavor that the module's hooks are called under.
     public static let readers = Kind(rawValue: 9)
     /// What the module retired runs.
     public static let callbacks = Kind(rawValue: 10)

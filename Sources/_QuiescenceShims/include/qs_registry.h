@@ -12,10 +12,10 @@ struct qs_reader {
   char name[16];
 };
 
-/// Threads that are registered with the flavour through this library.
+/// Threads that are registered with the flavor through this library.
 uint32_t qs_readers_registered(uint32_t flavor);
 
-/// The threads that the running grace period of the flavour waits for: up to `capacity` of them into `readers`. Returns
+/// The threads that the running grace period of the flavor waits for: up to `capacity` of them into `readers`. Returns
 /// how many there are.
 uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t capacity);
 

@@ -28,9 +28,9 @@ struct qs_thread {
   bool bp_registered;
   /// The thread runs a reclaimer's callbacks: waiting for that reclaimer would wait for itself.
   bool reclaims;
-  /// The thread's queue for each flavour's own reclaimer; NULL until its first retire.
+  /// The thread's queue for each flavor's own reclaimer; NULL until its first retire.
   void *retire_queues[QS_FLAVORS];
-  /// The same for other reclaimers, by their place behind the flavours'.
+  /// The same for other reclaimers, by their place behind the flavors'.
   void **more_queues;
   uint32_t more_capacity;
   /// Depth of nested QSBR sections that forbid a quiescent state, and QS_QSBR_ONLINE.
@@ -41,7 +41,7 @@ struct qs_thread {
 
 extern __thread struct qs_thread qs_thread __attribute__((tls_model("initial-exec")));
 
-/// Registers the calling thread with the flavour, and sees to it that it leaves when it ends.
+/// Registers the calling thread with the flavor, and sees to it that it leaves when it ends.
 /// Cold: once a thread, but under the thread sanitizer: see qs_sanitizer.h.
 void qs_memb_enter_cold(void) __attribute__((cold, noinline));
 void qs_mb_enter_cold(void) __attribute__((cold, noinline));
@@ -61,7 +61,7 @@ static inline void qs_sleepable_set_innermost(struct qs_sleepable_frame *frame) 
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }
 static inline void qs_thread_set_reclaims(bool value) { qs_thread.reclaims = value; }
 
-/// The calling thread's queue for the reclaimer at `place`: below QS_FLAVORS that of a flavour.
+/// The calling thread's queue for the reclaimer at `place`: below QS_FLAVORS that of a flavor.
 static inline void *qs_thread_retire_queue(uint32_t place) {
   if (place < QS_FLAVORS) return qs_thread.retire_queues[place];
   place -= QS_FLAVORS;

@@ -80,7 +80,7 @@ class CallbackEntry: @unchecked Sendable {
   /// By a ledger that drops some on purpose.
   var mayBeDropped: Bool { true }
 
-  /// A second opinion, by those who know the flavour.
+  /// A second opinion, by those who know the flavor.
   var isBeforeItsGracePeriod: Bool { false }
 
   /// After it has run. Returns whether it has retired itself again.

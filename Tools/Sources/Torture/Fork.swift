@@ -100,7 +100,7 @@ final class Forks<F: TortureFlavor> {
   }
 }
 
-/// What C can call without knowing the flavour.
+/// What C can call without knowing the flavor.
 private class ForkedChild {
   static let torn: Int32 = 10
   static let unfinished: Int32 = 11

@@ -4,7 +4,7 @@ import Synchronization
 ///
 /// A reader says so after it has entered and stops saying so before it leaves. Whoever reads an odd number knows that
 /// the section had begun, so a grace period that begins afterwards must not end before the number has changed. This
-/// holds for every flavour and needs no knowledge of how it works.
+/// holds for every flavor and needs no knowledge of how it works.
 final class Presence: @unchecked Sendable {
   // Unchecked for the memory, which holds atomics alone and lives as long as the object.
   private let memory: UnsafeMutablePointer<Place>
@@ -35,7 +35,7 @@ final class Presence: @unchecked Sendable {
   @inline(__always)
   func leaves(_ index: Int) { step(index) }
 
-  /// Release, and no fence: a fence in the reader would hide that the flavour lacks one.
+  /// Release, and no fence: a fence in the reader would hide that the flavor lacks one.
   @inline(__always)
   private func step(_ index: Int) {
     memory[index].number.store(memory[index].number.load(ordering: .relaxed) &+ 1, ordering: .releasing)

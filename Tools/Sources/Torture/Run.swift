@@ -2,7 +2,7 @@ import Foundation
 import Quiescence
 import Synchronization
 
-/// One torture of one flavour, from the first thread to the summary.
+/// One torture of one flavor, from the first thread to the summary.
 final class Run<F: TortureFlavor> {
   private let options: TortureOptions
   private let scene: Scene<F>

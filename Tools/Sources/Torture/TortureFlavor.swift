@@ -1,6 +1,6 @@
 import Quiescence
 
-/// A flavour that can be tortured: how its readers go about it, and its broken twins.
+/// A flavor that can be tortured: how its readers go about it, and its broken twins.
 protocol TortureFlavor: Flavor {
   /// One round of a reader: sections, and pauses outside of them.
   static func round(of reader: some RoundReader)

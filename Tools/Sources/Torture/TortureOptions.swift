@@ -28,7 +28,7 @@ public struct TortureOptions: Sendable {
   }
 }
 
-/// The flavours, as people write them.
+/// The flavors, as people write them.
 public enum FlavorName: String, CaseIterable, Codable, Sendable {
   case memb, mb, bulletproof, qsbr
 }

@@ -25,7 +25,7 @@ struct TortureCommand: ParsableCommand {
   )
   var flavor = TortureFlavors.memb
 
-  @Option(help: ArgumentHelp("How long for each flavour.", valueName: "n"))
+  @Option(help: ArgumentHelp("How long for each flavor.", valueName: "n"))
   var seconds = 10.0
 
   @Option(help: ArgumentHelp("Threads that read (default: two for each processor).", valueName: "n"))
@@ -122,14 +122,14 @@ struct TortureCommand: ParsableCommand {
 
   /// The worst one: what failed, then what was missed, then what was too little.
   private func status(of verdicts: [TortureSummary.Verdict]) -> Int32 {
-    // A broken flavour that was not caught is not made good by another that was.
+    // A broken flavor that was not caught is not made good by another that was.
     if verdicts.contains(.missed) { return 3 }
     if verdicts.contains(.failed) { return 1 }
     return verdicts.contains(.vacuous) ? 2 : 0
   }
 }
 
-/// Which flavours.
+/// Which flavors.
 enum TortureFlavors: String, CaseIterable, ExpressibleByArgument {
   case memb, mb, bulletproof, qsbr, all
 

@@ -57,7 +57,7 @@ extension EndToEndTests {
       #expect(try refusal("ok = 1\n\n[alias\n").hasPrefix("DIR/a.toml:3:7: "))
       #expect(try refusal("ok = 1\n\n[alias\n").hasSuffix(" (EINVAL)"))
       let cases = [
-        ("colour = 1", "colour: is no key: blacklist, alias, options, softdep, install or remove"),
+        ("color = 1", "color: is no key: blacklist, alias, options, softdep, install or remove"),
         ("blacklist = 1", "blacklist: is neither a module nor a list of modules"),
         ("blacklist = [1]", "blacklist: is not a list of modules"),
         ("blacklist = [\"a/b\"]", "blacklist: 'a/b' is no module's name"),

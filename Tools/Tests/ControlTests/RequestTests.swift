@@ -14,7 +14,7 @@ import Testing
   }
 
   @Test func ignoresWhatItDoesNotKnow() throws {
-    #expect(try parse(#" {"verb":"lsmod","colour":[1,{}]} "#) == Request(verb: "lsmod"))
+    #expect(try parse(#" {"verb":"lsmod","color":[1,{}]} "#) == Request(verb: "lsmod"))
   }
 
   @Test(arguments: [

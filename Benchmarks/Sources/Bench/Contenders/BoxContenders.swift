@@ -13,7 +13,7 @@ struct Item: Sendable {
 
 final class Owner: Sendable {}
 
-/// One box of each flavour.
+/// One box of each flavor.
 private final class Boxes: Sendable {
   let memb = RCUBox(Item())
   let mb = RCUBox(Item(), flavor: MB.self)

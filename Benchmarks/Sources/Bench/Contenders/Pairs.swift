@@ -13,7 +13,7 @@ extension Contender {
     }
   }
 
-  /// The same where a flavour's own work counts, such as its grace periods: with the flavour's form in C.
+  /// The same where a flavor's own work counts, such as its grace periods: with the flavor's form in C.
   static func ownInC(_ name: String) -> String {
     name == "RCUBox.read, QSBR" ? "qsbr, C inlined" : inC(name)
   }

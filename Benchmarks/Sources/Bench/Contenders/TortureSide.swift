@@ -2,7 +2,7 @@ import CPeers
 import Quiescence
 import Synchronization
 
-/// One flavour in one language: the loops of liburcu's test programs.
+/// One flavor in one language: the loops of liburcu's test programs.
 struct TortureSide: Sendable {
   typealias Loop = @Sendable (TortureRun) -> UInt64
 

@@ -13,7 +13,7 @@ final class Report {
   private var missed: [Row] = []
   private var judged = 0
 
-  /// Colour only for people who look at it: https://no-color.org
+  /// Color only for people who look at it: https://no-color.org
   private let hasColor = isatty(1) == 1 && (getenv("NO_COLOR")?.pointee ?? 0) == 0
 
   init(format: ReportFormat, file: FileHandle?) {

@@ -33,7 +33,7 @@ struct peer {
   void (*rest)(void *cell);
   void (*wake)(void *cell);
 
-  /// Reads the number so often. Returns the sum. `place` is one of PEER_PLACES. Flavours that want to be told are told
+  /// Reads the number so often. Returns the sum. `place` is one of PEER_PLACES. Flavors that want to be told are told
   /// once, after the last read.
   uint64_t (*read)(void *cell, int place, uint64_t count);
 

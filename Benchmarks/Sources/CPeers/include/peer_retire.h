@@ -30,7 +30,7 @@ void *peer_retirable_make(void);
 /// Retires each by call_rcu: a loop in C, no call through a pointer in the way.
 void peer_call_rcu_all(void **nodes, uint64_t count);
 
-/// rcu_barrier, flavour memb.
+/// rcu_barrier, flavor memb.
 void peer_memb_barrier(void);
 
 /// Queues one callback by call_rcu and sleeps until it has run. The thread is registered.

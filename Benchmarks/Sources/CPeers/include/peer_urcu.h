@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/// The number of a flavour below.
+/// The number of a flavor below.
 enum peer_flavor { PEER_MEMB, PEER_MB, PEER_BP, PEER_QSBR };
 
 /// Set to 1 by whoever ends a run.

@@ -1,9 +1,9 @@
 import Glibc
 import Quiescence
 
-// One correct or broken use of one flavour, for the thread sanitizer to judge: SanitizerClient FLAVOR USE.
+// One correct or broken use of one flavor, for the thread sanitizer to judge: SanitizerClient FLAVOR USE.
 //
-// The threads wait for each other by relaxed flags, which order nothing: what is ordered is ordered by the flavour. No use
+// The threads wait for each other by relaxed flags, which order nothing: what is ordered is ordered by the flavor. No use
 // depends on luck, and in none is freed memory touched: the broken ones are broken for want of an order, as is a
 // program that has got away with it so far.
 

@@ -1,0 +1,133 @@
+public import Quiescence
+
+/// A place in a subsystem where others hook in: an ordered array of functions, called under RCU.
+///
+/// ```swift
+/// let prerouting = HookPoint<Packet, Memb>("prerouting", argumentType: "packet.1", flavor: Memb.self)
+/// let hook = prerouting.register { packet in packet.length > 1500 ? .drop : .accept }
+/// let result = prerouting.dispatch(&packet)
+/// hook.unregister()
+/// ```
+///
+/// Calling costs one read-side critical section for the whole round, and nothing is counted: hooks that were
+/// unregistered may still be running until the next grace period of `F`, and no longer.
+///
+/// Source: Linux net/netfilter/core.c; seeds 001 (Keith Owens) for why calls need no count.
+public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
+  /// What modules look it up by.
+  public let name: String
+  /// Names the layout of `Argument`. A C module that expects another one is refused.
+  public let argumentType: String
+
+  @usableFromInline
+  let table: RCUBox<HookTable, F>
+  private let hooks = Locked(Hooks())
+
+  /// Makes a hook point without hooks.
+  public init(_ name: String, argumentType: String, flavor: F.Type) {
+    self.name = name
+    self.argumentType = argumentType
+    table = RCUBox(HookTable([]), flavor: flavor)
+  }
+
+  /// Passes `argument` through the hooks, lowest priority first, until one does not accept.
+  ///
+  /// - Complexity: one section of `F`, and one indirect call a hook. No lock, no allocation, no count.
+  /// - Threads: any; under `QSBR` only online.
+  @inlinable @inline(__always)
+  public func dispatch(_ argument: inout Argument) -> HookResult {
+    table.read { hooks in hooks.call(&argument) }
+  }
+
+  /// Puts a Swift hook on the point; it is called from now on.
+  ///
+  /// - Complexity: O(hooks), a lock and a few allocations. Does not wait for readers.
+  /// - Threads: any. Among equal priorities, first come, first called.
+  public func register(
+    priority: Int = 0, _ body: @escaping @Sendable (inout Argument) -> Verdict
+  ) -> HookRegistration {
+    let closure = Self.closure(body)
+    let id = link(closure.function, closure: closure, gate: nil, priority: priority)
+    return HookRegistration { [self] in _ = unlink(id) }
+  }
+
+  static func closure(_ body: @escaping @Sendable (inout Argument) -> Verdict) -> HookClosure {
+    HookClosure { raw in
+      // `dispatch` passes the address of an Argument.
+      body(&raw.assumingMemoryBound(to: Argument.self).pointee).rawValue
+    }
+  }
+
+  private struct Hooks {
+    var entries: [HookEntry] = []
+    var lastID: UInt64 = 0
+  }
+}
+
+extension HookPoint where F == QSBR, Argument: ~Copyable {
+  /// Passes `argument` through the hooks, in the online time of `reader`.
+  ///
+  /// - Complexity: one load, and one indirect call a hook.
+  @inlinable @inline(__always)
+  public func dispatch(_ argument: inout Argument, in reader: borrowing OnlineReader) -> HookResult {
+    table.load(reader).value.call(&argument)
+  }
+}
+
+/// A hook that can be taken off its point again.
+public struct HookRegistration: Sendable {
+  private let remove: @Sendable () -> Void
+
+  init(_ remove: @escaping @Sendable () -> Void) {
+    self.remove = remove
+  }
+
+  /// Takes the hook off. No round that starts afterwards calls it; one that is under way still may, until a
+  /// grace period has passed. The second call does nothing.
+  ///
+  /// - Complexity: O(hooks); does not wait for readers.
+  public func unregister() { remove() }
+}
+
+/// A hook point whose argument and flavor are not known: what the manager links modules to.
+package protocol AnyHookPoint: AnyObject, Sendable {
+  var name: String { get }
+  var argumentType: String { get }
+  var flavor: any Flavor.Type { get }
+  /// Adds a hook and returns its id on this point. The point keeps `closure` and `gate` until the hook is removed and no
+  /// round can be inside them any more.
+  func link(_ function: HookFunction, closure: HookClosure?, gate: HookGate?, priority: Int) -> UInt64
+  /// Removes a hook; false when it is not there any more.
+  @discardableResult func unlink(_ id: UInt64) -> Bool
+}
+
+extension HookPoint: AnyHookPoint where Argument: ~Copyable {
+  package var flavor: any Flavor.Type { F.self }
+
+  package func link(
+    _ function: HookFunction, closure: HookClosure?, gate: HookGate?, priority: Int
+  ) -> UInt64 {
+    hooks.withLock { hooks in
+      hooks.lastID += 1
+      let entry = HookEntry(
+        function: function, closure: closure, gate: gate, priority: priority, id: hooks.lastID)
+      let index = hooks.entries.firstIndex { $0.priority > priority } ?? hooks.entries.endIndex
+      hooks.entries.insert(entry, at: index)
+      // Under the lock: two writers publish in the order in which they changed the entries.
+      table.exchange(HookTable(hooks.entries))
+      return entry.id
+    }
+  }
+
+  @discardableResult
+  package func unlink(_ id: UInt64) -> Bool {
+    hooks.withLock { hooks in
+      guard let index = hooks.entries.firstIndex(where: { $0.id == id }) else { return false }
+      let entry = hooks.entries.remove(at: index)
+      table.exchange(HookTable(hooks.entries))
+      if let closure = entry.closure { F.retire(closure) }
+      if let gate = entry.gate { F.retire(gate) }
+      return true
+    }
+  }
+}

@@ -1,0 +1,167 @@
+internal import Bigref
+internal import CModuleABI
+internal import Glibc
+internal import Quiescence
+internal import Synchronization
+
+/// What the host offers to C modules: `struct quiescent_host`, filled in once.
+enum HostTable {
+  /// Never changed after it is made, and never deallocated: modules keep it.
+  nonisolated(unsafe) static let pointer = UnsafePointer<quiescent_host>(make())
+
+  private static func make() -> UnsafeMutablePointer<quiescent_host> {
+    let table = UnsafeMutablePointer<quiescent_host>.allocate(capacity: 1)
+    table.initialize(to: quiescent_host())
+    table.pointee.abi = UInt32(QUIESCENT_MODULE_ABI)
+    table.pointee.size = UInt32(MemoryLayout<quiescent_host>.size)
+    fillInterfaces(table)
+    fillCounts(table)
+    fillRequests(table)
+    return table
+  }
+
+  private static func fillInterfaces(_ table: UnsafeMutablePointer<quiescent_host>) {
+    table.pointee.register_hook = { this, point, type, priority, hook, context in
+      guard let point, let type, let hook else { return -EINVAL }
+      return Module.from(this)._withUnsafeGuaranteedRef { module in
+        module.link(
+          HookFunction(call: hook, context: context), to: String(cString: point),
+          expecting: String(cString: type), priority: Int(priority))
+      }
+    }
+    table.pointee.publish = { this, name, read, context in
+      guard let name, let read else { return -EINVAL }
+      let string = String(cString: name)
+      if !Image.isName(string) { return -EINVAL }
+      return Module.from(this)._withUnsafeGuaranteedRef { module in
+        module.manager.publish(NamedObject(string, read, context), of: module)
+      }
+    }
+  }
+
+  private static func fillCounts(_ table: UnsafeMutablePointer<quiescent_host>) {
+    table.pointee.acquire = { this in
+      Module.from(this)._withUnsafeGuaranteedRef { module in
+        module.willCount()
+        return module.get() ? 0 : -EBUSY
+      }
+    }
+    table.pointee.release = { this in
+      Module.from(this)._withUnsafeGuaranteedRef { $0.put() }
+    }
+    table.pointee.acquire_for = { this, label in
+      guard let label else { return -EINVAL }
+      return Module.from(this)._withUnsafeGuaranteedRef { module in
+        module.willCount()
+        return module.get(for: String(cString: label)) ? 0 : -EBUSY
+      }
+    }
+    table.pointee.release_for = { this, label in
+      Module.from(this)._withUnsafeGuaranteedRef { $0.put(for: label.map { String(cString: $0) } ?? "") }
+    }
+    table.pointee.bigref_create = { this, label in
+      Module.from(this)._withUnsafeGuaranteedRef {
+        $0.makeCount(label: label.map { String(cString: $0) } ?? "unnamed")?.opaque
+      }
+    }
+    table.pointee.bigref_acquire = { count in
+      ModuleCount.from(count)._withUnsafeGuaranteedRef { $0.acquire() }
+    }
+    table.pointee.bigref_release = { count in
+      ModuleCount.from(count)._withUnsafeGuaranteedRef { $0.release() }
+    }
+    table.pointee.bigref_is_zero = { count in
+      ModuleCount.from(count)._withUnsafeGuaranteedRef { $0.bigref.isZero ? 1 : 0 }
+    }
+    table.pointee.bigref_approximate = { count in
+      ModuleCount.from(count)._withUnsafeGuaranteedRef { Int64($0.bigref.approximateCount) }
+    }
+  }
+
+  private static func fillRequests(_ table: UnsafeMutablePointer<quiescent_host>) {
+    table.pointee.retire = { this, function, argument in
+      guard let function else { return -EINVAL }
+      Module.from(this)._withUnsafeGuaranteedRef { $0.retire(argument, with: function) }
+      return 0
+    }
+    table.pointee.unload = { this in
+      Module.from(this)._withUnsafeGuaranteedRef { module in
+        if let error = module.manager.deadlock(module.name) { return -error.errno }
+        return -module.manager.startUnload(of: module, .wait) { _ in }
+      }
+    }
+    table.pointee.unload_later = { this in
+      Module.from(this)._withUnsafeGuaranteedRef { -$0.manager.startUnload(of: $0, .wait) { _ in } }
+    }
+    table.pointee.log = { this, line in
+      guard let line else { return }
+      Module.from(this)._withUnsafeGuaranteedRef { $0.manager.log($0, String(cString: line)) }
+    }
+  }
+}
+
+// MARK: - On behalf of a module
+
+extension Module {
+  /// Links a hook by the name of its point. Returns 0 or a negative errno.
+  fileprivate func link(
+    _ function: HookFunction, to name: String, expecting type: String, priority: Int
+  ) -> Int32 {
+    guard let point = manager.withState({ $0.points[name] }) else { return -ENOENT }
+    if point.argumentType != type { return -EPROTOTYPE }
+    return link(function, closure: nil, to: point, priority: priority)
+  }
+
+  /// Links a hook while the module is coming or live. Returns 0 or a negative errno.
+  func link(
+    _ function: HookFunction, closure: HookClosure?, to point: any AnyHookPoint, priority: Int
+  ) -> Int32 {
+    linking.withLock { _ in
+      // An unload sets `going` first, and takes the hooks off under this lock: it finds this one, or this finds it going.
+      let index = withLinks { links -> Int? in
+        if links.state != .coming && links.state != .live { return nil }
+        // Before it can be called: what it retires has to wait for the flavor of this point as well.
+        links.hooks.append(
+          Hook(point: point, function: function, closure: closure, priority: priority, id: nil))
+        return links.hooks.count - 1
+      }
+      guard let index else { return -EBUSY }
+      let id = point.link(function, closure: closure, gate: gate(for: point), priority: priority)
+      withLinks { $0.hooks[index].id = id }
+      return 0
+    }
+  }
+
+  /// A counter that the unload waits for; nil when the unload has begun.
+  func makeCount(label: String) -> ModuleCount? {
+    let count = ModuleCount(label: label, module: name, tracer: tracer)
+    willCount()
+    return withLinks { links in
+      if links.state != .coming && links.state != .live { return nil }
+      links.counts.append(count)
+      return count
+    }
+  }
+
+  /// Calls `function` after a grace period of every flavor that the module's hooks are called under, one after the
+  /// other: a hook of any of them may still read what is retired.
+  fileprivate func retire(
+    _ argument: UnsafeMutableRawPointer?,
+    with function: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void
+  ) {
+    typealias Function = @convention(c) @Sendable (UnsafeMutableRawPointer?) -> Void
+    let function = unsafeBitCast(function, to: Function.self)
+    retire(under: flavors[...], argument, function)
+  }
+
+  private func retire(
+    under flavors: ArraySlice<any Flavor.Type>, _ argument: UnsafeMutableRawPointer?,
+    _ function: @escaping @convention(c) @Sendable (UnsafeMutableRawPointer?) -> Void
+  ) {
+    guard let flavor = flavors.first, let cohort = cohort(of: flavor, isNeeded: true) else { return }
+    if flavors.count == 1 { return cohort.unsafeRetire(argument, with: function) }
+    nonisolated(unsafe) let argument = argument
+    // Not the module itself: it goes after its cohorts have been drained.
+    cohort.retire { [unowned self] in retire(under: flavors.dropFirst(), argument, function) }
+  }
+}

@@ -1,0 +1,222 @@
+package import Bigref
+package import Quiescence
+
+/// The manager's record of one module: its image, its state, and every node that was linked on its behalf.
+///
+/// Nothing of this lives in the module's image, so that it can be walked after the image is gone. The manager's
+/// thread alone drives the life cycle; other threads read it under the lock.
+package final class Module: Sendable {
+  package let name: String
+  let code: any ModuleCode
+  /// Nil for a module that is built into the host.
+  let image: Image?
+  /// The file itself, whatever its name: a second load of it would get the same mapping.
+  let file: FileIdentity?
+  /// A cycle while the module is loaded, so that its code can always call the host; `forget` breaks it.
+  let manager: ModuleManager
+  let policy: ModulePolicy
+  /// The modules that it depends on: it holds a reference on each.
+  let providers: [Module]
+  /// It was loaded because another one depends on it.
+  let isAutoloaded: Bool
+  /// How the module is kept and unloaded.
+  package let scheme: any Scheme
+  let schemeName: UnloadScheme
+
+  /// Gets that failed because the module was going.
+  package let refusals: RefusalCount
+  /// Records who takes references, when somebody wants to know.
+  let tracer: Tracer
+  /// Holders who said who they are, among the scheme's references.
+  let labels = HolderLabels()
+  /// Its code has counted references or made a counter, and so may give one back as the last thing that it does.
+  private let isCounting = Primitive.Flag(false)
+  private let state: Locked<Links>
+  /// Whoever puts hooks on or takes them off. Not the lock of `state`, which hooks take when they retire: publishing a hook point's
+  /// table may wait for room in a full reclaimer, and so for a hook that would wait for the lock.
+  let linking = Primitive.Guarded(())
+
+  /// What is linked, and since when the module is in its state.
+  struct Links {
+    var state = ModuleState.unformed
+    var since = ContinuousClock.now
+    var hooks: [Hook] = []
+    var objects: [NamedObject] = []
+    /// What it retired, by flavor: drained alone before its code goes.
+    var cohorts: [ObjectIdentifier: RCUReclaimer] = [:]
+    var counts: [ModuleCount] = []
+    /// Holders who want to be told when somebody forces it out.
+    var revocations: [ObjectIdentifier: @Sendable () -> Void] = [:]
+    /// They have been told.
+    var isForced = false
+    /// Who let it in, and is told when it has gone.
+    var observers: [ModuleObserver] = []
+    /// Jobs that wait until the module is not going any more.
+    var afterwards: [ModuleThread.Job] = []
+  }
+
+  struct Hook: Sendable {
+    let point: any AnyHookPoint
+    let function: HookFunction
+    /// Of a built-in module.
+    let closure: HookClosure?
+    let priority: Int
+    /// Nil while it is unlinked.
+    var id: UInt64?
+  }
+
+  init(
+    _ code: any ModuleCode, image: Image?, file: FileIdentity?, policy: ModulePolicy, manager: ModuleManager,
+    providers: [Module] = [], isAutoloaded: Bool = false
+  ) {
+    name = code.name
+    self.code = code
+    self.image = image
+    self.file = file
+    self.policy = policy
+    self.providers = providers
+    self.isAutoloaded = isAutoloaded
+    self.manager = manager
+    tracer = manager.tracer
+    refusals = RefusalCount(total: manager.refusals)
+    schemeName = policy.scheme ?? manager.scheme
+    scheme = schemeName.make(manager.place(of: schemeName))
+    state = Locked(Links())
+  }
+
+  /// What it is found by.
+  var fileName: String { image.map { ModuleInfo.name(ofFile: $0.path) } ?? name }
+
+  func withLinks<Result>(_ body: (inout Links) -> Result) -> Result {
+    state.withLock(body)
+  }
+
+  var isPermanent: Bool { policy.isPermanent || code.isPermanent }
+
+  /// See `isCounting`. Cheap when it is set already.
+  func willCount() {
+    if !isCounting.load(ordering: .relaxed) { isCounting.store(true, ordering: .relaxed) }
+  }
+
+  var countsItself: Bool { isCounting.load(ordering: .relaxed) }
+
+  /// Counts a reference. False, and counted as failed, when the scheme refuses. `label` is for the trace.
+  func get(_ label: String = "") -> Bool {
+    let isHeld = scheme.get()
+    if !isHeld { refusals.increment() }
+    if tracer.isOn { tracer.record(isHeld ? .get : .refused, module: name, label: label) }
+    return isHeld
+  }
+
+  /// Gives a reference back. Where nothing else keeps the record, it may be gone when this returns.
+  func put(_ label: String = "") {
+    // Before: see above.
+    if tracer.isOn { tracer.record(.put, module: name, label: label) }
+    scheme.put()
+    // Nothing of `self` from here on.
+    ReleaseNotifier.ring()
+  }
+
+  func gate(for point: any AnyHookPoint) -> HookGate? {
+    scheme.gate(for: point).map { HookGate($0, refusals) }
+  }
+
+  /// What the module knows itself by. The manager keeps the record until the module is gone.
+  var opaque: OpaquePointer { OpaquePointer(Unmanaged.passUnretained(self).toOpaque()) }
+
+  static func from(_ opaque: OpaquePointer?) -> Unmanaged<Module> {
+    // By the contract of the header, the pointer that `init` was given.
+    Unmanaged<Module>.fromOpaque(UnsafeRawPointer(opaque!))
+  }
+
+  package var currentState: ModuleState { withLinks { $0.state } }
+
+  /// Whoever reads behind its hooks waits for these: every flavor of its hook points, and `Memb`, which
+  /// its counters and objects use.
+  package var flavors: [any Flavor.Type] {
+    var all: [any Flavor.Type] = [Memb.self]
+    for hook in withLinks({ $0.hooks }) where !all.contains(where: { $0 == hook.point.flavor }) {
+      all.append(hook.point.flavor)
+    }
+    return all
+  }
+
+  /// Where it retires under `flavor`; nil when it has not and `isNeeded` is false.
+  func cohort(of flavor: any Flavor.Type, isNeeded: Bool) -> RCUReclaimer? {
+    withLinks { links in
+      let key = ObjectIdentifier(flavor)
+      if isNeeded && links.cohorts[key] == nil { links.cohorts[key] = flavor.reclaimer.cohort(named: name) }
+      return links.cohorts[key]
+    }
+  }
+
+  /// No hook of it is on a point.
+  package var hasNoHooks: Bool { withLinks { $0.hooks.allSatisfy { $0.id == nil } } }
+
+  package var counts: [ModuleCount] { withLinks { $0.counts } }
+
+  /// Everyone who keeps the module, by label.
+  package var holders: [ModuleHolder] {
+    var holders = labels.holders
+    let labelled = holders.reduce(0) { $0 + $1.count }
+    func add(_ label: String, _ users: Int) {
+      if users > 0 { holders.append(ModuleHolder(label: label, count: users)) }
+    }
+    add("reference", scheme.references - labelled)
+    for count in counts { add(count.label, count.bigref.approximateCount) }
+    // On the thread that unmaps it alone: on any other, its code could go between the look and the call. And not once its exit
+    // has begun.
+    if manager.thread.isCurrent && currentState == .live { add("the module's own", code.useCount) }
+    return holders
+  }
+
+  var status: ModuleStatus {
+    let links = withLinks { $0 }
+    let holders = holders
+    var points: [String] = []
+    for hook in links.hooks where !points.contains(hook.point.name) { points.append(hook.point.name) }
+    return ModuleStatus(
+      name: name, version: code.version, summary: code.summary, path: image?.path ?? "", state: links.state,
+      age: links.since.duration(to: .now), size: image?.size ?? 0,
+      users: holders.reduce(0) { $0 + $1.count }, holders: holders, hookPoints: points,
+      objects: links.objects.map(\.name), dependsOn: providers.map(\.name),
+      dependents: manager.dependents(of: self).map(\.name), scheme: schemeName.name,
+      failedGets: refusals.value)
+  }
+}
+
+/// A counter that keeps a module loaded while it is not zero.
+package final class ModuleCount: Sendable {
+  package let label: String
+  package let bigref = Bigref()
+  private let module: String
+  private let tracer: Tracer
+
+  /// A scheme's own, which counts references: those are traced where they are taken.
+  package convenience init(label: String) { self.init(label: label, module: "", tracer: .none) }
+
+  init(label: String, module: String, tracer: Tracer) {
+    self.label = label
+    self.module = module
+    self.tracer = tracer
+  }
+
+  func acquire() {
+    bigref.acquire()
+    if tracer.isOn { tracer.record(.get, module: module, label: label) }
+  }
+
+  /// As ``Module/put(_:)``.
+  func release() {
+    if tracer.isOn { tracer.record(.put, module: module, label: label) }
+    bigref.release()
+    ReleaseNotifier.ring()
+  }
+
+  var opaque: OpaquePointer { OpaquePointer(Unmanaged.passUnretained(self).toOpaque()) }
+
+  static func from(_ opaque: OpaquePointer?) -> Unmanaged<ModuleCount> {
+    // By the contract of the header, a pointer that `bigref_create` gave.
+    Unmanaged<ModuleCount>.fromOpaque(UnsafeRawPointer(opaque!))
+  }
+}

@@ -1,0 +1,42 @@
+extension UnloadOperation {
+  /// Hooks off their points, names of objects away: no call that starts now comes in.
+  package func takeInterfacesDown() {
+    unlinkHooks()
+    withdrawObjects()
+  }
+
+  /// Puts hooks and names back. Returns the names that somebody else took meanwhile; those stay away.
+  package func putInterfacesUp() -> [String] {
+    linkHooks()
+    return republishObjects()
+  }
+
+  /// Takes the module's hooks off. A second time does nothing.
+  package func unlinkHooks() {
+    module.linking.withLock { _ in
+      let linked = module.withLinks { links in
+        links.hooks.indices.compactMap { index in
+          links.hooks[index].id.take().map { (links.hooks[index].point, $0) }
+        }
+      }
+      for (point, id) in linked { point.unlink(id) }
+    }
+  }
+
+  /// Puts the hooks that are off back on, behind the gates of the module's scheme.
+  package func linkHooks() {
+    module.linking.withLock { _ in
+      for (index, hook) in module.withLinks({ $0.hooks }).enumerated() where hook.id == nil {
+        let id = hook.point.link(
+          hook.function, closure: hook.closure, gate: module.gate(for: hook.point), priority: hook.priority)
+        module.withLinks { $0.hooks[index].id = id }
+      }
+    }
+  }
+
+  /// Takes the names of the module's objects away. Nobody opens them from here on; what is open stays open.
+  package func withdrawObjects() { manager.withdraw(module) }
+
+  /// Gives the names back that are still free; returns the others.
+  package func republishObjects() -> [String] { manager.republish(module) }
+}

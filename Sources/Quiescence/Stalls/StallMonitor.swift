@@ -1,0 +1,148 @@
+internal import Synchronization
+internal import _QuiescenceShims
+
+/// The thread that looks at how long grace periods take, for all flavors.
+///
+/// It sleeps while none is under way. Whoever begins one wakes it, but not each time: once awake it looks again after
+/// the threshold, and sleeps when nothing is under way then.
+enum StallMonitor {
+  private static let sleeper = Sleeper()
+  /// The thread sleeps until somebody begins a grace period.
+  private static let isAsleep = Atomic<Bool>(true)
+
+  /// Somebody has begun a grace period: its `runningSince` is set.
+  @inline(__always)
+  static func noteStart() {
+    // The monitor says that it sleeps, passes the heavy half of this fence, and looks once more. Without the pair
+    // both could miss each other's store: it would sleep while this one stalls.
+    qs_fence_light()
+    if isAsleep.load(ordering: .relaxed) { wake() }
+  }
+
+  @inline(never)
+  private static func wake() {
+    // One of those who come at once.
+    if !isAsleep.exchange(false, ordering: .relaxed) { return }
+    sleeper.wake()
+  }
+
+  /// See `ForkWatch.rehearsal`.
+  static func rehearseReset() { Sleeper().reset() }
+
+  static func resetAfterFork() {
+    sleeper.reset()
+    isAsleep.store(true, ordering: .relaxed)
+  }
+
+  /// The thread, from its start with the first grace period.
+  private final class Sleeper: Sendable {
+    private let state = Locked((isStarted: false, parker: nil as Parker?))
+
+    func wake() {
+      let (parker, starts) = state.withLock { state in
+        defer { state.isStarted = true }
+        return (state.parker.take(), !state.isStarted)
+      }
+      parker?.open()
+      // Without a thread there are no reports, and everything else works.
+      if starts, ServiceThread.start(named: "rcu-stalls", { StallMonitor.run() }) != 0 { reset() }
+    }
+
+    func wait(_ isNeeded: () -> Bool) {
+      let parker = Parker()
+      state.withLock { $0.parker = parker }
+      isAsleep.store(true, ordering: .relaxed)
+      qs_fence_heavy()
+      if isNeeded() { StallMonitor.wake() }
+      parker.wait()
+    }
+
+    func reset() { state.withLock { $0 = (false, nil) } }
+  }
+
+  private static func run() -> Never {
+    var watches: [ObjectIdentifier: Watch] = [:]
+    while true {
+      let now = MonotonicClock.nanoseconds
+      let sources = ForkWatch.stallSources
+      var next: UInt64?
+      var kept: [ObjectIdentifier: Watch] = [:]
+      for source in sources {
+        var watch = watches[ObjectIdentifier(source)] ?? Watch()
+        if let due = watch.look(at: source, at: now) { next = min(next ?? .max, due) }
+        kept[ObjectIdentifier(source)] = watch
+      }
+      watches = kept
+      if let next {
+        Parker().wait(for: .nanoseconds(Int64(next > now ? next - now : 1)))
+      } else {
+        // Grace periods often come one after the other: whoever begins one soon need not wake this thread.
+        Parker().wait(for: StallReports.threshold)
+        if !isNeeded { sleeper.wait { isNeeded } }
+      }
+    }
+  }
+
+  private static var isNeeded: Bool { ForkWatch.stallSources.contains { $0.startOfGracePeriod != 0 } }
+
+  /// One source's grace period under way.
+  private struct Watch {
+    /// When it began: tells one from the next.
+    private var since: UInt64 = 0
+    /// When it is due for the next report.
+    private var due: UInt64 = 0
+
+    /// Reports what is due. Returns when to look again; nil when nothing is under way.
+    mutating func look(at source: any StallSource, at now: UInt64) -> UInt64? {
+      let since = source.startOfGracePeriod
+      if since == 0 { return nil }
+      if since != self.since {
+        self.since = since
+        due = since + UInt64(StallReports.threshold.nanoseconds)
+      }
+      if now >= due {
+        source.reportStall(.nanoseconds(Int64(now - since)))
+        // Twice the time that has passed: a report that comes late does not bring the next one nearer.
+        due = since + 2 * (now - since)
+      }
+      return due
+    }
+  }
+}
+
+/// What has grace periods that can take long: a flavor, a sleepable domain.
+protocol StallSource: AnyObject, Sendable {
+  /// When the one under way began, on the monotonic clock in nanoseconds; 0 while none is.
+  var startOfGracePeriod: UInt64 { get }
+
+  /// Counts and reports that it has taken so long.
+  func reportStall(_ duration: Duration)
+}
+
+extension FlavorDomain: StallSource {
+  var startOfGracePeriod: UInt64 { sequence.runningSince.load(ordering: .relaxed) }
+
+  func reportStall(_ duration: Duration) { stalls.report(self, duration) }
+}
+
+/// The reports of one flavor.
+final class StallCounter: Sendable {
+  private let reports = Atomic<Int>(0)
+
+  var count: Int { reports.load(ordering: .relaxed) }
+
+  func report(_ domain: FlavorDomain, _ duration: Duration) {
+    reports.add(1, ordering: .relaxed)
+    var readers = [qs_reader](repeating: qs_reader(), count: 16)
+    let count =
+      domain.number < 0 ? 0 : Int(qs_readers_holding(UInt32(domain.number), &readers, UInt32(readers.count)))
+    StallReports.report(
+      StallReport(
+        flavor: domain.name, duration: duration,
+        readers: readers.prefix(count).map { reader in
+          StallReport.Reader(
+            id: reader.id,
+            name: withUnsafeBytes(of: reader.name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
+        }))
+  }
+}

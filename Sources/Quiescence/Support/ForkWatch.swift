@@ -1,0 +1,154 @@
+internal import _QuiescenceShims
+
+/// Keeps the library whole across `fork`: the child can read, synchronize and retire, without anybody doing anything.
+///
+/// Before the fork it waits until no grace period is under way, and takes every lock, so that the child's copy of
+/// everything is consistent. The child has the forking thread alone: the others leave the readers' lists, and service
+/// threads start again when they are needed. What was retired and has not run yet runs in both processes.
+///
+/// Waiting for the grace period waits for the readers, so a thread that forks must hold no lock that a reader takes
+/// inside a section. What the Swift runtime locks, such as the table of a generic type's first uses, is not in this
+/// library's hands: fork when the process has warmed up, or execute another program at once. A box that another thread
+/// was writing to stays locked for the child's writers. Only a thread that forks inside a section cannot wait: if a grace period is under way just then,
+/// the child may read, and traps when it waits.
+enum ForkWatch {
+  private static let state = Locked(State())
+
+  private struct State {
+    var domains: [FlavorDomain] = []
+    /// Each leaves before it is freed.
+    var cores: [Unmanaged<ReclaimerCore>] = []
+    /// The same.
+    var sleepables: [ObjectIdentifier: Unmanaged<SleepableCore>] = [:]
+    /// Those whose grace period is under way.
+    var running: [ObjectIdentifier: SleepableCore] = [:]
+    var isWatching = false
+    /// Whether each domain's grace periods are held; from before a fork to after it.
+    var held: [Bool] = []
+  }
+
+  static func add(_ domain: FlavorDomain) { watch { $0.domains.append(domain) } }
+
+  private static func watch(_ change: (inout State) -> Void) {
+    let starts = state.withLock { state in
+      change(&state)
+      defer { state.isWatching = true }
+      return !state.isWatching
+    }
+    if starts { qs_fork_watch({ ForkWatch.before() }, { ForkWatch.parent() }, { ForkWatch.child() }) }
+  }
+
+  static func add(_ core: ReclaimerCore) { state.withLock { $0.cores.append(.passUnretained(core)) } }
+
+  static func remove(_ core: ReclaimerCore) {
+    let pointer = Unmanaged.passUnretained(core).toOpaque()
+    state.withLock { state in state.cores.removeAll { $0.toOpaque() == pointer } }
+  }
+
+  static func add(_ core: SleepableCore) {
+    watch { $0.sleepables[ObjectIdentifier(core)] = .passUnretained(core) }
+  }
+
+  static func remove(_ core: SleepableCore) {
+    state.withLock { $0.sleepables[ObjectIdentifier(core)] = nil }
+  }
+
+  /// A grace period of the domain is under way, or not any more: for the stall reports.
+  static func note(_ core: SleepableCore, isRunning: Bool) {
+    state.withLock { $0.running[ObjectIdentifier(core)] = isRunning ? core : nil }
+  }
+
+  /// Everything whose grace periods can stall now: the flavors, and the domains with one under way.
+  static var stallSources: [any StallSource] {
+    state.withLock { $0.domains as [any StallSource] + $0.running.values.map { $0 } }
+  }
+
+  static var domains: [FlavorDomain] { state.withLock { $0.domains } }
+
+  /// Runs once what the child runs, on throwaway objects.
+  ///
+  /// At its first use the Swift runtime makes a generic type under locks of its own. If the child were first, and another
+  /// thread of the parent held one of them at the fork, the child would wait for it for ever: in the handler, before
+  /// anybody could do anything about it.
+  private static let rehearsal: Void = {
+    let sequence = GracePeriodSequence {}
+    let thread = GracePeriodThread(named: "rehearsal", sequence)
+    let core = ReclaimerCore(named: "rehearsal", domain: Memb.domain, place: nil, limit: nil)
+    let sleepable = SleepableCore(name: "rehearsal")
+    let held = sequence.holdForFork(isInside: false)
+    sequence.lockForFork()
+    sequence.resetAfterFork(held: held)
+    thread.lockForFork()
+    thread.resetAfterFork()
+    core.lockForFork()
+    core.resetAfterFork()
+    sleepable.lockForFork()
+    sleepable.resetAfterFork()
+    StallMonitor.rehearseReset()
+    var running: [ObjectIdentifier: SleepableCore] = [:]
+    var others = running
+    swap(&running, &others)
+  }()
+
+  private static func before() {
+    _ = rehearsal
+    // Not under the lock: whoever is inside a section that a grace period waits for may want it.
+    var held: [Bool] = []
+    while true {
+      let domains = domains
+      for domain in domains[held.count...] {
+        held.append(domain.sequence.holdForFork(isInside: domain.isInside()))
+      }
+      state.holdForFork()
+      var isComplete = false
+      state.whileHeld { state in
+        isComplete = state.domains.count == held.count
+        state.held = held
+      }
+      if isComplete { break }
+      state.releaseAfterFork()
+    }
+    var skipsBulletproof = false
+    state.whileHeld { state in
+      for (domain, held) in zip(state.domains, state.held) {
+        domain.sequence.lockForFork()
+        domain.thread.lockForFork()
+        if !held && domain.number == Bulletproof.number { skipsBulletproof = true }
+      }
+      for core in state.cores { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
+      for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
+    }
+    qs_registry_before_fork(skipsBulletproof)
+  }
+
+  private static func parent() {
+    qs_registry_after_fork_parent()
+    state.whileHeld { state in
+      for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.releaseAfterFork() } }
+      for core in state.cores { core._withUnsafeGuaranteedRef { $0.releaseAfterFork() } }
+      for (domain, held) in zip(state.domains, state.held) {
+        domain.thread.releaseAfterFork()
+        domain.sequence.releaseAfterFork(held: held)
+      }
+    }
+    state.releaseAfterFork()
+  }
+
+  private static func child() {
+    qs_registry_after_fork_child()
+    // Let go after the lock: the last reference to a domain takes it.
+    var running: [ObjectIdentifier: SleepableCore] = [:]
+    state.whileHeld { state in
+      for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.resetAfterFork() } }
+      swap(&running, &state.running)
+      for core in state.cores { core._withUnsafeGuaranteedRef { $0.resetAfterFork() } }
+      for (domain, held) in zip(state.domains, state.held) {
+        domain.thread.resetAfterFork()
+        domain.sequence.resetAfterFork(held: held)
+      }
+    }
+    StallMonitor.resetAfterFork()
+    state.releaseAfterFork()
+    withExtendedLifetime(running) {}
+  }
+}

@@ -1,0 +1,61 @@
+#define _GNU_SOURCE
+#include "qs_mb.h"
+
+#include "announce.h"
+#include "registry.h"
+
+static struct order mb_order;
+
+static void register_mb(void) {
+#if !defined(QUIESCENCE_OUT_OF_LINE)
+  // Registered by other code; see above.
+  if (urcu_mb_reader.registered) return;
+#endif
+  if (qs_reader_self.registered[QS_MB]) return;
+  qs_leave_at_end();
+  qs_registry_lock();
+  // Once more; see above.
+  if (!qs_reader_self.registered[QS_MB]) {
+    urcu_mb_register_thread();
+    qs_registry_add(QS_MB);
+  }
+  qs_registry_unlock();
+  qs_thread.mb_registered = !QS_ANNOUNCES;
+}
+
+void qs_mb_enter_cold(void) {
+  register_mb();
+#if defined(ANNOUNCES_DEPTH)
+  if (urcu_mb_read_ongoing()) return;
+  urcu_mb_read_lock();
+  announce_enter(&urcu_mb_reader.ctr, &mb_order);
+#else
+  order_enter(&mb_order);
+#endif
+}
+
+void qs_mb_leave_cold(void) {
+  if (!qs_mb_is_inside()) qs_unbalanced_cold("MB");
+#if defined(ANNOUNCES_DEPTH)
+  announce_leave(&urcu_mb_reader.ctr, &mb_order);
+#else
+  order_leave(&mb_order);
+#endif
+  urcu_mb_read_unlock();
+}
+
+void qs_mb_synchronize(void) {
+  order_begin(&mb_order);
+  order_hide_locks();
+  urcu_mb_synchronize_rcu();
+  order_show_locks();
+  order_waited(&mb_order);
+}
+
+void qs_mb_unregister(void) {
+  if (qs_mb_is_inside())
+    qs_trap("a thread ended inside an MB read-side critical section: leave every section first");
+  qs_thread.mb_registered = false;
+  urcu_mb_unregister_thread();
+  qs_registry_remove(QS_MB);
+}

@@ -1,0 +1,58 @@
+#define _GNU_SOURCE
+#include "qs_qsbr.h"
+
+#include "order.h"
+#include "registry.h"
+
+static struct order qsbr_order;
+
+static void register_qsbr(void) {
+#if !defined(QUIESCENCE_OUT_OF_LINE)
+  // Registered by other code; see above.
+  if (urcu_qsbr_reader.registered) return urcu_qsbr_thread_online();
+#endif
+  if (qs_reader_self.registered[QS_QSBR]) return urcu_qsbr_thread_online();
+  qs_leave_at_end();
+  qs_registry_lock();
+  // Registers it online.
+  urcu_qsbr_register_thread();
+  qs_registry_add(QS_QSBR);
+  qs_registry_unlock();
+}
+
+void qs_qsbr_go_online(void) {
+  register_qsbr();
+  qs_thread.qsbr_word |= QS_QSBR_ONLINE;
+  order_enter(&qsbr_order);
+}
+
+void qs_qsbr_go_offline(void) {
+  order_leave(&qsbr_order);
+  qs_thread.qsbr_word &= ~QS_QSBR_ONLINE;
+  urcu_qsbr_thread_offline();
+}
+
+void qs_qsbr_quiescent_state_cold(void) {
+  order_leave(&qsbr_order);
+  urcu_qsbr_quiescent_state();
+  order_enter(&qsbr_order);
+}
+
+void qs_qsbr_synchronize(void) {
+  order_begin(&qsbr_order);
+  // An online caller is offline meanwhile: others that synchronize do not wait for it.
+  order_leave(&qsbr_order);
+  order_hide_locks();
+  urcu_qsbr_synchronize_rcu();
+  order_show_locks();
+  order_waited(&qsbr_order);
+  order_enter(&qsbr_order);
+}
+
+void qs_qsbr_unregister(void) {
+  if (qs_qsbr_depth() != 0)
+    qs_trap("a thread ended inside a QSBR read-side critical section: leave every section first");
+  order_leave(&qsbr_order);
+  urcu_qsbr_unregister_thread();
+  qs_registry_remove(QS_QSBR);
+}

@@ -1,0 +1,199 @@
+internal import Glibc
+internal import ModuleManager
+internal import Quiescence
+
+extension BrokenScheme {
+  /// Each call counts; and the count is read or changed in the wrong order.
+  static let counting = [
+    counting(
+      "broken-active-bit-as-printed", "the active bit is cleared if there are users", "R1, R16",
+      caughtBy: "aRefusedUnloadLeavesAZombie", .asPrinted),
+    counting("broken-read-then-going", "read the count, then refuse gets", "R8", .readThenGoing),
+    counting("broken-plain-increment", "get counts a count that is zero", "R19", .plainIncrement),
+    counting(
+      "broken-plain-add-back", "the base is added back to a count that has become zero", "R18",
+      caughtBy: "aGetFailsThoughTheModuleServesOn", .plainAddBack),
+    BrokenScheme(
+      "broken-counts-without-stop", "per-processor counts, summed up while somebody is about to count",
+      "R8, R9",
+      caughtBy: "theStormCatchesIt"
+    ) { Summing(sumsFirst: false) },
+    BrokenScheme(
+      "broken-sum-before-grace-period", "per-processor counts, summed up before the grace period", "R8",
+      caughtBy: "theStormCatchesIt"
+    ) { Summing(sumsFirst: true) },
+  ]
+
+  private static func counting(
+    _ name: String, _ summary: String, _ scenarios: String, caughtBy: String = "theStormCatchesIt",
+    _ fault: Counting.Fault
+  ) -> BrokenScheme {
+    BrokenScheme(name, summary, scenarios, caughtBy: caughtBy) { Counting(fault) }
+  }
+}
+
+/// One count with a base reference, and a bit that lets users in.
+final class Counting: Scheme, Gate {
+  enum Fault { case asPrinted, readThenGoing, plainIncrement, plainAddBack }
+
+  private let fault: Fault
+  private let count = Primitive.Word(1)
+  private let isActive = Primitive.Flag(true)
+  private let waiter = ZeroWaiter()
+
+  init(_ fault: Fault) { self.fault = fault }
+
+  func gate(for point: any AnyHookPoint) -> (any Gate)? { self }
+  func enter() -> Int { get() ? 0 : -1 }
+  func leave(_ token: Int) { put() }
+  var references: Int { max(0, count.load(ordering: .sequentiallyConsistent) - 1) }
+
+  func get() -> Bool {
+    if !isActive.load(ordering: .sequentiallyConsistent) { return false }
+    if fault == .plainIncrement || fault == .readThenGoing {
+      Hole.widen()
+      count.add(1, ordering: .sequentiallyConsistent)
+      return true
+    }
+    return addUnlessZero()
+  }
+
+  func put() {
+    if count.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { waiter.wake() }
+  }
+
+  func unload(_ operation: UnloadOperation) {
+    let counters = operation.counters
+    counters.makeExact()
+    let holders = operation.module.holders
+    if !operation.mayWait && (!counters.areUnused || !close()) {
+      counters.revive()
+      return operation.refuse(holders, errno: EBUSY)
+    }
+    operation.begin()
+    if operation.mayWait {
+      isActive.store(false, ordering: .sequentiallyConsistent)
+      operation.tellUsers()
+      count.subtract(1, ordering: .sequentiallyConsistent)
+      return waiter.wait(isZero: { self.count.load(ordering: .sequentiallyConsistent) == 0 }) {
+        operation.later { self.takeDown(operation, counters) }
+      }
+    }
+    takeDown(operation, counters)
+  }
+
+  private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
+    operation.takeInterfacesDown()
+    counters.whenUnused(operation) { operation.leave() }
+  }
+
+  private func close() -> Bool {
+    switch fault {
+    case .asPrinted:
+      // if (<mod_user_count>) <clear_mod_active_bit>
+      let isUsed = count.load(ordering: .sequentiallyConsistent) > 1
+      if isUsed { isActive.store(false, ordering: .sequentiallyConsistent) }
+      return !isUsed
+    case .readThenGoing:
+      if count.load(ordering: .sequentiallyConsistent) > 1 { return false }
+      Hole.widen()
+      isActive.store(false, ordering: .sequentiallyConsistent)
+      return true
+    case .plainIncrement:
+      if count.subtract(1, ordering: .sequentiallyConsistent).newValue > 0 {
+        if addUnlessZero() { return false }
+      }
+      Hole.widen()
+      isActive.store(false, ordering: .sequentiallyConsistent)
+      return true
+    case .plainAddBack:
+      if count.subtract(1, ordering: .sequentiallyConsistent).newValue > 0 {
+        Hole.widen()
+        count.add(1, ordering: .sequentiallyConsistent)
+        return false
+      }
+      isActive.store(false, ordering: .sequentiallyConsistent)
+      return true
+    }
+  }
+
+  private func addUnlessZero() -> Bool {
+    var old = count.load(ordering: .sequentiallyConsistent)
+    while old != 0 {
+      let (isDone, now) = count.compareExchange(
+        expected: old, desired: old + 1, ordering: .sequentiallyConsistent)
+      if isDone { return true }
+      old = now
+    }
+    return false
+  }
+}
+
+/// A count on each processor, and a bit that lets users in; nobody is stopped to add the counts up.
+final class Summing: Scheme, Gate {
+  private let sumsFirst: Bool
+  private let isLive = Primitive.Flag(true)
+  private let first = Primitive.Word(0)
+  private let others = Primitive.Word(0)
+
+  init(sumsFirst: Bool) { self.sumsFirst = sumsFirst }
+
+  func gate(for point: any AnyHookPoint) -> (any Gate)? { self }
+  func enter() -> Int { get() ? 0 : -1 }
+  func leave(_ token: Int) { put() }
+  var references: Int { max(0, sum) }
+
+  private var sum: Int {
+    first.load(ordering: .sequentiallyConsistent) + others.load(ordering: .sequentiallyConsistent)
+  }
+
+  private func add(_ difference: Int) {
+    let slot = Processor.current == 0
+    if slot {
+      first.add(difference, ordering: .sequentiallyConsistent)
+    } else {
+      others.add(difference, ordering: .sequentiallyConsistent)
+    }
+  }
+
+  func get() -> Bool {
+    if !isLive.load(ordering: .sequentiallyConsistent) { return false }
+    // What the bogolock restarts.
+    Hole.widen()
+    add(1)
+    return true
+  }
+
+  func put() { add(-1) }
+
+  func unload(_ operation: UnloadOperation) {
+    let counters = operation.counters
+    counters.makeExact()
+    let holders = operation.module.holders
+    if sumsFirst && !operation.mayWait {
+      if !isUnused(operation, counters) { return refuse(operation, counters, holders) }
+      Hole.widen()
+      isLive.store(false, ordering: .sequentiallyConsistent)
+      operation.waitForReaders()
+    } else {
+      isLive.store(false, ordering: .sequentiallyConsistent)
+      if !isUnused(operation, counters) { return refuse(operation, counters, holders) }
+    }
+    operation.begin()
+    operation.takeInterfacesDown()
+    counters.releaseOwners()
+    operation.leave()
+  }
+
+  private func isUnused(_ operation: UnloadOperation, _ counters: CounterSet) -> Bool {
+    if !operation.mayWait { return sum == 0 && counters.areUnused }
+    while sum != 0 || !counters.areUnused { Primitive.yield() }
+    return true
+  }
+
+  private func refuse(_ operation: UnloadOperation, _ counters: CounterSet, _ holders: [ModuleHolder]) {
+    isLive.store(true, ordering: .sequentiallyConsistent)
+    counters.revive()
+    operation.refuse(holders, errno: EBUSY)
+  }
+}

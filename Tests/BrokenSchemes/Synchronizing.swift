@@ -1,0 +1,153 @@
+internal import Glibc
+internal import ModuleManager
+internal import Quiescence
+
+extension BrokenScheme {
+  /// Check, unregister, free.
+  static let naive = [
+    synchronizing(
+      "broken-naive", "check the users, then unregister and free", "R1, R2", [.noSync, .noRecheck])
+  ]
+
+  /// Check, unregister, sync, recheck, with one step left out each.
+  static let synchronizing = [
+    synchronizing(
+      "broken-no-sync", "recheck, but wait for nobody in between", "R2", caughtBy: "aCallIsStillInside",
+      [.noSync]),
+    synchronizing(
+      "broken-no-recheck", "sync, but no second look", "R3", caughtBy: "aUserIsNotSeen", [.noRecheck]),
+    synchronizing("broken-no-callback-barrier", "unmap before what was retired has run", "R27", [.noBarrier]),
+    synchronizing(
+      "broken-no-last-grace-period", "unmap while the last put returns through the module's code", "R25",
+      caughtBy: "theLastPutReturnsIntoNothing", [.noLastGracePeriod]),
+    synchronizing("broken-failed-init", "free at once when init fails", "R21", [.freesFailedInit]),
+    synchronizing(
+      "broken-second-unload", "delayed removal that a second unload does not see", "R7",
+      caughtBy: "aSecondUnloadExitsTwice",
+      [.staysLive]),
+    synchronizing(
+      "broken-lost-wakeup", "a waiter that comes after the last put is not woken", "R30",
+      caughtBy: "aWakeupIsLost",
+      [.losesWakeup]),
+    synchronizing(
+      "broken-force", "forced: exit under the users", "R20", caughtBy: "aUserIsNotSeen", [.forceFrees]),
+    synchronizing(
+      "broken-short-circuit", "an exit that stops at the first interface that is gone already", "R22",
+      caughtBy: "anInterfaceIsLeftBehind", [.stopsAtFirst]),
+  ]
+
+  private static func synchronizing(
+    _ name: String, _ summary: String, _ scenarios: String, caughtBy: String = "theStormCatchesIt",
+    _ faults: Synchronizing.Faults
+  ) -> BrokenScheme {
+    BrokenScheme(name, summary, scenarios, caughtBy: caughtBy) { Synchronizing(faults) }
+  }
+}
+
+/// Check, unregister, sync, recheck, exit; and what it does wrong.
+final class Synchronizing: Scheme {
+  struct Faults: OptionSet {
+    let rawValue: Int
+    static let noSync = Faults(rawValue: 1)
+    static let noRecheck = Faults(rawValue: 2)
+    static let noBarrier = Faults(rawValue: 4)
+    static let noLastGracePeriod = Faults(rawValue: 8)
+    static let freesFailedInit = Faults(rawValue: 16)
+    static let staysLive = Faults(rawValue: 32)
+    static let losesWakeup = Faults(rawValue: 64)
+    static let forceFrees = Faults(rawValue: 128)
+    static let stopsAtFirst = Faults(rawValue: 256)
+  }
+
+  private let faults: Faults
+  private let users = UserCount()
+  private let waiters = Primitive.Guarded<[@Sendable () -> Void]>([])
+
+  init(_ faults: Faults) { self.faults = faults }
+
+  func get() -> Bool {
+    users.get()
+    return true
+  }
+
+  func put() {
+    users.put()
+    if users.value > 0 { return }
+    let waiters = waiters.withLock { waiters in
+      defer { waiters = [] }
+      return waiters
+    }
+    for waiter in waiters { waiter() }
+  }
+
+  var references: Int { users.value }
+
+  func unload(_ operation: UnloadOperation) {
+    let holders = operation.module.holders
+    if !operation.mayWait && !holders.isEmpty { return operation.refuse(holders, errno: EBUSY) }
+    // Where it matters, the interleaving is made likely; it is possible without.
+    Hole.widen()
+    if !faults.contains(.staysLive) { operation.begin() }
+    if faults.contains(.stopsAtFirst) { return exitStoppingAtFirst(operation) }
+    if operation.isAfterFailedInit && faults.contains(.freesFailedInit) {
+      operation.takeInterfacesDown()
+      return operation.unmap()
+    }
+    let counters = operation.counters
+    operation.takeInterfacesDown()
+    counters.makeExact()
+    if !faults.contains(.noSync) { operation.waitForReaders() }
+    if faults.contains(.noRecheck) || (operation.isForced && faults.contains(.forceFrees)) {
+      counters.releaseOwners()
+      return leave(operation)
+    }
+    if users.value == 0 { return counters.whenUnused(operation) { self.leave(operation) } }
+    if !operation.mayWait { operation.defer(operation.module.holders) }
+    operation.tellUsers()
+    let next: @Sendable () -> Void = {
+      operation.later { counters.whenUnused(operation) { self.leave(operation) } }
+    }
+    if faults.contains(.staysLive) { return waiters.withLock { $0.append(next) } }
+    if !faults.contains(.losesWakeup) { return users.whenZero(next) }
+    while users.value != 0 { Primitive.yield() }
+    // Too late: the last put has looked for a waiter already.
+    waiters.withLock { $0.append(next) }
+  }
+
+  private func leave(_ operation: UnloadOperation) {
+    if !operation.exit() { return }
+    if faults.contains(.noSync) && faults.contains(.noRecheck) { return operation.unmap() }
+    if faults.contains(.noBarrier) {
+      operation.waitForReaders()
+      return operation.unmap()
+    }
+    if faults.contains(.noLastGracePeriod) || faults.contains(.noSync) {
+      operation.runCallbacks()
+      return operation.unmap()
+    }
+    operation.finish()
+  }
+
+  /// `if ((error = unregister_hooks())) return error; if ((error = unregister_objects())) return error;`
+  private func exitStoppingAtFirst(_ operation: UnloadOperation) {
+    if operation.module.hasNoHooks { return operation.remainInCleanup(errno: ENOENT, "it is not registered") }
+    operation.unlinkHooks()
+    if users.value > 0 { return operation.remainInCleanup(errno: EBUSY, "in use") }
+    operation.withdrawObjects()
+    operation.waitForReaders()
+    operation.leave()
+  }
+
+  func retry(_ operation: UnloadOperation) {
+    if faults.contains(.stopsAtFirst) { return exitStoppingAtFirst(operation) }
+    operation.begin()
+    operation.leave()
+  }
+}
+
+/// Where threads meet that should not.
+enum Hole {
+  static func widen() {
+    for _ in 0..<4 { Primitive.yield() }
+  }
+}
