@@ -8,6 +8,7 @@ let package = Package(
   name: "swift-quiescence",
   products: [
     .library(name: "Quiescence", targets: ["Quiescence"]),
+    .library(name: "QuiescentCollections", targets: ["QuiescentCollections"]),
     .library(name: "Bigref", targets: ["Bigref"]),
     .library(name: "ModuleManager", targets: ["ModuleManager"]),
     .library(name: "CModuleABI", targets: ["CModuleABI"]),
@@ -21,6 +22,7 @@ let package = Package(
         .linkedLibrary("urcu-qsbr"),
       ]),
     .target(name: "Quiescence", dependencies: ["_QuiescenceShims"], swiftSettings: lifetimes),
+    .target(name: "QuiescentCollections", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "Bigref", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "CModuleABI"),
     .target(
@@ -35,6 +37,9 @@ let package = Package(
       name: "QuiescenceTests",
       dependencies: ["Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
       exclude: ["BEHAVIORS.md"],
+      swiftSettings: lifetimes),
+    .testTarget(
+      name: "QuiescentCollectionsTests", dependencies: ["QuiescentCollections", "TestSupport"],
       swiftSettings: lifetimes),
     .target(name: "SequenceVariants", dependencies: ["_QuiescenceShims"], path: "Tests/SequenceVariants"),
     .testTarget(

@@ -1,5 +1,5 @@
 import Foundation
-import Quiescence
+internal import Quiescence
 
 /// Runs the compilers that built the tests, on code that a test brings along.
 package enum Compiler {

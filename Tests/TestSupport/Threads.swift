@@ -1,4 +1,4 @@
-import Quiescence
+internal import Quiescence
 import Synchronization
 
 /// Runs `body` on `count` threads of their own and waits for all of them, without blocking the task's thread.

@@ -73,6 +73,12 @@ extension Flavor {
     enqueue(Callback(destroying: pointer))
   }
 
+  /// Has `type` reclaim what is at `pointer` after a grace period. No allocation.
+  @usableFromInline
+  package static func unsafeRetire(_ pointer: UnsafeMutableRawPointer, by type: any Reclaimable.Type) {
+    enqueue(Callback(reclaiming: pointer, by: type))
+  }
+
   /// Blocks until everything retired before this call has run, and whatever that retires in turn: that of the
   /// flavor's shared ``reclaimer``.
   ///

@@ -14,6 +14,12 @@ struct Callback: Sendable {
     argument = UnsafeMutableRawPointer(pointer)
   }
 
+  /// Has `type` reclaim what is at `pointer`.
+  init(reclaiming pointer: UnsafeMutableRawPointer, by type: any Reclaimable.Type) {
+    kind = .reclaim(type)
+    argument = pointer
+  }
+
   /// Releases the object.
   init<Object: AnyObject & Sendable>(releasing object: consuming Object) {
     kind = .reclaim(ReleaseObject.self)
@@ -50,7 +56,9 @@ struct Callback: Sendable {
 }
 
 /// Erases the type of what is retired without allocating: a metatype, not a closure.
-private protocol Reclaimable: SendableMetatype {
+@usableFromInline
+package protocol Reclaimable: SendableMetatype {
+  /// Frees what is at `argument`: once, after a grace period.
   static func reclaim(_ argument: UnsafeMutableRawPointer)
 }
 

@@ -138,6 +138,16 @@ extension RCUReclaimer {
     _ = core.enqueue(Callback(calling: function, with: argument))
   }
 
+  /// Has `type` reclaim what is at `pointer` after a grace period. No allocation.
+  @usableFromInline
+  package func unsafeRetire(_ pointer: UnsafeMutableRawPointer, by type: any Reclaimable.Type) {
+    _ = core.enqueue(Callback(reclaiming: pointer, by: type))
+  }
+
+  /// Whether its grace periods are those of `flavor`.
+  @usableFromInline
+  package func waits<F: Flavor>(for flavor: F.Type) -> Bool { core.domain === flavor.domain }
+
   /// As `retire`, but throws when the reclaimer is full and its policy is `.refuse`. The object is not released then:
   /// readers may be using it, so keep it, and retire it later.
   public func tryRetire<Object: AnyObject & Sendable>(_ object: Object) throws(RetireError) {

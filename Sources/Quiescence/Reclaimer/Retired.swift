@@ -5,7 +5,8 @@ public struct Retired<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unche
   // Unchecked for the pointer only: this is its one owner, and the value behind it is Sendable.
   private let pointer: UnsafeMutablePointer<Value>
 
-  init(_ pointer: UnsafeMutablePointer<Value>) {
+  @usableFromInline
+  package init(_ pointer: UnsafeMutablePointer<Value>) {
     self.pointer = pointer
   }
 

@@ -3,11 +3,11 @@
 /// Reading ``value`` is one load from memory: no copy of the value, no reference counting.
 public struct Borrowed<Value: ~Copyable>: ~Escapable {
   @usableFromInline
-  let pointer: UnsafePointer<Value>
+  package let pointer: UnsafePointer<Value>
 
   @inlinable @inline(__always)
   @_lifetime(immortal)
-  init(unsafe pointer: UnsafePointer<Value>) {
+  package init(unsafe pointer: UnsafePointer<Value>) {
     self.pointer = pointer
   }
 

@@ -43,8 +43,9 @@ public struct SleepableDomain: ~Copyable, Sendable {
     front = core.front
   }
 
-  /// The same domain, for a box.
-  init(sharing other: borrowing SleepableDomain) {
+  /// The same domain, for what is published to its sections.
+  @usableFromInline
+  package init(sharing other: borrowing SleepableDomain) {
     core = other.core
     front = other.front
   }
@@ -125,6 +126,18 @@ extension SleepableDomain {
   /// Runs `body` after a grace period, outside every section; as ``retire(_:)-(Object)``.
   public func retire(_ body: @escaping @Sendable () -> Void) {
     core.enqueue(Callback(running: body))
+  }
+
+  /// Has `type` reclaim what is at `pointer` after a grace period. No allocation.
+  @usableFromInline
+  package func unsafeRetire(_ pointer: UnsafeMutableRawPointer, by type: any Reclaimable.Type) {
+    core.enqueue(Callback(reclaiming: pointer, by: type))
+  }
+
+  /// Whether `section` is one of this domain: else it does not protect what is published to the domain.
+  @inlinable @inline(__always)
+  package borrowing func protects(_ section: borrowing SleepableSection) -> Bool {
+    section.core.toOpaque() == Unmanaged.passUnretained(core).toOpaque()
   }
 
   /// Blocks until everything retired before this call has run, and whatever that retires in turn. Traps where

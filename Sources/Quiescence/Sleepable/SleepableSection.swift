@@ -11,7 +11,7 @@ public struct SleepableSection: ~Copyable, ~Escapable {
 
   /// Where it was counted.
   @usableFromInline
-  let cell: ProcessorCell
+  var cell: ProcessorCell
 
   @inlinable @inline(__always)
   @_lifetime(immortal)
@@ -26,5 +26,17 @@ public struct SleepableSection: ~Copyable, ~Escapable {
   deinit {
     // False when a grace period waits for this section, and without restartable sequences.
     if !cell.add(-1) { SleepableCore.leaveSlowly(core, cell) }
+  }
+
+  /// Ends everything that is borrowed with the section, and lets a grace period that waits for it pass: see
+  /// ``ReadSection/repin()``.
+  ///
+  /// - Complexity: that of a section: it is left and entered again.
+  @_lifetime(self: copy self)
+  public mutating func repin() {
+    if !cell.add(-1) { SleepableCore.leaveSlowly(core, cell) }
+    let front = core._withUnsafeGuaranteedRef { $0.front }
+    let open = ProcessorCell(front.pointee.load(ordering: .relaxed))
+    cell = open.add(1) ? open : SleepableCore.enterSlowly(front)
   }
 }

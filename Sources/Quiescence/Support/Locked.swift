@@ -1,14 +1,20 @@
 internal import _QuiescenceShims
 
 /// A lock that works in a forked child, and that the thread sanitizer sees: see `qs_lock.h`.
-struct Lock: ~Copyable, @unchecked Sendable {
+@usableFromInline
+package struct Lock: ~Copyable, @unchecked Sendable {
   // Unchecked for the pointer: what is behind it is made for several threads.
   private let lock = qs_lock_create()
 
+  @usableFromInline
+  package init() {}
+
   deinit { qs_lock_destroy(lock) }
 
-  borrowing func acquire() { qs_lock_acquire(lock) }
-  borrowing func release() { qs_lock_release(lock) }
+  @usableFromInline
+  package borrowing func acquire() { qs_lock_acquire(lock) }
+  @usableFromInline
+  package borrowing func release() { qs_lock_release(lock) }
 
   /// In a forked child: nobody has it, whoever had it in the parent.
   borrowing func reset() { qs_lock_reset(lock) }

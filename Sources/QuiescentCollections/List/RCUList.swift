@@ -1,0 +1,432 @@
+public import Quiescence
+public import Synchronization
+
+/// A list in the order of its elements' insertion, that any number of threads go through while others change it.
+///
+/// ```swift
+/// let listeners = RCUList<String, Memb>()
+/// listeners.append("log")
+/// listeners.append("metrics")
+/// Memb.read { section in
+///   var entries = listeners.entries(section)
+///   while let entry = entries.next() {
+///     if entry.value == "log" { listeners.remove(entry) }
+///   }
+/// }
+/// ```
+///
+/// # What it guarantees
+///
+/// - **A. Iterations are wait-free.** They take no lock, allocate nothing and count no references.
+/// - **B. An iteration sees each element that is there from its beginning to its end exactly once**, in the list's order,
+///   and none that was not there at some moment in between. Elements that are inserted or removed meanwhile it may see or
+///   not. It sees those that were removed before it reached them by a thread it was told by no more.
+/// - **C. An element is removed once.** Of threads that remove the same entry, one gets true.
+/// - **D. Elements may be removed while iterating**, by the iterating thread and by others, the current one included. An
+///   iteration that is at an element which was removed goes on with the elements behind it.
+/// - **E. An element that was found in a section stays to the section's end**, also when it was removed. It is destroyed
+///   after a grace period, on the reclaimer's thread.
+/// - **F. Insertions, removals and ``removeAll()`` are linearizable**; writers take turns under a lock of the list, and
+///   never wait for readers.
+///
+/// Elements may be noncopyable. Each is in a node of its own: for few elements that are seldom changed and often gone
+/// through, `RCUBox<[Element]>` is faster to read.
+///
+/// Source: liburcu, `urcu/rculist.h`; Linux, include/linux/rculist.h.
+public struct RCUList<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {
+  // Unchecked for the pointer only: elements are Sendable; links change under the lock and by publication.
+  @usableFromInline
+  let anchor: UnsafeMutablePointer<Anchor>
+
+  @usableFromInline
+  let retirer: Retirer<F>
+
+  /// What a node of the list begins with; its element lies behind.
+  @usableFromInline
+  struct Node: ~Copyable {
+    /// Readers follow it, also from a node that was removed.
+    @usableFromInline
+    let next: Atomic<UnsafeMutablePointer<Node>?>
+    /// Under the lock. Nil for the first one.
+    @usableFromInline
+    var previous: UnsafeMutablePointer<Node>? = nil
+    /// Under the lock.
+    @usableFromInline
+    var isLinked = true
+    /// Of which list it is.
+    @usableFromInline
+    let anchor: UnsafeMutablePointer<Anchor>
+
+    @inlinable
+    init(of anchor: UnsafeMutablePointer<Anchor>) {
+      next = Atomic(nil)
+      self.anchor = anchor
+    }
+
+    @inlinable
+    static var elementOffset: Int {
+      let alignment = MemoryLayout<Element>.alignment
+      return (MemoryLayout<Node>.size &+ alignment &- 1) & ~(alignment &- 1)
+    }
+
+    @inlinable @inline(__always)
+    static func element(of node: UnsafeMutablePointer<Node>) -> UnsafeMutablePointer<Element> {
+      (UnsafeMutableRawPointer(node) + elementOffset).assumingMemoryBound(to: Element.self)
+    }
+
+    @inlinable
+    static func make(
+      _ element: consuming Element, of anchor: UnsafeMutablePointer<Anchor>
+    ) -> UnsafeMutablePointer<Node> {
+      let memory = UnsafeMutableRawPointer.allocate(
+        byteCount: elementOffset + MemoryLayout<Element>.size,
+        alignment: max(MemoryLayout<Node>.alignment, MemoryLayout<Element>.alignment))
+      let node = memory.bindMemory(to: Node.self, capacity: 1)
+      node.initialize(to: Node(of: anchor))
+      Self.element(of: node).initialize(to: element)
+      return node
+    }
+
+    @inlinable
+    static func free(_ node: UnsafeMutablePointer<Node>) {
+      element(of: node).deinitialize(count: 1)
+      node.deinitialize(count: 1)
+      UnsafeMutableRawPointer(node).deallocate()
+    }
+  }
+
+  /// What the list is apart from its nodes. In memory of its own, which nodes point to.
+  @usableFromInline
+  struct Anchor: ~Copyable {
+    @usableFromInline
+    let first = Atomic<UnsafeMutablePointer<Node>?>(nil)
+    /// Under the lock.
+    @usableFromInline
+    var last: UnsafeMutablePointer<Node>?
+    /// Written under the lock.
+    @usableFromInline
+    let count = Atomic<Int>(0)
+    @usableFromInline
+    let lock = Lock()
+
+    @usableFromInline
+    init() {}
+  }
+
+  /// Makes an empty list.
+  ///
+  /// - Parameters:
+  ///   - flavor: whose sections iterations are in.
+  ///   - reclaimer: destroys what was removed; the flavor's shared one when nil. Traps when it is one of another flavor.
+  @inlinable
+  public init(flavor: F.Type = F.self, reclaimer: RCUReclaimer? = nil) {
+    anchor = .allocate(capacity: 1)
+    anchor.initialize(to: Anchor())
+    retirer = Retirer(reclaimer)
+  }
+
+  @inlinable
+  deinit {
+    // A section that borrowed may be open. The anchor goes last: nodes that were removed before name it, and are compared
+    // with it in their sections.
+    retirer.retire(anchor, by: ListReclaimer<Element, F>.self)
+  }
+}
+
+/// Frees the nodes that are left in a list, and its anchor.
+@usableFromInline
+enum ListReclaimer<Element: ~Copyable & Sendable, F: Flavor>: Reclaimable {
+  @inlinable
+  static func reclaim(_ argument: UnsafeMutableRawPointer) {
+    let anchor = argument.assumingMemoryBound(to: RCUList<Element, F>.Anchor.self)
+    NodeChainReclaimer<Element, F>.free(anchor.pointee.first.load(ordering: .relaxed))
+    anchor.deinitialize(count: 1)
+    anchor.deallocate()
+  }
+}
+
+/// Frees a node that was removed.
+@usableFromInline
+enum NodeReclaimer<Element: ~Copyable & Sendable, F: Flavor>: Reclaimable {
+  @inlinable
+  static func reclaim(_ argument: UnsafeMutableRawPointer) {
+    RCUList<Element, F>.Node.free(argument.assumingMemoryBound(to: RCUList<Element, F>.Node.self))
+  }
+}
+
+/// Frees nodes that were removed together.
+@usableFromInline
+enum NodeChainReclaimer<Element: ~Copyable & Sendable, F: Flavor>: Reclaimable {
+  @inlinable
+  static func reclaim(_ argument: UnsafeMutableRawPointer) {
+    free(argument.assumingMemoryBound(to: RCUList<Element, F>.Node.self))
+  }
+
+  @inlinable
+  static func free(_ first: UnsafeMutablePointer<RCUList<Element, F>.Node>?) {
+    var node = first
+    while let current = node {
+      node = current.pointee.next.load(ordering: .relaxed)
+      RCUList<Element, F>.Node.free(current)
+    }
+  }
+}
+
+// MARK: - Reading
+
+extension RCUList where Element: ~Copyable {
+  /// Calls `body` with each element, inside one read-side critical section. See contract B.
+  ///
+  /// - Complexity: O(n); no lock. Nothing that is retired meanwhile is freed before the end.
+  /// - Threads: any; under `QSBR` only online.
+  @inlinable @inline(__always)
+  public borrowing func forEach<Failure: Error>(
+    _ body: (borrowing Element) throws(Failure) -> Void
+  ) throws(Failure) {
+    F.unsafeEnter()
+    defer { F.unsafeLeave() }
+    // Acquire, here and below: a node was written before it was linked.
+    var node = anchor.pointee.first.load(ordering: .acquiring)
+    while let current = node {
+      try body(Node.element(of: current).pointee)
+      node = current.pointee.next.load(ordering: .acquiring)
+    }
+  }
+
+  /// A way through the list, for as long as `section` is open. See contracts B and D.
+  ///
+  /// - Complexity: none.
+  /// - Threads: the section's.
+  @inlinable @inline(__always)
+  @_lifetime(borrow section)
+  public borrowing func entries(_ section: borrowing ReadSection<F>) -> Entries {
+    let entries = Entries(anchor)
+    return _overrideLifetime(entries, borrowing: section)
+  }
+
+  /// How many elements there are: a number that was right at some moment.
+  ///
+  /// - Complexity: one load. Any thread.
+  @inlinable
+  public var count: Int { anchor.pointee.count.load(ordering: .relaxed) }
+
+  /// Whether there are none. See ``count``.
+  @inlinable
+  public var isEmpty: Bool { count == 0 }
+
+  /// The elements of a list, one after the other. See ``RCUList/entries(_:)``.
+  public struct Entries: ~Escapable {
+    @usableFromInline
+    let anchor: UnsafeMutablePointer<Anchor>
+    @usableFromInline
+    var node: UnsafeMutablePointer<Node>?
+
+    @inlinable @inline(__always)
+    @_lifetime(immortal)
+    init(_ anchor: UnsafeMutablePointer<Anchor>) {
+      self.anchor = anchor
+    }
+
+    /// The next element; nil at the end.
+    ///
+    /// - Complexity: one load.
+    @inlinable @inline(__always)
+    @_lifetime(self: copy self)
+    @_lifetime(copy self)
+    public mutating func next() -> Entry? {
+      // From the current node, when the next one is asked for: one that was inserted behind it meanwhile is seen, and one
+      // that was removed is not.
+      let next =
+        if let node { node.pointee.next.load(ordering: .acquiring) } else {
+          anchor.pointee.first.load(ordering: .acquiring)
+        }
+      guard let next else { return nil }
+      node = next
+      let entry = Entry(next)
+      return _overrideLifetime(entry, copying: self)
+    }
+  }
+
+  /// An element in its place, for as long as the section is open.
+  public struct Entry: ~Escapable {
+    @usableFromInline
+    let node: UnsafeMutablePointer<Node>
+
+    @inlinable @inline(__always)
+    @_lifetime(immortal)
+    init(_ node: UnsafeMutablePointer<Node>) {
+      self.node = node
+    }
+
+    /// The element, which may have been removed meanwhile.
+    @inlinable
+    public var value: Element {
+      @inline(__always)
+      unsafeAddress { UnsafePointer(Node.element(of: node)) }
+    }
+  }
+}
+
+// MARK: - Writing
+
+extension RCUList where Element: ~Copyable {
+  /// Adds an element at the end.
+  ///
+  /// - Complexity: an allocation and the list's lock. Does not wait for readers.
+  /// - Threads: any, also inside a section.
+  @inlinable
+  public borrowing func append(_ element: consuming Element) {
+    let node = Node.make(element, of: anchor)
+    anchor.pointee.lock.acquire()
+    link(node, after: anchor.pointee.last)
+    anchor.pointee.lock.release()
+  }
+
+  /// Adds an element at the beginning.
+  ///
+  /// - Complexity: as ``append(_:)``. Threads: as that.
+  @inlinable
+  public borrowing func prepend(_ element: consuming Element) {
+    let node = Node.make(element, of: anchor)
+    anchor.pointee.lock.acquire()
+    link(node, after: nil)
+    anchor.pointee.lock.release()
+  }
+
+  /// Adds an element behind that of `entry`; returns it when that was removed. Traps for an entry of another list.
+  ///
+  /// - Complexity: as ``append(_:)``.
+  /// - Threads: that of the entry's section.
+  @inlinable
+  @discardableResult
+  public borrowing func insert(_ element: consuming Element, after entry: borrowing Entry) -> Element? {
+    insert(element, at: entry, isBehind: true)
+  }
+
+  /// Adds an element before that of `entry`; returns it when that was removed. Traps for an entry of another list.
+  ///
+  /// - Complexity: as ``append(_:)``.
+  /// - Threads: that of the entry's section.
+  @inlinable
+  @discardableResult
+  public borrowing func insert(_ element: consuming Element, before entry: borrowing Entry) -> Element? {
+    insert(element, at: entry, isBehind: false)
+  }
+
+  /// Removes the element of `entry`, which is destroyed after a grace period. False when it was removed already. Traps for
+  /// an entry of another list.
+  ///
+  /// - Complexity: O(1): the list's lock and an append to the reclaimer's queue. Does not wait for readers.
+  /// - Threads: that of the entry's section.
+  @inlinable
+  @discardableResult
+  public borrowing func remove(_ entry: borrowing Entry) -> Bool {
+    let node = entry.node
+    if node.pointee.anchor != anchor { CollectionMisuse.entryOfOtherList() }
+    anchor.pointee.lock.acquire()
+    let isMine = node.pointee.isLinked
+    if isMine { unlink(node) }
+    anchor.pointee.lock.release()
+    // Without the lock: a full backlog may make the caller wait for readers, and a reader for the lock.
+    if isMine { retirer.retire(node, by: NodeReclaimer<Element, F>.self) }
+    return isMine
+  }
+
+  /// Removes every element for which `condition` holds; returns how many.
+  ///
+  /// `condition` runs outside the lock, inside one section, once for each element: see contract B.
+  ///
+  /// - Complexity: O(n), and the lock for each that goes.
+  /// - Threads: any; under `QSBR` only online.
+  @inlinable
+  @discardableResult
+  public borrowing func removeAll<Failure: Error>(
+    where condition: (borrowing Element) throws(Failure) -> Bool
+  ) throws(Failure) -> Int {
+    var removed = 0
+    F.unsafeEnter()
+    defer { F.unsafeLeave() }
+    var node = anchor.pointee.first.load(ordering: .acquiring)
+    while let current = node {
+      if try condition(Node.element(of: current).pointee), remove(Entry(current)) { removed += 1 }
+      node = current.pointee.next.load(ordering: .acquiring)
+    }
+    return removed
+  }
+
+  /// Removes all elements at one moment.
+  ///
+  /// - Complexity: O(n) under the lock, and one append to the reclaimer's queue.
+  /// - Threads: any, also inside a section.
+  @inlinable
+  public borrowing func removeAll() {
+    anchor.pointee.lock.acquire()
+    let first = anchor.pointee.first.load(ordering: .relaxed)
+    var node = first
+    while let current = node {
+      current.pointee.isLinked = false
+      node = current.pointee.next.load(ordering: .relaxed)
+    }
+    anchor.pointee.first.store(nil, ordering: .releasing)
+    anchor.pointee.last = nil
+    anchor.pointee.count.store(0, ordering: .relaxed)
+    anchor.pointee.lock.release()
+    if let first { retirer.retire(first, by: NodeChainReclaimer<Element, F>.self) }
+  }
+
+  // MARK: - Under the lock
+
+  @inlinable
+  borrowing func insert(
+    _ element: consuming Element, at entry: borrowing Entry, isBehind: Bool
+  ) -> Element? {
+    let place = entry.node
+    if place.pointee.anchor != anchor { CollectionMisuse.entryOfOtherList() }
+    let node = Node.make(element, of: anchor)
+    anchor.pointee.lock.acquire()
+    let isThere = place.pointee.isLinked
+    // Behind a node that was removed no iteration would find it that begins at the list's first one.
+    if isThere { link(node, after: isBehind ? place : place.pointee.previous) }
+    anchor.pointee.lock.release()
+    if isThere { return nil }
+    // No other thread has seen it.
+    let back = Node.element(of: node).move()
+    node.deinitialize(count: 1)
+    UnsafeMutableRawPointer(node).deallocate()
+    return back
+  }
+
+  @inlinable
+  borrowing func link(_ node: UnsafeMutablePointer<Node>, after previous: UnsafeMutablePointer<Node>?) {
+    let next =
+      if let previous { previous.pointee.next.load(ordering: .relaxed) } else {
+        anchor.pointee.first.load(ordering: .relaxed)
+      }
+    // The node is whole, and leads on, before it is linked: a reader that finds it goes through it to the rest.
+    node.pointee.previous = previous
+    node.pointee.next.store(next, ordering: .relaxed)
+    if let next { next.pointee.previous = node } else { anchor.pointee.last = node }
+    if let previous {
+      previous.pointee.next.store(node, ordering: .releasing)
+    } else {
+      anchor.pointee.first.store(node, ordering: .releasing)
+    }
+    anchor.pointee.count.store(anchor.pointee.count.load(ordering: .relaxed) + 1, ordering: .relaxed)
+  }
+
+  @inlinable
+  borrowing func unlink(_ node: UnsafeMutablePointer<Node>) {
+    node.pointee.isLinked = false
+    let previous = node.pointee.previous
+    // The node's own `next` stays as it is: readers that are at the node go on by it. What it leads to may be removed
+    // later than the node, and is then retired later, so that it outlives their sections.
+    let next = node.pointee.next.load(ordering: .relaxed)
+    if let next { next.pointee.previous = previous } else { anchor.pointee.last = previous }
+    if let previous {
+      previous.pointee.next.store(next, ordering: .releasing)
+    } else {
+      anchor.pointee.first.store(next, ordering: .releasing)
+    }
+    anchor.pointee.count.store(anchor.pointee.count.load(ordering: .relaxed) - 1, ordering: .relaxed)
+  }
+}
