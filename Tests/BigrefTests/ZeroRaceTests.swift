@@ -18,7 +18,7 @@ import Testing
     #expect(early == 0)
   }
 
-  /// The mutant of scenario R31. Without the barrier, or the grace period, whoever saw the live mode adds to a slot that has been
+  /// The mutant. Without the barrier, or the grace period, whoever saw the live mode adds to a slot that has been
   /// summed up already: the reference is lost. Zero is early or never comes, giving it back takes the
   /// count below zero, or another one is taken after zero.
   @Test(

@@ -14,7 +14,7 @@ import Testing
     let source = try String(contentsOf: URL(filePath: #filePath), encoding: .utf8)
     for broken in BrokenScheme.all {
       #expect(source.contains("func \(broken.caughtBy)("), "\(broken)")
-      #expect(!broken.scenarios.isEmpty)
+      #expect(!broken.whatGoesWrong.isEmpty)
       #expect(UnloadScheme.named(broken.scheme.name) == nil)
     }
     #expect(Set(BrokenScheme.all.map(\.scheme)).count == BrokenScheme.all.count)
@@ -218,7 +218,7 @@ extension BrokenTests {
     }
   }
 
-  /// R18: somebody fails to get a module whose unload fails as well.
+  /// A get fails although the unload at the same time fails as well.
   @Test func aGetFailsThoughTheModuleServesOn() async throws {
     let end = ContinuousClock.now + .seconds(10)
     #expect(

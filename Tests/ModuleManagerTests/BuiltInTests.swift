@@ -80,7 +80,8 @@ import Testing
       await moduleError { try await manager.load(BuiltInModule("no name") { _ in 0 }) }?.errno == EINVAL)
   }
 
-  /// R24 as it would be: an object whose module nobody keeps is released by code that is not there any more.
+  /// The mutant: an object that holds no reference to its module is released by code that was
+  /// unmapped.
   @Test func withoutTheReferenceItIsReleasedInUnmappedCode() async {
     let result = await #expect(processExitsWith: .signal(SIGSEGV)) {
       let path = SampleModules.custom(
@@ -106,7 +107,8 @@ import Testing
     #expect(result != nil)
   }
 
-  /// R24: the module stays until the release function of an object that outlives its unlinking has returned.
+  /// The module stays until the release function of an object that outlives its unlinking has
+  /// returned.
   @Test(arguments: UnloadScheme.all)
   func anObjectHoldsItsModuleUntilItIsReleased(_ scheme: UnloadScheme) async throws {
     let (manager, _) = Guest.manager(scheme)

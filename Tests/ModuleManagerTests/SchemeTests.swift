@@ -67,7 +67,7 @@ import Testing
     } catch { return error.errnoName }
   }
 
-  /// R6, and what follows from it: the name of its object is somebody else's when it wants to register again.
+  /// Another module has taken the object's name when this module wants to register it again.
   @Test func aNameTakenInTheWindow() async throws {
     let (manager, point) = Guest.manager(.reregister)
     try await manager.load(path: Guest.file())

@@ -37,8 +37,8 @@ import Testing
     #expect(wrong == 0)
   }
 
-  /// The mutant: the same unload, on a flavor whose sections protect nothing and whose grace periods wait for nobody
-  /// (scenario R2).
+  /// The mutant: the same unload, on a flavor whose sections protect nothing and whose grace
+  /// periods wait for no reader.
   @Test func withoutAGracePeriodTheProcessDies() async {
     await #expect(processExitsWith: .failure) {
       let manager = ModuleManager()

@@ -11,7 +11,7 @@ internal import Quiescence
 /// Unloading takes no lock: an unload touches nothing that processes share. What one process has mapped stays mapped whatever
 /// happens to the file.
 ///
-/// Source: seed 004 and its digest (Adam J. Richter: "rmmod: flock LOCK_EX; modprobe: flock LOCK_SH").
+/// Source: Adam J. Richter, 23 December 2002 ("rmmod: flock LOCK_EX; modprobe: flock LOCK_SH").
 public struct DirectoryLock: ~Copyable, Sendable {
   /// The file behind which processes stand in line.
   public static let fileName = "modules.lock"

@@ -12,7 +12,7 @@ public import Quiescence
 /// Calling costs one read-side critical section for the whole round, and nothing is counted: hooks that were
 /// unregistered may still be running until the next grace period of `F`, and no longer.
 ///
-/// Source: Linux net/netfilter/core.c; seeds 001 (Keith Owens) for why calls need no count.
+/// Source: Linux net/netfilter/core.c; Keith Owens, 9 July 2002, for why calls need no count.
 public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
   /// What modules look it up by.
   public let name: String

@@ -9,7 +9,8 @@ internal import Glibc
 /// try manager.load([flows, log])
 /// ```
 ///
-/// Source: seed 002 (Adam Richter's list, 2a, for Roman Zippel: "init order from dependencies").
+/// Source: Adam J. Richter's list of changes, quoted by Rusty Russell, 26 November 2002: order of
+/// initialization from dependencies.
 extension ModuleManager {
   /// Lets ``request(_:parameters:)-swift.method`` and dependencies find these modules, before those of the directory; one of the same
   /// name replaces another from the next load on. Starts none.

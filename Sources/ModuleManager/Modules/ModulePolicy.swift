@@ -6,7 +6,7 @@
 /// try manager.load(path: "modules/lsm.so", policy: .interfacesFirst)
 /// ```
 ///
-/// Source: seed 000 (Daniel Phillips: "it's entirely up to the module to decide").
+/// Source: Daniel Phillips, 18 July 2002 ("it's entirely up to the module to decide").
 public struct ModulePolicy: Hashable, Sendable {
   /// Nil: the manager's.
   public var scheme: UnloadScheme?

@@ -28,7 +28,8 @@ struct NamedObject: Sendable {
 /// An unload that waits (``BusyPolicy/wait``) takes the name away at once; this keeps working until it is closed,
 /// as an unlinked file does.
 ///
-/// Source: seed 003 (Roman Zippel: "unlinked but still open files").
+/// Source: Roman Zippel, quoted by Rusty Russell, 22 September 2002 ("unlinked but still open
+/// files").
 public final class OpenObject: Sendable {
   /// The object's name.
   public let name: String

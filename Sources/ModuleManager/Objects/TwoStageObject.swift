@@ -13,11 +13,14 @@ internal import Quiescence
 /// }
 /// ```
 ///
-/// The first stage takes it off the lists; whoever lets go last is the second, and releases it. The object's functions are in a
-/// module: so it holds the module, until its release function has *returned*. The reference is given back here, by the host's code,
-/// since the module's could be unmapped under it (scenario R24).
+/// Unlinking is the first stage: the object is no longer found. The second stage is the release
+/// function, which runs after the last user has closed the object. That function is code of the
+/// module, so the object holds a reference to its module until the release function has *returned*.
+/// The host's code gives this reference back: the module's own code could be unmapped before it
+/// returns from doing so.
 ///
-/// Source: seeds 002 and 003 (Rusty Russell: two-stage delete; Roman Zippel: unlinked but still open files).
+/// Source: Rusty Russell, 26 November 2002 (two-stage delete); Roman Zippel, quoted by Rusty
+/// Russell, 22 September 2002 ("unlinked but still open files").
 public final class TwoStageObject<Value: Sendable>: Sendable {
   private let value: Value
   private let module: Module

@@ -13,7 +13,8 @@ extension UnloadScheme {
 
 /// The default way to unload: check, kill, stop, grace period, recheck, exit, callback barrier, unmap, verify.
 ///
-/// Rusty Russell's order (seed 001, as Keith Owens tells it) on his bigref (seed 003):
+/// Rusty Russell's order (as Keith Owens describes it, 9 July 2002) on his bigref (22 September
+/// 2002):
 ///
 /// 1. check: someone who holds the module on purpose ends the attempt with `EBUSY`, before anything is touched.
 /// 2. kill: every counter of the module leaves its live mode; `tryAcquireLive` fails from the confirmation on.

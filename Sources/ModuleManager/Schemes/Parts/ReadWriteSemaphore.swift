@@ -5,8 +5,9 @@ internal import Quiescence
 /// Many readers or one writer, first come, first served. It knows its holders: who asks again for what it holds gets an error
 /// instead of waiting for itself.
 ///
-/// Waiting readers stand behind a waiting writer, or a stream of readers would keep it out for ever; therefore a reader that
-/// reads again must be refused: behind the writer that waits for it, it would never come to its turn (scenario R11).
+/// Waiting readers queue behind a waiting writer; otherwise a stream of readers could keep the
+/// writer out for ever. Therefore a second acquisition by a reader must be refused: it would queue
+/// behind a writer that waits for this same reader.
 package final class ReadWriteSemaphore: Sendable {
   private struct Waiter {
     let thread: UInt
