@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void trap(const char *line) {
+void qs_trap(const char *line) {
   fprintf(stderr, "Fatal error: %s\n", line);
   abort();
 }

@@ -30,7 +30,7 @@ import Testing
   /// A sequence that found the cell open counts on it after the sum was taken: the next grace period but one does not
   /// wait for that section.
   @Test(.enabled(if: ProcessorCell.isRestartable && Affinity.processors.count > 1))
-  func withoutTheBarrierItIsFoundOut() async {
+  func tortureCatchesAMissingBarrier() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await Self.readAndReplace(.withoutBarrier, atLeast: 1_000_000)
     }
@@ -163,9 +163,9 @@ import Testing
     if isOff { #expect(!ProcessorCell.isRestartable) }
   }
 
-  @Test func everythingHoldsWithoutSequences() async {
+  @Test func allTestsPassWithoutSequences() async {
     let run = await TestProcess.run(
-      ["QUIESCENCE_NO_RSEQ": "1"], "--filter", "Sleepable", "--skip", "everythingHolds")
+      ["QUIESCENCE_NO_RSEQ": "1"], "--filter", "Sleepable", "--skip", "allTestsPassWithoutSequences")
     #expect(run.status == 0, "\(run.output)")
     // The check of the check: the tests were found.
     #expect(run.output.contains("sectionsAreCountedAsTheProcessMay() passed"), "\(run.output)")

@@ -1,3 +1,4 @@
+public import Bigref
 internal import Quiescence
 
 /// Why a module could not be loaded, unloaded or used: one line, and the number that the kernel gives for the
@@ -9,7 +10,7 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
   public let errno: Int32
   /// What is wrong, without the name and the number.
   public let reason: String
-  /// Who keeps the module, when that is the reason.
+  /// The holders that keep the module loaded, if that is the reason.
   public let holders: [ModuleHolder]
 
   /// The number's name, such as `EBUSY`; `EWOULDBLOCK` where it means that others need the module.
@@ -35,21 +36,8 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// Someone who keeps a module loaded.
-public struct ModuleHolder: Hashable, Sendable, Codable, CustomStringConvertible {
-  /// Who: a label that the holder gave, or what kind of reference it is.
-  public let label: String
-  /// How many references.
-  public let count: Int
-
-  package init(label: String, count: Int) {
-    self.label = label
-    self.count = count
-  }
-
-  /// The label, and how many references when there are several.
-  public var description: String { count == 1 ? label : "\(label) × \(count)" }
-}
+/// A holder of references to a module: the label that it gave or the kind of reference, and how many.
+public typealias ModuleHolder = Bigref.Holder
 
 /// The name of an error number, such as `ENOENT` for 2.
 public func errnoName(_ error: Int32) -> String { ErrorNumber.name(error) }
