@@ -1,14 +1,14 @@
 internal import CModuleABI
 internal import Glibc
 
-/// A shared object that the loader mapped.
+/// A shared object that the loader has mapped.
 struct Image: Sendable {
   let path: String
   private nonisolated(unsafe) let handle: UnsafeMutableRawPointer
   private let file: MappedFile
   private let bounds: Range<UInt>
 
-  /// Bytes from the first to the last mapping of the file.
+  /// The number of bytes from the first to the last mapping of the file.
   var size: Int { bounds.count }
 
   /// Maps the file, runs its constructors, and finds its entry. Blocks; runs code of the image.
@@ -17,7 +17,8 @@ struct Image: Sendable {
   ) throws(ModuleError) -> (image: Image, entry: UnsafePointer<quiescent_module>) {
     try ImageFile.check(path)
     if let handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD) {
-      // The loader would hand out the old mapping, with its old data, and never run its constructors.
+      // The loader would return the existing mapping, with its old data, and not run its
+      // constructors.
       dlclose(handle)
       throw ModuleError(path, EEXIST, "its image is mapped in this process already")
     }
@@ -44,13 +45,13 @@ struct Image: Sendable {
   private static func check(
     _ entry: UnsafePointer<quiescent_module>, _ path: String
   ) throws(ModuleError) {
-    // First: another ABI may have laid out everything behind it differently.
+    // First: another ABI may lay out all later fields differently.
     let abi = entry.pointee.abi
     if abi != QUIESCENT_MODULE_ABI {
       throw ModuleError(
         path, ENOEXEC, "built for module ABI \(abi), this host has \(QUIESCENT_MODULE_ABI)")
     }
-    // What every module has; the rest came later.
+    // Every module has these fields; later versions of the header added the rest.
     if entry.pointee.size < 48 {
       throw ModuleError(path, ENOEXEC, "its entry is \(entry.pointee.size) bytes, too small for its ABI")
     }
@@ -60,7 +61,8 @@ struct Image: Sendable {
     if entry.pointee.`init` == nil { throw ModuleError(path, ENOEXEC, "it has no init") }
   }
 
-  /// Unmaps the image. Returns why it stayed, or nil when the process's mappings show that it is gone.
+  /// Unmaps the image. Returns nil if the mappings of the process show that it is gone; otherwise
+  /// the reason why it stayed.
   func close() -> String? {
     if dlclose(handle) != 0 {
       return dlerror().map { Self.oneLine(String(cString: $0), without: path) } ?? "dlclose failed"
@@ -75,7 +77,7 @@ struct Image: Sendable {
     return isMapped ? "the loader keeps it mapped" : nil
   }
 
-  /// The file whose mapping holds the symbol, and the bounds of its mappings.
+  /// The file of the mapping that holds the symbol, and the bounds of the file's mappings.
   private static func place(
     of symbol: UnsafeMutableRawPointer, _ path: String
   ) throws(ModuleError) -> (file: MappedFile, bounds: Range<UInt>)? {
@@ -85,7 +87,7 @@ struct Image: Sendable {
     }
   }
 
-  /// Letters, digits, `_`, `-` and `.`, 1 to 64 of them.
+  /// Whether the name has 1 to 64 characters, each a letter, a digit, `_`, `-` or `.`.
   static func isName(_ name: String) -> Bool {
     (1...64).contains(name.utf8.count)
       && name.utf8.allSatisfy { byte in

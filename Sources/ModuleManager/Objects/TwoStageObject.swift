@@ -1,7 +1,8 @@
 internal import Glibc
 internal import Quiescence
 
-/// An object that can be unlinked while it is open: gone for those who look for it, there for those who have it.
+/// An object that can be unlinked while it is open: it can no longer be found, and stays usable for
+/// those that have it open.
 ///
 /// ```swift
 /// func publish(_ host: ModuleHost) throws {
@@ -25,22 +26,23 @@ public final class TwoStageObject<Value: Sendable>: Sendable {
   private let value: Value
   private let module: Module
   private let release: @Sendable (Value) -> Void
-  /// The list's reference, and those of whoever has it open.
+  /// The list's reference, and one per open handle.
   private let state = Primitive.Guarded((isLinked: true, users: 1))
 
-  /// Makes an object that is linked. Throws `EBUSY` when its module takes no users any more.
+  /// Creates an object that is linked. Throws `EBUSY` if its module accepts no users any more.
   ///
-  /// - Parameter release: called once, when it is unlinked and nobody has it open; on the thread of whoever was last.
+  /// - Parameter release: called once, after the object is unlinked and the last handle is closed,
+  ///   on the thread that did the last of these.
   public init(
     _ value: Value, of host: ModuleHost, release: @escaping @Sendable (Value) -> Void
   ) throws(ModuleError) {
     self.value = value
     self.release = release
     module = host.record
-    if !host.acquire() { throw ModuleError(module.name, EBUSY, "takes no users any more") }
+    if !host.acquire() { throw ModuleError(module.name, EBUSY, "accepts no users any more") }
   }
 
-  /// Opens the object; nil once it is unlinked.
+  /// Opens the object. Nil once it is unlinked.
   public func open() -> Open? {
     let isLinked = state.withLock { state in
       if state.isLinked { state.users += 1 }
@@ -49,7 +51,7 @@ public final class TwoStageObject<Value: Sendable>: Sendable {
     return isLinked ? Open(self) : nil
   }
 
-  /// Takes it off: nobody opens it from here on. False when it was off already.
+  /// Unlinks the object: it cannot be opened from now on. Returns false if it was unlinked before.
   @discardableResult
   public func unlink() -> Bool {
     let wasLinked = state.withLock { state in
@@ -70,7 +72,7 @@ public final class TwoStageObject<Value: Sendable>: Sendable {
     module.put()
   }
 
-  /// An object that somebody has open.
+  /// An open handle of an object.
   public final class Open: Sendable {
     private let object: TwoStageObject
     private let isOpen = Primitive.Flag(true)
@@ -79,10 +81,10 @@ public final class TwoStageObject<Value: Sendable>: Sendable {
 
     deinit { close() }
 
-    /// The object, whether it has been unlinked or not. Until ``close()``.
+    /// The object, linked or not. Valid until ``close()``.
     public var value: Value { object.value }
 
-    /// Lets go. The second call does nothing.
+    /// Closes the handle. A second call has no effect.
     public func close() {
       if isOpen.exchange(false, ordering: .acquiringAndReleasing) { object.put() }
     }
