@@ -1,4 +1,4 @@
-# A table of contents. What a target does is in Scripts/.
+# The commands of the project. Each target's steps are in Scripts/.
 .PHONY: help setup demo torture bench peers ratios regression test storm aarch64 sanitize format lint
 
 help:    ## this list

@@ -10,7 +10,7 @@ import Testing
     let alive = Counter()
     let domain = Shared(SleepableDomain())
     let box = Shared(SleepableBox(Tracked(1, alive: alive), in: domain.value))
-    let inside = Gate(), leave = Gate()
+    let inside = AsyncEvent(), leave = AsyncEvent()
     let reader = Task {
       await domain.value.read { section in
         let old = box.value.load(section)
@@ -34,7 +34,7 @@ import Testing
     let alive = Counter()
     let domain = Shared(SleepableDomain())
     let box = Shared(SleepableBox(Tracked(1, alive: alive), in: domain.value))
-    let inside = Gate(), leave = Gate()
+    let inside = AsyncEvent(), leave = AsyncEvent()
     let reader = Task {
       await box.value.read { version in
         inside.open()

@@ -58,7 +58,7 @@ import Testing
 
   @Test func aTaskThatIsCancelledLeaves() async {
     let domain = Shared(SleepableDomain())
-    let inside = Gate()
+    let inside = AsyncEvent()
     let task = Task {
       try await domain.value.read { _ in
         inside.open()
@@ -213,7 +213,7 @@ import Testing
 
 /// A task that sleeps in a section until the gate is opened.
 private func sleeper(in domain: Shared<SleepableDomain>) async -> (reader: Task<Void, Never>, leave: Gate) {
-  let inside = Gate(), leave = Gate()
+  let inside = AsyncEvent(), leave = AsyncEvent()
   let reader = Task {
     await domain.value.read { _ in
       inside.open()

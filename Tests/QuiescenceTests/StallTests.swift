@@ -58,7 +58,7 @@ import Testing
   /// Sections of a domain belong to no thread: they are counted.
   @Test func aDomainsSectionsAreCounted() async {
     let reports = Shared(Locked([StallReport]()))
-    let second = Gate()
+    let second = AsyncEvent()
     StallReports.setHandler { report in
       guard report.flavor == "SleepableDomain \"dawdling\"" else { return }
       if reports.value.withLock({

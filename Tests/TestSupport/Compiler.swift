@@ -1,9 +1,9 @@
 import Foundation
 import Quiescence
 
-/// Runs the compilers that built the tests, on code that a test brings along.
+/// Runs the compilers that built the tests, on code in a test.
 package enum Compiler {
-  /// What a program printed, and how it ended.
+  /// The output and exit status of a program.
   package struct Run: Sendable {
     package let status: Int32
     package let output: String
@@ -13,10 +13,11 @@ package enum Compiler {
   package static let root = URL(filePath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-  /// Compiles Swift code against the modules of this build, up to the checks of lifetimes and ownership.
+  /// Compiles Swift code against the modules of this build, including the checks of lifetimes and
+  /// ownership.
   package static func swift(_ code: String) async -> Run {
     await onThread {
-      // The test bundle lies in the build folder, and the modules in one folder of it.
+      // The test bundle is in the build folder, and the modules are in a folder beside it.
       let executable = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
       let bundle = ProcessInfo.processInfo.arguments.first { $0.hasSuffix(".xctest") }
       let products = (bundle.map { URL(filePath: $0) } ?? executable).deletingLastPathComponent()
@@ -32,7 +33,7 @@ package enum Compiler {
     }
   }
 
-  /// Compiles C code to a shared object; returns its path. Fails the process when the code is wrong.
+  /// Compiles C code to a shared object, and returns its path. Traps if the code does not compile.
   package static func module(_ code: String, in folder: URL, named name: String) -> String {
     let file = temporaryFile("c", code)
     defer { try? FileManager.default.removeItem(at: file) }
@@ -45,7 +46,7 @@ package enum Compiler {
     return object.path
   }
 
-  /// A new folder that nobody else uses.
+  /// Creates a new folder for the calling test alone.
   package static func temporaryFolder() -> URL {
     let folder = FileManager.default.temporaryDirectory.appending(path: "quiescence-\(UUID().uuidString)")
     do {
@@ -62,7 +63,7 @@ package enum Compiler {
     return file
   }
 
-  /// Runs a program found by the PATH. Blocks: call it on a thread of one's own.
+  /// Runs a program, found through the PATH. Blocks: call it on a thread of its own.
   package static func run(_ command: [String]) -> Run {
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/env")

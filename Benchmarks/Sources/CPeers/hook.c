@@ -1,4 +1,4 @@
-// In a file of its own: no caller sees what it does.
+// In a file of its own, so that the compiler cannot inline it into callers.
 #include "peer_hooks.h"
 
 #include <stddef.h>

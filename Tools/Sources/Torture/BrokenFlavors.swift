@@ -2,20 +2,21 @@ import Foundation
 import Quiescence
 import Synchronization
 
-/// Grace periods that end at once, whoever is inside.
+/// A flavor whose grace periods end at once, while readers are inside.
 enum NoGracePeriod<Base: TortureFlavor>: TortureFlavor {
   static func unsafeEnter() { Base.unsafeEnter() }
   static func unsafeLeave() { Base.unsafeLeave() }
   static var isInside: Bool { Base.isInside }
   static func unsafeSynchronize() {}
-  static var reclaimer: RCUReclaimer { Base.hastyReclaimer }
+  static var reclaimer: RCUReclaimer { Base.noGracePeriodReclaimer }
 
   static func round(of reader: some RoundReader) { Base.round(of: reader) }
-  static var hastyReclaimer: RCUReclaimer { Base.hastyReclaimer }
-  static var sleepyReclaimer: RCUReclaimer { Base.sleepyReclaimer }
+  static var noGracePeriodReclaimer: RCUReclaimer { Base.noGracePeriodReclaimer }
+  static var lostWakeupReclaimer: RCUReclaimer { Base.lostWakeupReclaimer }
 }
 
-/// Grace periods of which one sleeps for ever: the readers have left, and the wake of the last one was lost.
+/// A flavor of whose grace periods one never ends: the readers have left, and the wakeup by the
+/// last of them was lost.
 enum LostWakeup<Base: TortureFlavor>: TortureFlavor {
   static func unsafeEnter() { Base.unsafeEnter() }
   static func unsafeLeave() { Base.unsafeLeave() }
@@ -24,19 +25,19 @@ enum LostWakeup<Base: TortureFlavor>: TortureFlavor {
   static func unsafeSynchronize() {
     Base.unsafeSynchronize()
     if GracePeriodsUntilLoss.left.subtract(1, ordering: .relaxed).oldValue == 0 {
-      // Nobody signals it.
+      // No thread signals this semaphore.
       DispatchSemaphore(value: 0).wait()
     }
   }
 
-  static var reclaimer: RCUReclaimer { Base.sleepyReclaimer }
+  static var reclaimer: RCUReclaimer { Base.lostWakeupReclaimer }
 
   static func round(of reader: some RoundReader) { Base.round(of: reader) }
-  static var hastyReclaimer: RCUReclaimer { Base.hastyReclaimer }
-  static var sleepyReclaimer: RCUReclaimer { Base.sleepyReclaimer }
+  static var noGracePeriodReclaimer: RCUReclaimer { Base.noGracePeriodReclaimer }
+  static var lostWakeupReclaimer: RCUReclaimer { Base.lostWakeupReclaimer }
 }
 
-/// So that there is something to see before.
+/// The number of correct grace periods before the lost one, so that the run does some work first.
 private enum GracePeriodsUntilLoss {
   static let left = Atomic<Int>(50)
 }

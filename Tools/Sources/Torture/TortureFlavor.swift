@@ -1,23 +1,23 @@
 import Quiescence
 
-/// A flavor that can be tortured: how its readers go about it, and its broken twins.
+/// A flavor that can be tortured: how its readers read, and the reclaimers of its broken variants.
 protocol TortureFlavor: Flavor {
   /// One round of a reader: sections, and pauses outside of them.
   static func round(of reader: some RoundReader)
 
-  /// Runs what is retired under `NoGracePeriod` of it.
-  static var hastyReclaimer: RCUReclaimer { get }
-  /// Runs what is retired under `LostWakeup` of it.
-  static var sleepyReclaimer: RCUReclaimer { get }
+  /// Runs what is retired under `NoGracePeriod` of this flavor.
+  static var noGracePeriodReclaimer: RCUReclaimer { get }
+  /// Runs what is retired under `LostWakeup` of this flavor.
+  static var lostWakeupReclaimer: RCUReclaimer { get }
 }
 
-/// What a round consists of.
+/// The parts of a round.
 protocol RoundReader {
-  /// Enters, reads, leaves.
+  /// Enters a section, reads, and leaves.
   func section()
-  /// Outside of every section, for as long as it likes.
+  /// Pauses outside of every section, for any time.
   func pause()
-  /// A choice.
+  /// A random number below `bound`.
   func below(_ bound: Int) -> Int
 }
 
@@ -29,25 +29,26 @@ extension TortureFlavor {
 }
 
 extension Memb: TortureFlavor {
-  static let hastyReclaimer = RCUReclaimer(named: "hasty-memb", defaultOf: NoGracePeriod<Memb>.self)
-  static let sleepyReclaimer = RCUReclaimer(named: "sleepy-memb", defaultOf: LostWakeup<Memb>.self)
+  static let noGracePeriodReclaimer = RCUReclaimer(named: "no-gp-memb", defaultOf: NoGracePeriod<Memb>.self)
+  static let lostWakeupReclaimer = RCUReclaimer(named: "lost-memb", defaultOf: LostWakeup<Memb>.self)
 }
 
 extension MB: TortureFlavor {
-  static let hastyReclaimer = RCUReclaimer(named: "hasty-mb", defaultOf: NoGracePeriod<MB>.self)
-  static let sleepyReclaimer = RCUReclaimer(named: "sleepy-mb", defaultOf: LostWakeup<MB>.self)
+  static let noGracePeriodReclaimer = RCUReclaimer(named: "no-gp-mb", defaultOf: NoGracePeriod<MB>.self)
+  static let lostWakeupReclaimer = RCUReclaimer(named: "lost-mb", defaultOf: LostWakeup<MB>.self)
 }
 
 extension Bulletproof: TortureFlavor {
-  static let hastyReclaimer = RCUReclaimer(named: "hasty-bp", defaultOf: NoGracePeriod<Bulletproof>.self)
-  static let sleepyReclaimer = RCUReclaimer(named: "sleepy-bp", defaultOf: LostWakeup<Bulletproof>.self)
+  static let noGracePeriodReclaimer = RCUReclaimer(
+    named: "no-gp-bp", defaultOf: NoGracePeriod<Bulletproof>.self)
+  static let lostWakeupReclaimer = RCUReclaimer(named: "lost-bp", defaultOf: LostWakeup<Bulletproof>.self)
 }
 
 extension QSBR: TortureFlavor {
-  static let hastyReclaimer = RCUReclaimer(named: "hasty-qsbr", defaultOf: NoGracePeriod<QSBR>.self)
-  static let sleepyReclaimer = RCUReclaimer(named: "sleepy-qsbr", defaultOf: LostWakeup<QSBR>.self)
+  static let noGracePeriodReclaimer = RCUReclaimer(named: "no-gp-qsbr", defaultOf: NoGracePeriod<QSBR>.self)
+  static let lostWakeupReclaimer = RCUReclaimer(named: "lost-qsbr", defaultOf: LostWakeup<QSBR>.self)
 
-  /// Online for a while, with quiescent states in between, and offline for whatever takes long.
+  /// Online for a while, with quiescent states in between, and offline during long pauses.
   static func round(of reader: some RoundReader) {
     withOnlineReader { online in
       for _ in 0...reader.below(16) {
@@ -55,7 +56,7 @@ extension QSBR: TortureFlavor {
         switch reader.below(512) {
         case 0: online.synchronize()
         case 1..<16: online.offline { reader.pause() }
-        // No quiescent state: the next section belongs to the same long one.
+        // No quiescent state: the next read belongs to the same read-side critical section.
         case 16..<128: break
         default: online.quiescentState()
         }

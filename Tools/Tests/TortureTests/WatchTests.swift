@@ -18,7 +18,7 @@ import Testing
     // Waits come and go here, and there one stays.
     scene.waits.begin(1, .asyncSynchronize)
     let ended = Ended()
-    let dog = try TortureThread {
+    let watchdogThread = try TortureThread {
       watchdog.run()
       ended.value.store(true, ordering: .releasing)
     }
@@ -28,8 +28,8 @@ import Testing
       scene.waits.end(0, .barrier)
       try await Task.sleep(for: .milliseconds(5))
     }
-    dog.join()
-    #expect(watchdog.hasBitten)
+    watchdogThread.join()
+    #expect(watchdog.hasFoundHang)
     #expect(scene.failures[.hangs] == 1)
     let words = try #require(scene.failures.first)
     #expect(words.contains("second has waited for 2 seconds in await synchronize()"), "\(words)")
@@ -99,7 +99,7 @@ import Testing
     summary.ages[1] = 0
     #expect(
       Minimum.complaints(about: summary, options)
-        == ["0 reads of an element that was removed meanwhile, 2 at least are needed"])
+        == ["0 reads of an element that was removed during the section, at least 2 are needed"])
     summary.vacuous = ["something"]
     #expect(summary.verdict == .vacuous)
   }

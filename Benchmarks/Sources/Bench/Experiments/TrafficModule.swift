@@ -1,7 +1,8 @@
 import Foundation
 import ModuleManager
 
-/// The module that is loaded and unloaded: Modules/traffic.c, which Scripts/bench builds beside the program.
+/// The module that is loaded and unloaded: Modules/traffic.c, which Scripts/bench builds beside the
+/// program.
 enum TrafficModule {
   static let name = "traffic"
   static let argumentType = "count.1"

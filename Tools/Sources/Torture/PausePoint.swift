@@ -1,8 +1,8 @@
 import Foundation
 import Synchronization
 
-/// Where everybody stops together, and goes on together.
-final class Gate: Sendable {
+/// A point where all threads of a run stop together and resume together.
+final class PausePoint: Sendable {
   private let closed = Atomic<Bool>(false)
   private let condition = NSCondition()
 
@@ -17,7 +17,7 @@ final class Gate: Sendable {
     }
   }
 
-  /// Blocks while it is closed. Outside of every section.
+  /// Blocks while the pause point is closed. The caller must be outside every section.
   @inline(__always)
   func pass() {
     if isClosed { stop() }

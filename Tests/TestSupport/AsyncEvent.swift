@@ -1,7 +1,7 @@
 import Synchronization
 
-/// An event that tasks wait for without blocking a thread.
-package final class Gate: Sendable {
+/// An event that tasks await without blocking a thread.
+package final class AsyncEvent: Sendable {
   private let state = Mutex((isOpen: false, waiting: [CheckedContinuation<Void, Never>]()))
 
   package init() {}

@@ -1,8 +1,9 @@
 import Quiescence
 import Synchronization
 
-/// One thread that stops everybody now and then, lets all go at once, and moves them between processors.
-final class Director<F: TortureFlavor> {
+/// A thread that now and then stops all threads and resumes them at once, and moves them between
+/// processors.
+final class SchedulingNoise<F: TortureFlavor> {
   private let scene: Scene<F>
   private var random: Random
 
@@ -11,7 +12,7 @@ final class Director<F: TortureFlavor> {
     random = Random(seed: scene.options.seed, stream: 6000)
   }
 
-  /// Until the run stops.
+  /// Runs until the torture stops.
   func run() {
     let phases = scene.options.phases
     while !scene.isStopped {
@@ -22,15 +23,15 @@ final class Director<F: TortureFlavor> {
   }
 
   private func stutter() {
-    scene.gate.close()
+    scene.pausePoint.close()
     sleep(microseconds: 1000 * (5 + random.below(50)))
-    scene.gate.open()
+    scene.pausePoint.open()
     scene.stutters.add(1, ordering: .relaxed)
   }
 }
 
 extension Scene {
-  /// Sleeps for so long, or until the run stops.
+  /// Sleeps for this long, or until the torture stops.
   func rest(milliseconds: Int) {
     let end = ContinuousClock.now + .milliseconds(milliseconds)
     while !isStopped && ContinuousClock.now < end { sleep(microseconds: 5000) }
