@@ -3,7 +3,7 @@ public import Quiescence
 extension Bigref {
   /// A label, and how many references are held under it.
   public struct Holder: Sendable, Hashable, Codable, CustomStringConvertible {
-    /// The label passed to ``Bigref/acquire(for:)``, or the kind of reference; "unlabelled" for
+    /// The label passed to ``Bigref/acquire(for:)``, or the kind of reference; "unlabeled" for
     /// references without a label.
     public let label: String
     /// The number of references.
@@ -62,7 +62,7 @@ extension Storage {
   /// Adds `difference`, 1 or -1, to the references of a label.
   func record(_ label: String?, _ difference: Int) {
     guard let holders = state.pointee.holders else { return }
-    let label = label ?? "unlabelled"
+    let label = label ?? "unlabeled"
     cell.withLock {
       let count = (holders.counts[label] ?? 0) + difference
       if count < 0 { Misuse.releasedUnderLabel(label) }

@@ -13,7 +13,7 @@ import Testing
     #expect(count.tryAcquireLive(for: "reader") == true)
     count.acquire()
     let all = [
-      Bigref.Holder(label: "reader", count: 2), Bigref.Holder(label: "unlabelled", count: 1),
+      Bigref.Holder(label: "reader", count: 2), Bigref.Holder(label: "unlabeled", count: 1),
       Bigref.Holder(label: "writer", count: 1),
     ]
     #expect(count.holders == all)

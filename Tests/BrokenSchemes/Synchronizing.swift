@@ -139,7 +139,8 @@ final class Synchronizing: Scheme {
     operation.finish()
   }
 
-  /// `if ((error = unregister_hooks())) return error; if ((error = unregister_objects())) return error;`
+  /// `if ((error = unregister_hooks())) return error;`
+  /// `if ((error = unregister_objects())) return error;`
   private func exitStoppingAtFirst(_ operation: UnloadOperation) {
     if operation.module.hasNoHooks { return operation.remainInCleanup(errno: ENOENT, "it is not registered") }
     operation.unlinkHooks()

@@ -37,38 +37,38 @@ import Testing
 
   /// From hooks of a module in C: a label of its own, and the place of the call.
   @Test func modulesInCHaveThem() async throws {
-    let (manager, point) = try await Self.loadLabelled()
+    let (manager, point) = try await Self.loadLabeled()
     var argument = SampleModules.Argument()
     _ = point.dispatch(&argument)
-    let busy = await moduleError { try await manager.unload("labelled") }
+    let busy = await moduleError { try await manager.unload("labeled") }
     let holders = try #require(busy?.holders)
     #expect(holders.map(\.count) == [1, 1] && holders.last?.label == "by name")
     let place = try #require(holders.first?.label.split(separator: "/").last)
     #expect(place.contains(".c:") && Int(place.split(separator: ":").last ?? "") != nil)
     argument.cookie = 1
     _ = point.dispatch(&argument)
-    try await manager.unload("labelled")
+    try await manager.unload("labeled")
   }
 
   /// A module that was built for a longer structure than its host's asks the size first.
   @Test func anOlderHostIsAskedForLess() async throws {
-    let (manager, point) = try await Self.loadLabelled()
+    let (manager, point) = try await Self.loadLabeled()
     var argument = SampleModules.Argument()
     argument.cookie = 2
     _ = point.dispatch(&argument)
-    let busy = await moduleError { try await manager.unload("labelled") }
+    let busy = await moduleError { try await manager.unload("labeled") }
     #expect(busy?.holders == [ModuleHolder(label: "reference", count: 2)])
     argument.cookie = 3
     _ = point.dispatch(&argument)
-    try await manager.unload("labelled")
+    try await manager.unload("labeled")
   }
 
   /// Takes two references and, with the cookie 1, gives them back; with 2 and 3 it takes its host for one of an older version.
-  private static func loadLabelled() async throws -> (
+  private static func loadLabeled() async throws -> (
     manager: ModuleManager, point: HookPoint<SampleModules.Argument, Memb>
   ) {
     let path = SampleModules.build(
-      "labelled",
+      "labeled",
       """
       static struct quiescent_host older;
       static const char *place;
@@ -98,9 +98,9 @@ import Testing
         return h->register_hook(s, "point", "\(SampleModules.argumentType)", 0, hook, NULL);
       }
       static int leave(void) { return 0; }
-      QUIESCENT_MODULE(.name = "labelled", .init = init, .exit = leave)
+      QUIESCENT_MODULE(.name = "labeled", .init = init, .exit = leave)
       """)
-    let copy = SampleModules.folder.appending(path: "labelled-\(UUID().uuidString).so").path
+    let copy = SampleModules.folder.appending(path: "labeled-\(UUID().uuidString).so").path
     try FileManager.default.copyItem(atPath: path, toPath: copy)
     let manager = ModuleManager()
     let point = HookPoint<SampleModules.Argument, Memb>(

@@ -300,7 +300,8 @@ extern const struct quiescent_parameter *const __stop_quiescent_parameters[]
 /// arguments are designated initializers of `struct quiescent_parameter`:
 ///
 ///     static int limit = 64;
-///     QUIESCENT_PARAMETER(limit, int, "Shorter datagrams are dropped", .minimum = 1, .maximum = 1500)
+///     QUIESCENT_PARAMETER(limit, int, "Shorter datagrams are dropped", .minimum = 1,
+///                         .maximum = 1500)
 #define QUIESCENT_PARAMETER(variable, of_kind, text, ...)                                           \
   QUIESCENT_PARAMETER_AT(variable, QUIESCENT_KIND_##of_kind, #of_kind, text,                        \
                          QUIESCENT_KIND_##of_kind == QUIESCENT_KIND_string ? 1 : sizeof(variable),  \

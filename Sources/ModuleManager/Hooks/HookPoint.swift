@@ -3,7 +3,8 @@ public import Quiescence
 /// A place in a subsystem where modules hook in: an ordered array of functions, called under RCU.
 ///
 /// ```swift
-/// let prerouting = HookPoint<Packet, Memb>("prerouting", argumentType: "packet.1", flavor: Memb.self)
+/// let prerouting = HookPoint<Packet, Memb>(
+///   "prerouting", argumentType: "packet.1", flavor: Memb.self)
 /// let hook = prerouting.register { packet in packet.length > 1500 ? .drop : .accept }
 /// let result = prerouting.dispatch(&packet)
 /// hook.unregister()

@@ -158,11 +158,11 @@ package final class Module: Sendable {
   /// Everyone who keeps the module, by label.
   package var holders: [ModuleHolder] {
     var holders = labels.holders
-    let labelled = holders.reduce(0) { $0 + $1.count }
+    let labeled = holders.reduce(0) { $0 + $1.count }
     func add(_ label: String, _ users: Int) {
       if users > 0 { holders.append(ModuleHolder(label: label, count: users)) }
     }
-    add("reference", scheme.references - labelled)
+    add("reference", scheme.references - labeled)
     for count in counts { add(count.label, count.bigref.approximateCount) }
     // On the thread that unmaps it alone: on any other, its code could go between the look and the call. And not once its exit
     // has begun.

@@ -11,7 +11,7 @@ extension UnloadScheme {
   ) { _ in StartStopExit() }
 }
 
-/// Initialise, start, stop, exit, usecount.
+/// Initialize, start, stop, exit, usecount.
 ///
 /// 1. references or `usecount`: `EBUSY`, and nothing was touched. `usecount` need not be exact.
 /// 2. stop: every interface is unregistered, each of which answers at once and is nothing the second time; a grace period, so

@@ -1,6 +1,7 @@
 internal import _QuiescenceShims
 
-/// `withUnsafeContinuation` for what a thread resumes, such that the thread sanitizer follows.
+/// `withUnsafeContinuation`, for continuations that another thread resumes. The thread sanitizer
+/// sees the order of the two threads.
 package func suspended<Value: Sendable>(
   _ body: (UnsafeContinuation<Value, Never>) -> Void
 ) async -> Value {

@@ -156,7 +156,7 @@ final class ChainedEntry<F: Flavor>: CallbackEntry, @unchecked Sendable {
 }
 
 /// A callback that a thread waits for.
-final class SignallingEntry: CallbackEntry, @unchecked Sendable {
+final class SignalingEntry: CallbackEntry, @unchecked Sendable {
   // Unchecked like its base.
   private let done = DispatchSemaphore(value: 0)
 

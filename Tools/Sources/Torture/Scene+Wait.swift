@@ -16,7 +16,7 @@ extension Scene {
       let gracePeriod = F.startGracePeriod()
       watchPolled(waiter, way, gracePeriod) { blockOn { await gracePeriod.elapsed() } }
     case .retireAndWait:
-      let entry = SignallingEntry(ledger: ledger)
+      let entry = SignalingEntry(ledger: ledger)
       let kind = RetireKind.allCases[random.below(3)]
       let choice = random.next()
       watch(waiter, way) {

@@ -71,11 +71,11 @@ final class Writer<F: TortureFlavor> {
 
   /// Waits for a grace period, and increases the age of the elements that were removed before.
   private func wait(_ way: Way) {
-    let travelling = way == .barrier || way == .asyncBarrier ? carried.values.filter(\.isBusy) : []
+    let traveling = way == .barrier || way == .asyncBarrier ? carried.values.filter(\.isBusy) : []
     scene.wait(for: way, as: index, box: scene.boxes[index], random: &random)
     // A barrier also waits for what callbacks retire in turn, so these elements must be at the end
     // of the pipe.
-    let left = travelling.count { $0.isBusy }
+    let left = traveling.count { $0.isBusy }
     scene.failures.record(
       .barrierErrors, count: left,
       "\(way.words) returned while \(left) elements were still carried by callbacks")
