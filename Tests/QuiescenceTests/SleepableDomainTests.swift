@@ -212,7 +212,9 @@ import Testing
 }
 
 /// A task that sleeps in a section until the gate is opened.
-private func sleeper(in domain: Shared<SleepableDomain>) async -> (reader: Task<Void, Never>, leave: Gate) {
+private func sleeper(in domain: Shared<SleepableDomain>) async -> (
+  reader: Task<Void, Never>, leave: AsyncEvent
+) {
   let inside = AsyncEvent(), leave = AsyncEvent()
   let reader = Task {
     await domain.value.read { _ in
