@@ -18,7 +18,7 @@ public struct BrokenScheme: Sendable, CustomStringConvertible {
 
   init(
     _ name: String, _ summary: String, _ whatGoesWrong: String,
-    caughtBy: String = "theStormCatchesIt", _ make: @escaping @Sendable () -> any Scheme
+    caughtBy: String = "stormCatchesBrokenSchemes", _ make: @escaping @Sendable () -> any Scheme
   ) {
     scheme = UnloadScheme(
       name, summary, source: whatGoesWrong, promises: [], busyErrno: 16, make: { _ in make() })
@@ -30,7 +30,7 @@ public struct BrokenScheme: Sendable, CustomStringConvertible {
   public static let all = naive + synchronizing + counting + locking
 
   /// Those that the storm catches without special help.
-  public static var stormy: [BrokenScheme] { all.filter { $0.caughtBy == "theStormCatchesIt" } }
+  public static var stormy: [BrokenScheme] { all.filter { $0.caughtBy == "stormCatchesBrokenSchemes" } }
 
   /// The one of that name.
   public static func named(_ name: String) -> BrokenScheme? { all.first { $0.scheme.name == name } }

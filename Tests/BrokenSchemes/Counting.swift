@@ -8,7 +8,7 @@ extension BrokenScheme {
     counting(
       "broken-active-bit-as-printed", "the active bit is cleared if there are users",
       "a refused unload leaves a module that neither serves nor can be unloaded",
-      caughtBy: "aRefusedUnloadLeavesAZombie", .asPrinted),
+      caughtBy: "clearedActiveBitLeavesAnUnusableModule", .asPrinted),
     counting(
       "broken-read-then-going", "read the count, then refuse gets",
       "a get succeeds between the check of the count and the refusal of gets", .readThenGoing),
@@ -18,7 +18,7 @@ extension BrokenScheme {
     counting(
       "broken-plain-add-back", "the base is added back to a count that has become zero",
       "a get fails although the unload fails as well",
-      caughtBy: "aGetFailsThoughTheModuleServesOn", .plainAddBack),
+      caughtBy: "plainAddBackFailsAGetOfAModuleInService", .plainAddBack),
     BrokenScheme(
       "broken-counts-without-stop", "per-processor counts, added up while other threads count",
       "a reference moves between processors during the sum; the sum misses it"
@@ -30,7 +30,8 @@ extension BrokenScheme {
   ]
 
   private static func counting(
-    _ name: String, _ summary: String, _ whatGoesWrong: String, caughtBy: String = "theStormCatchesIt",
+    _ name: String, _ summary: String, _ whatGoesWrong: String,
+    caughtBy: String = "stormCatchesBrokenSchemes",
     _ fault: Counting.Fault
   ) -> BrokenScheme {
     BrokenScheme(name, summary, whatGoesWrong, caughtBy: caughtBy) { Counting(fault) }

@@ -7,16 +7,16 @@ extension BrokenScheme {
   static let locking = [
     BrokenScheme(
       "broken-free-before-unlock", "the list of locks is walked after the module that holds it was freed",
-      "the list of locks is read after it was freed", caughtBy: "theListIsWalkedAfterItWasFreed"
+      "the list of locks is read after it was freed", caughtBy: "listOfLocksIsReadAfterItWasFreed"
     ) { Locking(.freesNodes) },
     BrokenScheme(
       "broken-double-unlock", "unregistering unlocks, and the unload unlocks again",
-      "the second unlock releases the lock of another thread", caughtBy: "aLockIsReleasedTwice"
+      "the second unlock releases the lock of another thread", caughtBy: "secondUnlockTraps"
     ) { Locking(.unlocksTwice) },
     BrokenScheme(
       "broken-wait-under-locks", "waits for the last user while it holds what that user needs",
       "the last user needs the lock that the unload holds while it waits for this user",
-      caughtBy: "theLastUserCannotLetGo"
+      caughtBy: "waitUnderLocksKeepsTheLastUserFromReleasing"
     ) { Locking(.waitsUnderLocks) },
   ]
 }

@@ -15,40 +15,41 @@ extension BrokenScheme {
     synchronizing(
       "broken-no-sync", "recheck, but wait for no reader in between",
       "a call that read the hook before it was unregistered runs freed code",
-      caughtBy: "aCallIsStillInside", [.noSync]),
+      caughtBy: "missingSyncFreesCodeUnderACall", [.noSync]),
     synchronizing(
       "broken-no-recheck", "sync, but no second check",
       "a user counts itself inside its section, and the second check is missing",
-      caughtBy: "aUserIsNotSeen", [.noRecheck]),
+      caughtBy: "missingRecheckFreesCodeUnderAUser", [.noRecheck]),
     synchronizing(
       "broken-no-callback-barrier", "unmap before what was retired has run",
       "a retired callback runs after its code was unmapped", [.noBarrier]),
     synchronizing(
       "broken-no-last-grace-period", "unmap while the last put returns through the module's code",
       "the last release returns through code that was unmapped",
-      caughtBy: "theLastPutReturnsIntoNothing", [.noLastGracePeriod]),
+      caughtBy: "lastPutReturnsToUnmappedCode", [.noLastGracePeriod]),
     synchronizing(
       "broken-failed-init", "free at once when init fails",
       "a user found the hook that a failed init had registered", [.freesFailedInit]),
     synchronizing(
       "broken-second-unload", "delayed removal that a second unload does not see",
       "a second unload during a delayed removal runs exit again",
-      caughtBy: "aSecondUnloadExitsTwice", [.staysLive]),
+      caughtBy: "unseenSecondUnloadRunsExitTwice", [.staysLive]),
     synchronizing(
       "broken-lost-wakeup", "a waiter that comes after the last put is not woken",
       "the last release comes before the waiter is on the list; the wait never ends",
-      caughtBy: "aWakeupIsLost", [.losesWakeup]),
+      caughtBy: "lateWaiterIsNotWoken", [.losesWakeup]),
     synchronizing(
       "broken-force", "forced: exit while users hold the module",
-      "exit runs while users hold the module", caughtBy: "aUserIsNotSeen", [.forceFrees]),
+      "exit runs while users hold the module", caughtBy: "missingRecheckFreesCodeUnderAUser", [.forceFrees]),
     synchronizing(
       "broken-short-circuit", "an exit that stops at the first interface that is gone already",
       "exit never unregisters the interface behind one that is gone already",
-      caughtBy: "anInterfaceIsLeftBehind", [.stopsAtFirst]),
+      caughtBy: "shortCircuitLeavesAnInterfaceRegistered", [.stopsAtFirst]),
   ]
 
   private static func synchronizing(
-    _ name: String, _ summary: String, _ whatGoesWrong: String, caughtBy: String = "theStormCatchesIt",
+    _ name: String, _ summary: String, _ whatGoesWrong: String,
+    caughtBy: String = "stormCatchesBrokenSchemes",
     _ faults: Synchronizing.Faults
   ) -> BrokenScheme {
     BrokenScheme(name, summary, whatGoesWrong, caughtBy: caughtBy) { Synchronizing(faults) }
