@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 @Suite struct CachedTests {
-  @Test func aCacheIsRenewedByEveryKindOfWrite() {
+  @Test func everyKindOfWriteRenewsTheCache() {
     let seen = RCUBox([1]).lend { box in
       var cached = box.cached()
       var seen = [cached.snapshot()]
@@ -24,7 +24,7 @@ import Testing
     #expect(seen == [[1], [1, 2], [3], [4], [4, 5], [6]])
   }
 
-  @Test func aHitMakesNothingAndOpensNoSection() {
+  @Test func cacheHitAllocatesNothingAndOpensNoSection() {
     let made = Counter()
     RCUBox(1).lend { box in
       let source = box.map { value in
@@ -47,7 +47,7 @@ import Testing
   /// A version's address comes back as soon as it is freed; its number does not.
   ///
   /// Mutant: a cache that compares addresses.
-  @Test func anAddressThatComesBackIsNotTakenForTheOldVersion() async {
+  @Test func reusedAddressIsNotTakenForTheOldVersion() async {
     let stale = await onThread {
       // An existential is lent by its address: that of the version.
       RCUBox(0 as any Sendable).lend { box in
@@ -75,7 +75,7 @@ import Testing
     box.read { withUnsafePointer(to: $0) { UInt(bitPattern: $0) } }
   }
 
-  @Test func theCopyIsLetGoWithTheCache() async {
+  @Test func copyIsReleasedWithTheCache() async {
     let alive = Counter()
     await onThreads { _ in
       let box = RCUBox(Tracked(1, alive: alive))
@@ -98,7 +98,7 @@ import Testing
   /// a cache on the same thread sees.
   ///
   /// Mutants: no odd number; a cache that keeps what it copied under an odd one.
-  @Test func aCacheFollowsTheBoxInTheMiddleOfAPublication() {
+  @Test func cacheReadDuringAPublicationIsCorrect() {
     let seen = RCUBox(1).lend { box in
       var early = box.cached()
       var late = box.cached()
@@ -114,7 +114,7 @@ import Testing
 
   /// Mutants: the number before the pointer; the copy before the number.
   @Test(.exclusive, arguments: FlavorCase.all)
-  func aCacheIsNeverStalerThanTheBox(_ flavor: FlavorCase) async {
+  func cacheIsNeverOlderThanTheBox(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> (stale: Int, backwards: Int, untold: Int) {
       let box = Shared(RCUBox(0, flavor: F.self))
       let told = Counter()

@@ -20,7 +20,7 @@ import Testing
     cell.read { $0 } + cell.snapshot()
   }
 
-  @Test func everyCellIsReadByTheSameCode() {
+  @Test func sameCodeReadsEveryCell() {
     let plain = RCUBox(4)
     #expect(twice(plain) == 8)
     let projections = RCUBox(Limits()).lend { [twice($0.map(\.hops)), twice($0.map { $0.hops + 1 })] }
@@ -71,7 +71,7 @@ import Testing
     }
   }
 
-  @Test func storedPropertiesAreLentInPlace() {
+  @Test func projectionsOfStoredPropertiesDoNotCopy() {
     // An existential has no registers to be lent in: whoever borrows it has the address of the one that is lent.
     struct Settings: Sendable {
       var padding = 1
@@ -145,11 +145,11 @@ import Testing
     #expect(cell.map { Key(bits: $0.bits + 1) }.read { $0.bits } == 4)
   }
 
-  @Test func addressesStayWhereTheBoxesAre() async {
+  @Test func boxAddressesAreStable() async {
     #expect(await onThread { cellAddressFailures() } == [])
   }
 
-  @Test func aPartIsLentExactlyOnce() async {
+  @Test func projectionMustLendExactlyOnce() async {
     let never = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       RCUBox(1).lend { box in
         let part: Projection<Int, Int, Memb> = box.map(lending: { _, _ in })

@@ -8,7 +8,7 @@ import Testing
 @Suite(.exclusive) struct ContractTests {
   /// Leaving inner sections ends nothing; leaving the outermost does.
   @Test(arguments: FlavorCase.anywhere)
-  func aGracePeriodWaitsForTheOutermostSectionOnly(_ flavor: FlavorCase) async {
+  func gracePeriodWaitsForTheOutermostSectionOnly(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> (early: Bool, late: Bool) {
       await onThread {
         var early = false
@@ -30,7 +30,7 @@ import Testing
 
   /// The writer has given up spinning and sleeps on a futex by then: the reader that leaves has to wake it.
   @Test(arguments: FlavorCase.all)
-  func aReaderThatStayedLongWakesTheGracePeriod(_ flavor: FlavorCase) async {
+  func longSectionWakesTheSleepingGracePeriod(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       for _ in 0..<5 {
         await onThreads(2) { index in
@@ -67,7 +67,7 @@ import Testing
   }
 
   /// More than liburcu's ring of 4,096, odd addresses, and another function each time.
-  @Test func functionsAndOddPointers() async {
+  @Test func retireTakesFunctionsAndOddPointers() async {
     let reclaimer = RCUReclaimer(named: "functions", Memb.self, limit: RetireLimit(4096, .synchronizeInline))
     await onThread {
       for number in 0..<20_000 {
@@ -90,7 +90,7 @@ import Testing
     static let odd = Atomic<Int>(0)
   }
 
-  @Test func aProcessMayEndWithCallbacksUnderWay() async {
+  @Test func processMayEndWithPendingCallbacks() async {
     await #expect(processExitsWith: .success) {
       let own = RCUReclaimer(named: "own", Memb.self)
       await onThreads(3) { _ in

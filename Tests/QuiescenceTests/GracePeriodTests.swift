@@ -12,12 +12,12 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func emptyBarrierHoldsAGracePeriod(_ flavor: FlavorCase) async {
+  func emptyBarrierIncludesAGracePeriod(_ flavor: FlavorCase) async {
     await expectToWaitForASection(flavor.type) { $0.barrier() }
   }
 
   @Test(arguments: FlavorCase.anywhere)
-  func nestedSectionsAreOne(_ flavor: FlavorCase) async {
+  func nestedSectionsEndWithTheOutermost(_ flavor: FlavorCase) async {
     @Sendable func nest<F: Flavor>(_: F.Type) { for _ in 0..<5 { F.read { _ in F.read { _ in } } } }
     await expectToWaitForASection(flavor.type, after: { nest(flavor.type) }, { $0.synchronize() })
   }
@@ -89,7 +89,7 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func retiredThingsGoAfterTheBarrier(_ flavor: FlavorCase) async {
+  func retiredObjectsAreDestroyedBeforeTheBarrierReturns(_ flavor: FlavorCase) async {
     let alive = Counter()
     let ran = Counter()
     for index in 0..<1000 {
@@ -104,7 +104,7 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func barrierWaitsForWhatCallbacksRetire(_ flavor: FlavorCase) async {
+  func barrierWaitsForChainedCallbacks(_ flavor: FlavorCase) async {
     let ran = Counter()
     flavor.type.retire {
       flavor.type.retire {
@@ -116,7 +116,7 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func boxesOfEveryFlavor(_ flavor: FlavorCase) async {
+  func everyFlavorReadsAndUpdatesBoxes(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       let alive = Counter()
       await onThreads { _ in
@@ -134,7 +134,7 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func threadsComeAndGo(_ flavor: FlavorCase) async {
+  func gracePeriodsEndWhileThreadsStartAndEnd(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> Int {
       let box = Shared(RCUBox(1, flavor: F.self))
       let sum = Counter()
@@ -152,7 +152,7 @@ import _QuiescenceShims
   }
 
   /// Other code of the process may use liburcu directly, on the same threads.
-  @Test func threadsThatOthersRegistered() async {
+  @Test func threadsRegisteredByOtherCodeMayRead() async {
     let box = Shared(RCUBox(1))
     let fast = Shared(RCUBox(1, flavor: QSBR.self))
     let fenced = Shared(RCUBox(1, flavor: MB.self))

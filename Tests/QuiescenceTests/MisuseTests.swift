@@ -8,21 +8,21 @@ import Testing
     String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
   }
 
-  @Test func synchronizeInsideASection() async {
+  @Test func synchronizeInsideASectionTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in Memb.read { _ in Memb.synchronize() } }
     }
     #expect(line(result).contains("Memb.synchronize() inside a Memb read-side critical section"))
   }
 
-  @Test func barrierInsideASection() async {
+  @Test func barrierInsideASectionTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in Memb.read { _ in Memb.barrier() } }
     }
     #expect(line(result).contains("Memb.barrier() inside a Memb read-side critical section"))
   }
 
-  @Test func barrierInsideACallback() async {
+  @Test func barrierInsideACallbackTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       Memb.retire { Memb.barrier() }
       await Memb.barrier()
@@ -30,21 +30,21 @@ import Testing
     #expect(line(result).contains("Memb.barrier() inside a retired callback"))
   }
 
-  @Test func synchronizeWhileOnline() async {
+  @Test func synchronizeWhileOnlineTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in QSBR.withOnlineReader { _ in QSBR.synchronize() } }
     }
     #expect(line(result).contains("QSBR.synchronize() inside a QSBR read-side critical section"))
   }
 
-  @Test func readOffline() async {
+  @Test func qsbrReadOfAnOfflineThreadTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in _ = RCUBox(1, flavor: QSBR.self).snapshot() }
     }
     #expect(line(result).contains("read inside QSBR.withOnlineReader"))
   }
 
-  @Test func readInsideOffline() async {
+  @Test func qsbrReadInsideOfflineTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in
         let box = RCUBox(1, flavor: QSBR.self)
@@ -54,14 +54,14 @@ import Testing
     #expect(line(result).contains("read inside QSBR.withOnlineReader"))
   }
 
-  @Test func onlineTwice() async {
+  @Test func goingOnlineTwiceTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in QSBR.withOnlineReader { _ in QSBR.withOnlineReader { _ in } } }
     }
     #expect(line(result).contains("online already: use the outer reader"))
   }
 
-  @Test func threadEndsInsideASection() async {
+  @Test func threadThatEndsInsideASectionTraps() async {
     let memb = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await Self.endInside(Memb.self)
     }
@@ -81,7 +81,7 @@ import Testing
     while true { await Task.yield() }
   }
 
-  @Test func waitingInsideASectionOfTheOtherFlavors() async {
+  @Test func synchronizeInsideASectionOfOtherFlavorsTraps() async {
     let mb = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in MB.read { _ in MB.synchronize() } }
     }
@@ -94,7 +94,7 @@ import Testing
   }
 
   /// Leaving more than was entered, or on another thread than the one that entered.
-  @Test func leavingWhatWasNotEntered() async {
+  @Test func leaveWithoutEnterTraps() async {
     let memb = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in
         Memb.read { _ in }

@@ -49,7 +49,7 @@ import Testing
 
   /// While a callback of somebody else is stuck, a cohort drains: by those who wait, on their own thread.
   @Test(arguments: [false, true])
-  func aCohortDrainsAlone(isAsync: Bool) async {
+  func cohortBarrierWaitsOnlyForItsCallbacks(isAsync: Bool) async {
     let reclaimer = RCUReclaimer(named: "host", Memb.self)
     let cohort = reclaimer.cohort(named: "module")
     let other = reclaimer.cohort(named: "other")
@@ -115,7 +115,7 @@ import Testing
     #expect(Set(ids).count > 1)
   }
 
-  @Test func retiringWhileItEndsLosesNothing() async {
+  @Test func retireDuringShutdownLosesNothing() async {
     let reclaimer = RCUReclaimer(named: "ending", Memb.self)
     let ran = Counter()
     let done = Counter()
@@ -132,7 +132,7 @@ import Testing
   }
 
   /// Dropping the last reference loses nothing, and its place serves others: threads have queues of earlier ones there.
-  @Test func whatIsLeftRunsWhenItGoes() async {
+  @Test func releasedReclaimerRunsItsPendingCallbacks() async {
     let ran = Counter()
     await onThreads(3) { index in
       for round in 0..<200 {
@@ -146,7 +146,7 @@ import Testing
     #expect(ran.value == 900)
   }
 
-  @Test func anExecutorRunsTheCallbacks() async {
+  @Test func executorRunsTheCallbacks() async {
     let executor = CountingExecutor()
     let reclaimer = RCUReclaimer(named: "executed", Memb.self, runner: .executor(executor))
     let ran = Counter()
@@ -193,7 +193,7 @@ import Testing
   }
 
   /// The slow destructor of one owner holds up nobody's grace period.
-  @Test func aStuckCallbackHoldsUpNoGracePeriod() async {
+  @Test func stuckCallbackDelaysNoGracePeriod() async {
     let stuck = Parker()
     Memb.retire { stuck.wait() }
     await Memb.synchronize()

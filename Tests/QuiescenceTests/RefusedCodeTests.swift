@@ -238,7 +238,7 @@ import Testing
   ]
 
   /// Without this, a refusal above could come from a compiler that finds nothing to compile against.
-  @Test func theSamePreambleCompiles() async {
+  @Test func preambleCompilesByItself() async {
     let result = await Compiler.swift(
       Self.preamble + """
         func help(_ s: borrowing ReadSection<Memb>) -> Int { box.load(s).value.count }

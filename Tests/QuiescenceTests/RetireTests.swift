@@ -39,7 +39,7 @@ import Testing
   /// A lost wakeup would leave the one callback in its queue for ever: nothing else wakes the reclaimer here.
   ///
   /// The next one is retired at once, while the reclaimer is about to fall asleep, a little later in each round.
-  @Test func aSingleCallbackNeedsNobodyElse() async {
+  @Test func singleCallbackIsNeverLost() async {
     let lost = await onThread {
       let pauses = Counter()
       for round in 0..<50_000 {
@@ -81,7 +81,7 @@ import Testing
     #expect(alive.value == 0)
   }
 
-  @Test func threadsThatRetireAndEnd() async {
+  @Test func callbacksOfEndedThreadsRun() async {
     let ran = Counter()
     for _ in 0..<100 {
       await onThreads(4) { _ in

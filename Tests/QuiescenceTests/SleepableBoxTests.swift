@@ -30,7 +30,7 @@ import Testing
   }
 
   /// The box's own read is a section as well, for as long as its body is suspended.
-  @Test func aReadOfTheBoxKeepsItsVersionWhileItSleeps() async {
+  @Test func sleepingReadKeepsItsVersion() async {
     let alive = Counter()
     let domain = Shared(SleepableDomain())
     let box = Shared(SleepableBox(Tracked(1, alive: alive), in: domain.value))
@@ -78,7 +78,7 @@ import Testing
     await domain.value.barrier()
   }
 
-  @Test func anUpdateThatThrowsPublishesNothing() {
+  @Test func throwingUpdatePublishesNothing() {
     let domain = SleepableDomain()
     let box = SleepableBox([1], in: domain)
     #expect(throws: Refused.self) {
@@ -103,7 +103,7 @@ import Testing
     #expect(text.contains(line), "\(text)")
   }
 
-  @Test func synchronizeInsideASectionOfTheSameDomain() async {
+  @Test func synchronizeInsideASectionOfTheSameDomainTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in
         let domain = SleepableDomain("routes"), other = SleepableDomain("other")
@@ -115,7 +115,7 @@ import Testing
     expectTrap("SleepableDomain.synchronize() inside a section of the same domain, \"routes\"", result)
   }
 
-  @Test func waitingForACookieInsideItsSection() async {
+  @Test func waitForAGracePeriodInsideItsSectionTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in
         let domain = SleepableDomain("routes")
@@ -125,7 +125,7 @@ import Testing
     expectTrap("inside a section of the same domain, \"routes\"", result)
   }
 
-  @Test func synchronizeInsideAMembSection() async {
+  @Test func domainSynchronizeInsideAMembSectionTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in
         let domain = SleepableDomain()
@@ -135,7 +135,7 @@ import Testing
     expectTrap("SleepableDomain.synchronize() inside a Memb read-side critical section", result)
   }
 
-  @Test func loadingWithASectionOfAnotherDomain() async {
+  @Test func loadWithASectionOfAnotherDomainTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let domain = SleepableDomain(), other = SleepableDomain()
       let box = SleepableBox(1, in: domain)
@@ -144,7 +144,7 @@ import Testing
     expectTrap("SleepableBox.load with a section of another SleepableDomain", result)
   }
 
-  @Test func writingInsideAWrite() async {
+  @Test func writeInsideAWriteTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let domain = SleepableDomain()
       let box = SleepableBox(1, in: domain)

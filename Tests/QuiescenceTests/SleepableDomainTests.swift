@@ -6,7 +6,7 @@ import Testing
 @Suite struct SleepableDomainTests {
   struct Refused: Error, Equatable { var value = 0 }
 
-  @Test func sectionsGiveBackWhatTheirBodyReturns() async throws {
+  @Test func sectionsReturnTheResultOfTheirBody() async throws {
     let domain = SleepableDomain("d")
     let box = SleepableBox([1, 2], in: domain)
     #expect(domain.name == "d")
@@ -42,7 +42,7 @@ import Testing
     await other.synchronize()
   }
 
-  @Test func aSectionThatThrowsIsLeft() async {
+  @Test func throwingSectionIsLeft() async {
     let domain = SleepableDomain()
     #expect(throws: Refused(value: 1)) { try domain.read { _ throws(Refused) in throw Refused(value: 1) } }
     do throws(Refused) {
@@ -56,7 +56,7 @@ import Testing
     await domain.synchronize()
   }
 
-  @Test func aTaskThatIsCancelledLeaves() async {
+  @Test func cancelledTaskLeavesItsSection() async {
     let domain = Shared(SleepableDomain())
     let inside = AsyncEvent()
     let task = Task {
@@ -73,7 +73,7 @@ import Testing
     #expect(domain.value.statistics.sections == 0)
   }
 
-  @Test func aGracePeriodWaitsForWhoSleepsInside() async {
+  @Test func gracePeriodWaitsForSleepingSections() async {
     let domain = Shared(SleepableDomain())
     let (reader, leave) = await sleeper(in: domain)
     let gracePeriod = domain.value.startGracePeriod()
@@ -113,7 +113,7 @@ import Testing
     await held.elapsed()
   }
 
-  @Test func aSectionGoesOnWhereverItsTaskDoes() async {
+  @Test func sectionFollowsItsTaskToOtherThreads() async {
     let domain = Shared(SleepableDomain())
     let first = Hopper(), second = Hopper()
     let ids = await withTaskGroup(of: Set<Int32>.self) { group in
@@ -139,7 +139,7 @@ import Testing
     await domain.value.synchronize()
   }
 
-  @Test func blockingWaitsEndAsWell() async {
+  @Test func blockingWaitsEnd() async {
     await onThread {
       let domain = SleepableDomain()
       domain.synchronize()
@@ -156,7 +156,7 @@ import Testing
   }
 
   /// Each waits for one that begins after its call; between them they need few.
-  @Test func whoWaitsAtTheSameTimeShares() async {
+  @Test func concurrentWaitersShareGracePeriods() async {
     let domain = Shared(SleepableDomain())
     let (reader, leave) = await sleeper(in: domain)
     let asked = Counter()
@@ -173,7 +173,7 @@ import Testing
     #expect(domain.value.statistics.gracePeriods <= 64)
   }
 
-  @Test func whatIsRetiredGoesAfterAGracePeriod() async {
+  @Test func retiredObjectsAreDestroyedAfterAGracePeriod() async {
     let alive = Counter()
     let domain = Shared(SleepableDomain())
     let (reader, leave) = await sleeper(in: domain)
@@ -200,7 +200,7 @@ import Testing
     while alive.value > 0 { await Task.yield() }
   }
 
-  @Test func manyDomainsComeAndGo() async {
+  @Test func manyDomainsAreCreatedAndDestroyed() async {
     await onThreads(4) { _ in
       for _ in 0..<500 {
         let domain = SleepableDomain()

@@ -107,7 +107,7 @@ import Testing
   /// The closure runs without the lock: others get through meanwhile, and it runs again.
   ///
   /// Mutant: updateRetrying that publishes over any number.
-  @Test func updateRetryingLetsOthersThrough() async {
+  @Test func updateRetryingDoesNotBlockOtherWriters() async {
     let box = Shared(RCUBox((long: 0, quick: 0)))
     let runs = Counter()
     let isDone = Counter()

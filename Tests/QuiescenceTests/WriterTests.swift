@@ -17,7 +17,7 @@ import Testing
     #expect(box.snapshot() == [2])
   }
 
-  @Test func compareExchangeRefusesAnOlderVersionAndGivesTheNewOneBack() {
+  @Test func compareExchangeOverAnOldVersionReturnsTheNewValue() {
     struct Key: ~Copyable, Sendable { let bits: Int }
     let box = RCUBox(Key(bits: 1))
     let other = RCUBox(Key(bits: 1))
@@ -131,7 +131,7 @@ import Testing
     #expect(alive.value == 0)
   }
 
-  @Test func aWriteInsideItsOwnUpdateTraps() async {
+  @Test func writeInsideItsOwnUpdateTraps() async {
     let update = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let box = RCUBox(1)
       box.update { _ in box.update { $0 += 1 } }
@@ -162,7 +162,7 @@ import Testing
     #expect(line.contains("use updateRetrying"))
   }
 
-  @Test func anUpdateOfAnotherBoxInsideAnUpdate() {
+  @Test func updateMayUpdateAnotherBox() {
     let first = RCUBox(1), second = RCUBox(10)
     first.update { value in
       value += second.update {
