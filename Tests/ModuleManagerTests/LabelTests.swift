@@ -68,8 +68,9 @@ import Testing
   private static func loadLabeled() async throws -> (
     manager: ModuleManager, point: HookPoint<SampleModules.Argument, Memb>
   ) {
+    // A file of its own: several tests compile it at the same time.
     let path = SampleModules.build(
-      "labeled",
+      "labeled-\(UUID().uuidString)",
       """
       static struct quiescent_host older;
       static const char *place;
@@ -101,13 +102,11 @@ import Testing
       static int leave(void) { return 0; }
       QUIESCENT_MODULE(.name = "labeled", .init = init, .exit = leave)
       """)
-    let copy = SampleModules.folder.appending(path: "labeled-\(UUID().uuidString).so").path
-    try FileManager.default.copyItem(atPath: path, toPath: copy)
     let manager = ModuleManager()
     let point = HookPoint<SampleModules.Argument, Memb>(
       "point", argumentType: SampleModules.argumentType, flavor: Memb.self)
     manager.provide(point)
-    try await manager.load(path: copy)
+    try await manager.load(path: path)
     return (manager, point)
   }
 
