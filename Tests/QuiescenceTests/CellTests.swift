@@ -15,7 +15,7 @@ import Testing
     var sum: Int { hops + packets }
   }
 
-  /// Code that is written for any cell.
+  /// Code that works with any cell.
   private func twice(_ cell: borrowing some RCUCell<Int> & ~Copyable & ~Escapable) -> Int {
     cell.read { $0 } + cell.snapshot()
   }
@@ -72,7 +72,8 @@ import Testing
   }
 
   @Test func projectionsOfStoredPropertiesDoNotCopy() {
-    // An existential has no registers to be lent in: whoever borrows it has the address of the one that is lent.
+    // An existential is never passed in registers, so the borrower has the address of the value
+    // itself.
     struct Settings: Sendable {
       var padding = 1
       var part: any Sendable = "part"

@@ -2,7 +2,7 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Misuse that the compiler cannot see ends the process with one line, which names the rule.
+/// Misuse that the compiler cannot see ends the process with one line that names the rule.
 @Suite struct MisuseTests {
   private func line(_ result: ExitTest.Result?) -> String {
     String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
@@ -93,7 +93,7 @@ import Testing
       line(bulletproof).contains("Bulletproof.barrier() inside a Bulletproof read-side critical section"))
   }
 
-  /// Leaving more than was entered, or on another thread than the one that entered.
+  /// Leaving more sections than were entered, or on another thread than the one that entered.
   @Test func leaveWithoutEnterTraps() async {
     let memb = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in
@@ -109,7 +109,7 @@ import Testing
     #expect(line(mb).contains("MB.unsafeLeave() on a thread that is in no MB read-side critical section"))
     let bulletproof = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { index in
-        // Entered on one thread, left on another.
+        // Entered on one thread and left on another.
         Bulletproof.unsafeEnter()
         let other = Parker()
         _ = ServiceThread.start(named: "other") {

@@ -29,7 +29,7 @@ import Testing
     #expect(alive.value == 1)
   }
 
-  /// The box's own read is a section as well, for as long as its body is suspended.
+  /// A read of the box is a section too, as long as its body is suspended.
   @Test func sleepingReadKeepsItsVersion() async {
     let alive = Counter()
     let domain = Shared(SleepableDomain())
@@ -96,7 +96,7 @@ import Testing
   }
 }
 
-/// What the compiler cannot see.
+/// Misuse that the compiler cannot see.
 @Suite struct SleepableMisuseTests {
   private func expectTrap(_ line: String, _ result: ExitTest.Result?) {
     let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
@@ -107,7 +107,7 @@ import Testing
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in
         let domain = SleepableDomain("routes"), other = SleepableDomain("other")
-        // In one of another domain it may wait.
+        // A thread may wait for one domain inside a section of another.
         other.read { _ in domain.synchronize() }
         domain.read { _ in other.read { _ in domain.synchronize() } }
       }

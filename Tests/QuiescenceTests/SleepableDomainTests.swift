@@ -82,7 +82,7 @@ import Testing
       await domain.value.synchronize()
       isOver.add(1)
     }
-    // Whoever comes later is not waited for.
+    // Sections that begin later are not waited for.
     while domain.value.statistics.gracePeriods == 0 && !domain.value.isDraining { await Task.yield() }
     let (laterReader, laterLeaves) = await sleeper(in: domain)
     #expect(domain.value.statistics.sections == 2)
@@ -133,7 +133,7 @@ import Testing
       }
       return await group.reduce(into: Set<Int32>()) { $0.formUnion($1) }
     }
-    // The two homes, and wherever tasks run.
+    // The two actors' threads, and the threads of the pool.
     #expect(ids.count > 2)
     #expect(domain.value.statistics.sections == 0)
     await domain.value.synchronize()
@@ -155,7 +155,7 @@ import Testing
     }
   }
 
-  /// Each waits for one that begins after its call; between them they need few.
+  /// Each task waits for a grace period that begins after its call. Together they need few.
   @Test func concurrentWaitersShareGracePeriods() async {
     let domain = Shared(SleepableDomain())
     let (reader, leave) = await sleeper(in: domain)
@@ -188,7 +188,7 @@ import Testing
     await reader.value
   }
 
-  /// What waits for a grace period of a domain needs nobody to keep the domain.
+  /// A wait for a grace period keeps the domain alive by itself.
   @Test func retiringOutlivesTheDomain() async {
     let alive = Counter()
     do {
@@ -211,7 +211,7 @@ import Testing
   }
 }
 
-/// A task that sleeps in a section until the gate is opened.
+/// A task that sleeps in a section until the event is opened.
 private func sleeper(in domain: Shared<SleepableDomain>) async -> (
   reader: Task<Void, Never>, leave: AsyncEvent
 ) {
@@ -226,7 +226,7 @@ private func sleeper(in domain: Shared<SleepableDomain>) async -> (
   return (reader, leave)
 }
 
-/// An actor on a thread of its own: whoever calls it goes there.
+/// An actor on a thread of its own. Its callers switch to that thread.
 private actor Hopper {
   private let home = Home()
 

@@ -2,7 +2,7 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Writers of one box, by themselves and against each other.
+/// Writers of one box, alone and against each other.
 @Suite struct WriterTests {
   struct Refused: Error, Equatable {}
 
@@ -63,7 +63,7 @@ import Testing
     var seen: [[Int]] = []
     let count = box.updateRetrying { value in
       seen.append(value)
-      // Another writer, on this thread: the closure may write to its own box.
+      // Another write, on this thread: the closure may write to its own box.
       if seen.count < 3 { box.update { $0.append(0) } }
       value.append(9)
       return value.count

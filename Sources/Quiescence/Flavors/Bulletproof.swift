@@ -9,10 +9,14 @@ public import _QuiescenceShims
 /// Source: liburcu, `urcu/static/urcu-bp.h`.
 public enum Bulletproof: Flavor {
   /// Two stores; the first time on a thread it registers, under a lock with all signals blocked.
+  ///
+  /// - Safety: As for ``Flavor/unsafeEnter()``.
   @inlinable @inline(__always)
   public static func unsafeEnter() { qs_bp_enter() }
 
   /// One store.
+  ///
+  /// - Safety: As for ``Flavor/unsafeLeave()``.
   @inlinable @inline(__always)
   public static func unsafeLeave() { qs_bp_leave() }
 
@@ -21,6 +25,8 @@ public enum Bulletproof: Flavor {
   public static var isInside: Bool { qs_bp_is_inside() }
 
   /// liburcu's `synchronize_rcu`: concurrent callers take turns.
+  ///
+  /// - Safety: As for ``Flavor/unsafeSynchronize()``.
   public static func unsafeSynchronize() { qs_bp_synchronize() }
 
   /// The thread `rcu-bp`.

@@ -9,13 +9,16 @@
 public protocol Flavor: SendableMetatype {
   /// Enters a read-side critical section on the calling thread. Sections nest.
   ///
-  /// Use ``read(_:)``, which cannot be left unbalanced. Unsafe: an `enter` without its
-  /// ``unsafeLeave()`` on the same thread holds up every later grace period.
+  /// Prefer ``read(_:)``, which is always balanced.
+  ///
+  /// - Safety: Call ``unsafeLeave()`` once for each call, on the same thread. Until then no later
+  ///   grace period ends.
   static func unsafeEnter()
 
   /// Leaves the innermost section of the calling thread.
   ///
-  /// Unsafe: whatever was borrowed in the section may be freed at once.
+  /// - Safety: Only the thread that has entered may leave, once for each ``unsafeEnter()``. What it
+  ///   has borrowed in the section may be freed at once.
   static func unsafeLeave()
 
   /// Whether the calling thread is inside a section, so that waiting for a grace period would wait
@@ -24,8 +27,11 @@ public protocol Flavor: SendableMetatype {
 
   /// Waits for a grace period without a check that the caller is outside every section.
   ///
-  /// Use `synchronize()`. Unsafe: inside a section it never returns (``Memb``), or ends
-  /// the section silently (``QSBR``).
+  /// Prefer `synchronize()`, which traps inside a section.
+  ///
+  /// - Safety: The caller must be outside every section of the flavor. Inside a section this never
+  ///   returns (``Memb``), or it ends the section silently, so that borrowed values may be freed
+  ///   (``QSBR``).
   static func unsafeSynchronize()
 
   /// Runs what is retired under this flavor by default: one made with ``RCUReclaimer/init(named:defaultOf:)``, once.

@@ -9,10 +9,14 @@ public import _QuiescenceShims
 /// Source: liburcu, `urcu/static/urcu-mb.h`.
 public enum MB: Flavor {
   /// A store to the thread's own memory and a full fence; the first time on a thread it registers, under a lock.
+  ///
+  /// - Safety: As for ``Flavor/unsafeEnter()``.
   @inlinable @inline(__always)
   public static func unsafeEnter() { qs_mb_enter() }
 
   /// Two full fences and a store; wakes a grace period that sleeps for this thread.
+  ///
+  /// - Safety: As for ``Flavor/unsafeLeave()``.
   @inlinable @inline(__always)
   public static func unsafeLeave() { qs_mb_leave() }
 
@@ -21,6 +25,8 @@ public enum MB: Flavor {
   public static var isInside: Bool { qs_mb_is_inside() }
 
   /// liburcu's `synchronize_rcu`: concurrent callers share grace periods.
+  ///
+  /// - Safety: As for ``Flavor/unsafeSynchronize()``.
   public static func unsafeSynchronize() { qs_mb_synchronize() }
 
   /// The thread `rcu-mb`.

@@ -9,10 +9,14 @@ public import _QuiescenceShims
 /// Source: liburcu, `urcu/static/urcu-memb.h`.
 public enum Memb: Flavor {
   /// Two stores to the thread's own memory; the first time on a thread it registers, under a lock.
+  ///
+  /// - Safety: As for ``Flavor/unsafeEnter()``.
   @inlinable @inline(__always)
   public static func unsafeEnter() { qs_memb_enter() }
 
   /// One store; wakes a grace period that sleeps for this thread.
+  ///
+  /// - Safety: As for ``Flavor/unsafeLeave()``.
   @inlinable @inline(__always)
   public static func unsafeLeave() { qs_memb_leave() }
 
@@ -21,6 +25,8 @@ public enum Memb: Flavor {
   public static var isInside: Bool { qs_memb_is_inside() }
 
   /// liburcu's `synchronize_rcu`: concurrent callers share grace periods.
+  ///
+  /// - Safety: As for ``Flavor/unsafeSynchronize()``.
   public static func unsafeSynchronize() { qs_memb_synchronize() }
 
   /// The thread `rcu-memb`.

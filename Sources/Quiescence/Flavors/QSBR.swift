@@ -18,6 +18,8 @@ public import _QuiescenceShims
 /// Source: liburcu, `urcu/static/urcu-qsbr.h`.
 public enum QSBR: Flavor {
   /// Nests in an online reader; a thread that is not online traps, since nothing would protect it.
+  ///
+  /// - Safety: As for ``Flavor/unsafeEnter()``.
   @inlinable @inline(__always)
   public static func unsafeEnter() {
     if !qs_qsbr_is_online() { Misuse.qsbrReadOffline() }
@@ -25,6 +27,8 @@ public enum QSBR: Flavor {
   }
 
   /// Ends the nested section; the thread stays online.
+  ///
+  /// - Safety: As for ``Flavor/unsafeLeave()``.
   @inlinable @inline(__always)
   public static func unsafeLeave() { qs_qsbr_unnest() }
 
@@ -33,6 +37,8 @@ public enum QSBR: Flavor {
   public static var isInside: Bool { qs_qsbr_is_online() }
 
   /// liburcu's `synchronize_rcu`: puts an online caller offline meanwhile.
+  ///
+  /// - Safety: As for ``Flavor/unsafeSynchronize()``.
   public static func unsafeSynchronize() { qs_qsbr_synchronize() }
 
   /// The thread `rcu-qsbr`.
