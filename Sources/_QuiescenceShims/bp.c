@@ -30,19 +30,28 @@ static void register_bp(void) {
   qs_thread.bp_registered = !QS_ANNOUNCES;
 }
 
+#if defined(QUIESCENCE_OUT_OF_LINE)
+void qs_bp_enter_cold(void) {
+  register_bp();
+  order_enter(&bp_order);
+}
+#else
+// All of an enter from outside.
 QS_UNSANITIZED void qs_bp_enter_cold(void) {
   register_bp();
-#if defined(ANNOUNCES_DEPTH)
-  if (qs_bp_is_inside()) return;
   // The first of a thread registers.
   order_hide_locks();
   urcu_bp_read_lock();
   order_show_locks();
+#if defined(ANNOUNCES_DEPTH)
   announce_enter(&urcu_bp_reader->ctr, &bp_order);
+  _CMM_STORE_SHARED(urcu_bp_reader->ctr, urcu_bp_reader->ctr + URCU_BP_GP_COUNT);
 #else
-  order_enter(&bp_order);
+  // Not without membarrier(2): then the fences have to be real, and are in the cold way alone.
+  if (urcu_bp_has_sys_membarrier) _CMM_STORE_SHARED(urcu_bp_reader->ctr, urcu_bp_reader->ctr | QS_BP_READY);
 #endif
 }
+#endif
 
 QS_UNSANITIZED void qs_bp_leave_cold(void) {
   if (!qs_bp_is_inside()) qs_unbalanced_cold("Bulletproof");
@@ -63,7 +72,11 @@ void qs_bp_synchronize(void) {
 }
 
 // liburcu-bp unregisters the thread by itself; the check above ran before, or the thread read again after that.
-void qs_bp_unregister(void) {
+QS_UNSANITIZED void qs_bp_unregister(void) {
   qs_thread.bp_registered = false;
+#if !defined(QUIESCENCE_OUT_OF_LINE)
+  // Not ready: a late read in another destructor has to be watched again.
+  if (urcu_bp_reader != NULL) _CMM_STORE_SHARED(urcu_bp_reader->ctr, urcu_bp_reader->ctr & ~QS_BP_READY);
+#endif
   qs_registry_remove(QS_BP);
 }

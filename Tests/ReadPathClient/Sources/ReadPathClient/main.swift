@@ -13,6 +13,7 @@ final class Owner: Sendable {}
 final class Router: Sendable {
   let routes = RCUBox(Table())
   let flows = RCUBox(Table(), flavor: QSBR.self)
+  let early = RCUBox(Table(), flavor: Bulletproof.self)
 }
 
 // Each of these becomes one function in the machine code, which `check` looks at.
@@ -20,6 +21,16 @@ final class Router: Sendable {
 @inline(never)
 func readThroughMemb(_ router: Router) -> Int {
   router.routes.read { $0.next }
+}
+
+@inline(never)
+func readBulletproof(_ router: Router) -> Int {
+  router.early.read { $0.next }
+}
+
+@inline(never)
+func readThroughQSBR(_ router: Router) -> Int {
+  router.flows.read { $0.next }
 }
 
 @inline(never)
@@ -124,6 +135,7 @@ countAcquire(count)
 print(countUnderLabel(count), countTryAcquire(count), countTryAcquireLive(count))
 for _ in 0..<4 { countRelease(count) }
 print(dispatchThroughMemb(hooks, &argument))
+print(readBulletproof(router), QSBR.withOnlineReader { _ in readThroughQSBR(router) })
 print(readThroughMemb(router), readTwoInOneSection(router), online, retainOnPurpose(router) === Owner())
 print(readGenerically(router))
 router.routes.lend { routes in
