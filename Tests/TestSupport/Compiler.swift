@@ -46,6 +46,22 @@ package enum Compiler {
     return object.path
   }
 
+  /// Compiles C code to a program, with the shims' folders on its search path; returns the program's path. Fails the
+  /// process when the code is wrong. Blocks: call it on a thread of one's own.
+  package static func program(_ code: String, in folder: URL, named name: String, _ flags: String...) -> String {
+    let file = temporaryFile("c", code)
+    defer { try? FileManager.default.removeItem(at: file) }
+    let program = folder.appending(path: name)
+    let shims = root.appending(path: "Sources/_QuiescenceShims")
+    let result = run(
+      [
+        "clang", "-O2", "-Wall", "-Werror", "-pthread", "-I\(shims.path)",
+        "-I\(shims.appending(path: "include").path)", "-o", program.path, file.path,
+      ] + flags)
+    precondition(result.status == 0, "clang: \(result.output)")
+    return program.path
+  }
+
   /// Creates a new folder for the calling test alone.
   package static func temporaryFolder() -> URL {
     let folder = FileManager.default.temporaryDirectory.appending(path: "quiescence-\(UUID().uuidString)")
