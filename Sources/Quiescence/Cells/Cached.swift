@@ -65,7 +65,7 @@ public struct Cached<Root: ~Copyable & Sendable, Value: Sendable, F: Flavor>: ~C
   mutating func renewIfNeeded() {
     // Relaxed: behind a number that has not changed there is nothing new to read, and a publication that
     // happened before this read is seen in any order. `copy` loads the number again, with acquire.
-    if _slowPath(source.box.pointee.publications.load(ordering: .relaxed) != number) { renew() }
+    if _slowPath(source.box.pointee.published.publications.load(ordering: .relaxed) != number) { renew() }
   }
 
   @inlinable @inline(never)
@@ -78,7 +78,7 @@ public struct Cached<Root: ~Copyable & Sendable, Value: Sendable, F: Flavor>: ~C
   static func copy(_ source: borrowing Projection<Root, Value, F>) -> (UInt, Value) {
     // The number first, with acquire: the version is then that one or a later one. The other way round, a
     // publication in between would give the old value the new number, and it would be kept for good.
-    let number = source.box.pointee.publications.load(ordering: .acquiring)
+    let number = source.box.pointee.published.publications.load(ordering: .acquiring)
     // An odd number is a publication under way, and the value may be the one before it. The even number below
     // has passed already and never comes again, so that the next read looks once more.
     return (number & ~1, source.snapshot())

@@ -1,5 +1,3 @@
-public import Synchronization
-
 /// A part of a box, or what a function makes of it, as a cell of its own: see ``RCUBox/map(_:)-(KeyPath<Value,Field>)``.
 ///
 /// Reads go to the box: each sees the version that is current then. A projection cannot outlive its box; the
@@ -69,8 +67,7 @@ public struct Projection<Root: ~Copyable & Sendable, Value: ~Copyable & Sendable
   ) throws(Failure) -> Result {
     F.unsafeEnter()
     defer { F.unsafeLeave() }
-    // Acquire: as in the box's own read.
-    let version = box.pointee.current.load(ordering: .acquiring).unsafelyUnwrapped
+    let version = box.pointee.published.load()
     if _slowPath(offset < 0) { return try readLent(from: UnsafeRawPointer(version), body) }
     return try body((UnsafeRawPointer(version) + offset).assumingMemoryBound(to: Value.self).pointee)
   }

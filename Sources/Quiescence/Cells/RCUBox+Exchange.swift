@@ -7,18 +7,12 @@ extension RCUBox where Value: ~Copyable {
   /// - Threads: any, also inside a section. Traps inside a closure that the same thread runs under the lock.
   @discardableResult
   public borrowing func exchange(_ value: consuming Value) -> Retired<Value, F> {
-    let new = Self.allocate(value)
-    turn.take()
-    defer { turn.give() }
-    return Retired(publish(new))
+    Retired(published.exchange(value))
   }
 
-  /// `exchange(_:)` that runs `step` before and after the pointer is stored, in the middle of the publication.
+  /// `exchange(_:)` that runs `step` in the middle of the publication, before and after the pointer is stored.
   package borrowing func exchange(_ value: consuming Value, step: () -> Void) -> Retired<Value, F> {
-    let new = Self.allocate(value)
-    turn.take()
-    defer { turn.give() }
-    return Retired(publish(new, step: step))
+    Retired(published.exchange(value, step: step))
   }
 
   /// Publishes what `make` makes of the current version, and gives the old one back.
@@ -33,18 +27,7 @@ extension RCUBox where Value: ~Copyable {
   public borrowing func replace<Failure: Error>(
     _ make: (borrowing Value) throws(Failure) -> Value
   ) throws(Failure) -> Retired<Value, F> {
-    turn.takeForClosure()
-    defer { turn.give() }
-    let new: UnsafeMutablePointer<Value>
-    do throws(Failure) {
-      // Only writers change the pointer, and this one has their turn: no section needed.
-      new = Self.allocate(try make(current.load(ordering: .relaxed).unsafelyUnwrapped.pointee))
-    } catch {
-      turn.closureEnded()
-      throw error
-    }
-    turn.closureEnded()
-    return Retired(publish(new))
+    Retired(try published.replace(make))
   }
 
   /// Publishes `new` if `expected` is still the current version.
@@ -69,43 +52,9 @@ extension RCUBox where Value: ~Copyable {
   public borrowing func compareExchange(
     _ expected: borrowing Borrowed<Value>, with new: consuming Value
   ) -> CompareExchangeOutcome<Value, F> {
-    // The lock, not a compare-and-swap of the pointer: that one could replace the version which an `update`
-    // under way has just copied, and the update's store would lose what was published in between.
-    let expected = UnsafeMutablePointer(mutating: expected.pointer)
-    // Relaxed: addresses are compared and nothing behind them is read.
-    if current.load(ordering: .relaxed) != expected { return .refused(new) }
-    let pointer = Self.allocate(new)
-    turn.take()
-    guard current.load(ordering: .relaxed) == expected else {
-      turn.give()
-      let new = pointer.move()
-      pointer.deallocate()
-      return .refused(new)
+    switch published.compareExchange(expected.pointer, with: new) {
+    case .exchanged(let old): .exchanged(Retired(old))
+    case .refused(let new): .refused(new)
     }
-    let old = publish(pointer)
-    turn.give()
-    return .exchanged(Retired(old))
-  }
-
-  /// Makes `new` the current version and returns the one before. The caller has the turn.
-  @inline(__always)
-  borrowing func publish(
-    _ new: UnsafeMutablePointer<Value>, step: () -> Void = {}
-  ) -> UnsafeMutablePointer<Value> {
-    // For ``Cached``, which takes an even number to mean "the version with this number, or a later one".
-    // Odd first: between the pointer and the last store a reader of the box sees the new version already, and
-    // a cache that still found the old number would give that reader's thread the old version afterwards.
-    // Even last: a cache that found the new number before the pointer would copy the old version under the
-    // new number, and keep it for good.
-    let number = publications.load(ordering: .relaxed)
-    publications.store(number &+ 1, ordering: .relaxed)
-    step()
-    let old = current.load(ordering: .relaxed).unsafelyUnwrapped
-    // Release: a reader that sees the pointer sees what it points to, and the odd number.
-    current.store(new, ordering: .releasing)
-    step()
-    // Release: a cache that sees the even number sees the pointer.
-    publications.store(number &+ 2, ordering: .releasing)
-    return old
   }
 }

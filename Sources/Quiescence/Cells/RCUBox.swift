@@ -1,4 +1,3 @@
-public import Synchronization
 public import _QuiescenceShims
 
 /// A published value: readers borrow it without contention, writers replace it.
@@ -20,32 +19,31 @@ public import _QuiescenceShims
 /// | ``replace(_:)`` | as `update`, for values that cannot be copied |
 /// | ``compareExchange(_:with:)`` | the new value is there, and is right for one version only |
 ///
-/// A box is four words. It gives parts of itself to readers by ``map(_:)-(KeyPath<Value,Field>)``, and to a reader with
-/// a copy of its own by ``cached(_:)``.
+/// A box is 64 bytes, a cache line, and its lock another 64: an update writes to the line that readers load once, where
+/// it publishes, and to no line of a neighboring box. Each version is an allocation of its own.
+///
+/// A box lends parts of itself to readers by ``map(_:)-(KeyPath<Value,Field>)``, and gives a reader a copy of its own by
+/// ``cached(_:)``.
 ///
 /// Source: Documentation/RCU/whatisRCU.rst; liburcu, `urcu/pointer.h`.
 public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer only: the value behind it is Sendable and changes by publication alone.
-  /// Never nil; the optional spares the read path a check for that.
-  @usableFromInline
-  let current: Atomic<UnsafeMutablePointer<Value>?>
+  // Unchecked: the value behind the pointer is Sendable and changes by publication alone.
+  /// Fills the box up to a cache line: see ``PublishedPointer``.
+  private let padding: (UInt, UInt) = (0, 0)
 
-  /// Even between publications and odd during one; never the same number for two versions. See `publish(_:)`.
   @usableFromInline
-  let publications = Atomic<UInt>(0)
-
-  let turn = WriterTurn()
+  let published: PublishedPointer<Value>
 
   /// Publishes `value` under the flavor `F`.
   ///
-  /// - Complexity: one allocation, as for every version.
+  /// - Complexity: one allocation, as for every version, and one for the lock.
   public init(_ value: consuming Value, flavor: F.Type) {
-    current = Atomic(Self.allocate(value))
+    published = PublishedPointer(value)
   }
 
   deinit {
-    // Nobody can read through the box any more, but a section that borrowed may be open.
-    Self.retire(current.load(ordering: .acquiring).unsafelyUnwrapped)
+    // No reader can load from the box any more, but a section that has loaded may be open.
+    Self.retire(published.load())
   }
 
   /// Lends the current version to `body`, inside one read-side critical section.
@@ -58,9 +56,7 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
   ) throws(Failure) -> Result {
     F.unsafeEnter()
     defer { F.unsafeLeave() }
-    // Acquire: the version's contents were written before it was published. The pointer stays
-    // valid to the end of the section, since a writer frees it only after a grace period.
-    return try body(current.load(ordering: .acquiring).unsafelyUnwrapped.pointee)
+    return try body(published.load().pointee)
   }
 
   /// The current version, for as long as `section` is open.
@@ -71,21 +67,8 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
   @inlinable @inline(__always)
   @_lifetime(borrow section)
   public borrowing func load(_ section: borrowing ReadSection<F>) -> Borrowed<Value> {
-    let borrowed = Borrowed(
-      unsafe: UnsafePointer(current.load(ordering: .acquiring).unsafelyUnwrapped))
+    let borrowed = Borrowed(unsafe: UnsafePointer(published.load()))
     return _overrideLifetime(borrowed, borrowing: section)
-  }
-
-  static func allocate(_ value: consuming Value) -> UnsafeMutablePointer<Value> {
-    let pointer = UnsafeMutablePointer<Value>.allocate(capacity: 1)
-    pointer.initialize(to: value)
-    return pointer
-  }
-
-  /// Destroys what nobody has seen yet.
-  static func discard(_ pointer: UnsafeMutablePointer<Value>) {
-    pointer.deinitialize(count: 1)
-    pointer.deallocate()
   }
 
   static func retire(_ pointer: UnsafeMutablePointer<Value>) {
@@ -113,7 +96,7 @@ extension RCUBox where F == QSBR, Value: ~Copyable {
     // A thread that is online through other code is online as well.
     if outside == 0 && !qs_qsbr_is_online() { Misuse.qsbrReadOffline() }
     defer { qs_qsbr_leave_to(outside) }
-    return try body(current.load(ordering: .acquiring).unsafelyUnwrapped.pointee)
+    return try body(published.load().pointee)
   }
 
   /// The current version, until `reader` next says that it is quiescent.
@@ -122,8 +105,7 @@ extension RCUBox where F == QSBR, Value: ~Copyable {
   @inlinable @inline(__always)
   @_lifetime(borrow reader)
   public borrowing func load(_ reader: borrowing OnlineReader) -> Borrowed<Value> {
-    let borrowed = Borrowed(
-      unsafe: UnsafePointer(current.load(ordering: .acquiring).unsafelyUnwrapped))
+    let borrowed = Borrowed(unsafe: UnsafePointer(published.load()))
     return _overrideLifetime(borrowed, borrowing: reader)
   }
 }

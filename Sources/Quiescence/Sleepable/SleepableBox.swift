@@ -1,5 +1,3 @@
-public import Synchronization
-
 /// A published value that is read in the sections of a ``SleepableDomain``: what ``RCUBox`` is to a flavor.
 ///
 /// ```swift
@@ -17,32 +15,25 @@ public import Synchronization
 ///
 /// Source: Linux `srcu_dereference()`.
 public struct SleepableBox<Value: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer only: the value behind it is Sendable and changes by publication alone.
-  @usableFromInline
-  let current: Atomic<UnsafeMutablePointer<Value>?>
-
+  // Unchecked: the value behind the pointer is Sendable and changes by publication alone.
+  /// 16 bytes, which with those of the pointer are a cache line: see ``PublishedPointer``.
   @usableFromInline
   let domain: SleepableDomain
 
-  private let turn = WriterTurn()
+  @usableFromInline
+  let published: PublishedPointer<Value>
 
   /// Publishes `value` to the sections of `domain`.
   ///
-  /// - Complexity: one allocation, as for every version.
+  /// - Complexity: one allocation, as for every version, and one for the lock.
   public init(_ value: consuming Value, in domain: borrowing SleepableDomain) {
-    current = Atomic(Self.allocate(value))
     self.domain = SleepableDomain(sharing: domain)
+    published = PublishedPointer(value)
   }
 
   deinit {
-    // Nobody can read through the box any more, but a section that borrowed may be open.
-    retire(current.load(ordering: .acquiring).unsafelyUnwrapped)
-  }
-
-  private static func allocate(_ value: consuming Value) -> UnsafeMutablePointer<Value> {
-    let pointer = UnsafeMutablePointer<Value>.allocate(capacity: 1)
-    pointer.initialize(to: value)
-    return pointer
+    // No reader can load from the box any more, but a section that has loaded may be open.
+    retire(published.load())
   }
 
   private func retire(_ pointer: UnsafeMutablePointer<Value>) {
@@ -60,7 +51,7 @@ extension SleepableBox where Value: ~Copyable {
   @_lifetime(borrow section)
   public borrowing func load(_ section: borrowing SleepableSection) -> Borrowed<Value> {
     if section.core.toOpaque() != Unmanaged.passUnretained(domain.core).toOpaque() { Misuse.otherDomain() }
-    let borrowed = Borrowed(unsafe: UnsafePointer(current.load(ordering: .acquiring).unsafelyUnwrapped))
+    let borrowed = Borrowed(unsafe: UnsafePointer(published.load()))
     return _overrideLifetime(borrowed, borrowing: section)
   }
 
@@ -72,7 +63,7 @@ extension SleepableBox where Value: ~Copyable {
     _ body: (borrowing Value) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     try domain.read { _ throws(Failure) in
-      try body(current.load(ordering: .acquiring).unsafelyUnwrapped.pointee)
+      try body(published.load().pointee)
     }
   }
 
@@ -83,7 +74,7 @@ extension SleepableBox where Value: ~Copyable {
   ) async throws(Failure) -> Result {
     let section = SleepableSection(entering: domain)
     defer { _ = section }
-    return try await body(current.load(ordering: .acquiring).unsafelyUnwrapped.pointee)
+    return try await body(published.load().pointee)
   }
 }
 
@@ -102,23 +93,7 @@ extension SleepableBox {
   public borrowing func update<Result: ~Copyable, Failure: Error>(
     _ change: (inout Value) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    turn.takeForClosure()
-    let new = Self.allocate(current.load(ordering: .relaxed).unsafelyUnwrapped.pointee)
-    let result: Result
-    do throws(Failure) {
-      result = try change(&new.pointee)
-    } catch {
-      turn.closureEnded()
-      turn.give()
-      new.deinitialize(count: 1)
-      new.deallocate()
-      throw error
-    }
-    turn.closureEnded()
-    let old = current.exchange(new, ordering: .acquiringAndReleasing)
-    turn.give()
-    retire(old.unsafelyUnwrapped)
-    return result
+    try published.update(change) { retire($0) }
   }
 }
 
@@ -130,24 +105,15 @@ extension SleepableBox where Value: ~Copyable {
   /// - Complexity: one allocation, the box's lock and the domain's. Does not wait for readers.
   /// - Threads: any, also inside a section.
   public borrowing func publish(_ value: consuming Value) {
-    retire(replace(value))
+    retire(published.exchange(value))
   }
 
   /// Replaces the value, suspends until nobody can be reading the old one, and gives that back.
   public borrowing func exchange(_ value: consuming Value) async -> Value {
-    let old = replace(value)
+    let old = published.exchange(value)
     await domain.synchronize()
     let value = old.move()
     old.deallocate()
     return value
-  }
-
-  private borrowing func replace(_ value: consuming Value) -> UnsafeMutablePointer<Value> {
-    let new = Self.allocate(value)
-    turn.take()
-    // Release: a reader that sees the pointer sees what it points to.
-    let old = current.exchange(new, ordering: .acquiringAndReleasing)
-    turn.give()
-    return old.unsafelyUnwrapped
   }
 }

@@ -63,7 +63,9 @@ final class SleepableCore: Sendable {
   init(name: String) {
     self.name = name
     cells = (Self.makeCell(), Self.makeCell())
-    front = .allocate(capacity: 1)
+    // A cache line of its own: every section loads it, and only grace periods write it.
+    front = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
+      .bindMemory(to: Atomic<UnsafeMutableRawPointer>.self, capacity: 1)
     front.initialize(to: Atomic(cells.0.pointer))
     cells.0.mode.pointee.store(Self.openPhase(cells.0).mode, ordering: .releasing)
     ForkWatch.add(self)
