@@ -13,6 +13,19 @@ struct Item: Sendable {
 
 final class Owner: Sendable {}
 
+/// Boxes beside each other in one object, and one far from both.
+private final class Neighbors: Sendable {
+  let read = RCUBox(Item())
+  let updated = RCUBox(Item())
+  let far = Far()
+
+  final class Far: Sendable {
+    let before = RCUBox(Item())
+    let updated = RCUBox(Item())
+    let after = RCUBox(Item())
+  }
+}
+
 /// One box of each flavor.
 private final class Boxes: Sendable {
   let memb = RCUBox(Item())
@@ -99,4 +112,24 @@ extension Contender {
         }
       })
   }
+
+  /// What a writer costs the readers of the box that it updates in a closure; of the box beside it, and of one that is
+  /// far away.
+  static func closureUpdates() -> [Contender] {
+    let boxes = Neighbors()
+    let read: @Sendable (Int32, UInt64) -> UInt64 = { place, count in
+      sum(at: place, count) { boxes.read.read { $0.number } }
+    }
+    func contender(_ name: String, update: @escaping @Sendable () -> Void) -> Contender {
+      Contender(name: name, read: read, update: update, drain: { Memb.barrier() })
+    }
+    return [
+      contender("RCUBox.read, Memb, by closure") { boxes.read.update { $0 = Item() } },
+      contender(Contender.besideNeighbor) { boxes.updated.update { $0 = Item() } },
+      contender(Contender.besideFar) { boxes.far.updated.update { $0 = Item() } },
+    ]
+  }
+
+  static let besideNeighbor = "RCUBox.read, Memb, neighbor updated"
+  static let besideFar = "RCUBox.read, Memb, far box updated"
 }
