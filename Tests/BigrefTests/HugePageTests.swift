@@ -63,8 +63,11 @@ import Testing
 
   /// The kernel's flags of the mapping that holds the address.
   private static func flags(of address: UInt) throws -> [Substring]? {
+    // Not by `String(contentsOfFile:)`, which takes the first page of a file whose size is 0 for all of it.
+    let file = try #require(FileHandle(forReadingAtPath: "/proc/self/smaps"))
+    let text = String(decoding: try file.readToEnd() ?? Data(), as: UTF8.self)
     var isInside = false
-    for line in try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8).split(separator: "\n") {
+    for line in text.split(separator: "\n") {
       if let range = line.split(separator: " ").first, range.contains("-"), !range.hasSuffix(":") {
         let ends = range.split(separator: "-").compactMap { UInt($0, radix: 16) }
         isInside = ends.count == 2 && ends[0] <= address && address < ends[1]

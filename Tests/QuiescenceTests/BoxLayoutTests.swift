@@ -1,4 +1,3 @@
-import Glibc
 import TestSupport
 import Testing
 
@@ -65,16 +64,45 @@ import Testing
     #expect(MemoryLayout<SleepableBox<Int>>.stride == 64)
   }
 
-  /// The lock's memory is a line of its own, so that no version of a box, and no other object, shares one with it.
+  /// A lock's memory is a line of its own (its size is asserted where it is declared), so that no version of a box, and no
+  /// other object, shares one with it.
   @Test func aLockIsACacheLine() {
     let locks = (0..<64).map { _ in Shared(Lock()) }
     for lock in locks {
-      // A word of the lock; its line begins with the lock, and malloc gave out all of it.
-      let word = UInt(bitPattern: lock.value.word)
-      let start = UnsafeMutableRawPointer(bitPattern: word / Self.line * Self.line)
-      #expect(malloc_usable_size(start) >= Int(Self.line))
+      // The lock is one word, its address.
+      let start = Self.words(of: lock.value)[0]
+      #expect(start % Self.line == 0)
+      #expect(UInt(bitPattern: lock.value.word) / Self.line == start / Self.line)
     }
-    #expect(Set(locks.map { UInt(bitPattern: $0.value.word) / Self.line }).count == locks.count)
+    let box = RCUBox(1)
+    #expect(Self.words(of: box)[5] % Self.line == 0)
+  }
+
+  /// The lines of a value, and the lines of every block that malloc has given out around it, are different ones.
+  @Test func aVersionSharesNoLineWithOtherBlocks() {
+    var blocks: [UnsafeMutableRawPointer] = []
+    defer { for block in blocks { block.deallocate() } }
+    for index in 0..<256 {
+      let version = Version<(Int, Int, Int)>.allocate(), small = Version<UInt8>.allocate()
+      version.initialize(to: (index, 0, 0))
+      small.initialize(to: 0)
+      defer {
+        Version.destroy(version)
+        Version.destroy(small)
+      }
+      let first = UInt(bitPattern: version) / Self.line, last = (UInt(bitPattern: version) + 23) / Self.line
+      let only = UInt(bitPattern: small) / Self.line
+      // Of all sizes, so that some lie right before and behind.
+      for _ in 0..<4 {
+        let size = 8 + 8 * (index % 24)
+        let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
+        blocks.append(block)
+        // malloc's own word lies before the block.
+        let start = (UInt(bitPattern: block) - 8) / Self.line
+        let end = (UInt(bitPattern: block) + UInt(size) - 1) / Self.line
+        #expect((end < first || last < start) && (end < only || only < start))
+      }
+    }
   }
 
   private struct Refused: Error {}

@@ -48,7 +48,9 @@ package enum Compiler {
 
   /// Compiles C code to a program, with the shims' folders on its search path; returns the program's path. Fails the
   /// process when the code is wrong. Blocks: call it on a thread of one's own.
-  package static func program(_ code: String, in folder: URL, named name: String, _ flags: String...) -> String {
+  package static func program(
+    _ code: String, in folder: URL, named name: String, _ flags: String...
+  ) -> String {
     let file = temporaryFile("c", code)
     defer { try? FileManager.default.removeItem(at: file) }
     let program = folder.appending(path: name)

@@ -51,16 +51,11 @@ struct PublishedPointer<Value: ~Copyable & Sendable>: ~Copyable, @unchecked Send
   /// The current version, for a writer that has the turn: only writers change the pointer, so it needs no section.
   var latest: UnsafeMutablePointer<Value> { current.load(ordering: .relaxed).unsafelyUnwrapped }
 
+  /// A new version, not published yet.
   static func allocate(_ value: consuming Value) -> UnsafeMutablePointer<Value> {
-    let pointer = UnsafeMutablePointer<Value>.allocate(capacity: 1)
+    let pointer = Version<Value>.allocate()
     pointer.initialize(to: value)
     return pointer
-  }
-
-  /// Destroys a version that was never published.
-  static func discard(_ pointer: UnsafeMutablePointer<Value>) {
-    pointer.deinitialize(count: 1)
-    pointer.deallocate()
   }
 }
 
@@ -112,8 +107,7 @@ extension PublishedPointer where Value: ~Copyable {
     turn.take()
     defer { turn.give() }
     if latest == expected { return .exchanged(publish(pointer)) }
-    defer { pointer.deallocate() }
-    return .refused(pointer.move())
+    return .refused(Version.take(pointer))
   }
 
   enum Exchange: ~Copyable {
@@ -153,7 +147,7 @@ extension PublishedPointer {
   borrowing func update<Result: ~Copyable, Failure: Error>(
     _ change: (inout Value) throws(Failure) -> Result, retire: (UnsafeMutablePointer<Value>) -> Void
   ) throws(Failure) -> Result {
-    let new = UnsafeMutablePointer<Value>.allocate(capacity: 1)
+    let new = Version<Value>.allocate()
     turn.takeForClosure()
     new.initialize(to: latest.pointee)
     let result: Result
@@ -162,7 +156,7 @@ extension PublishedPointer {
     } catch {
       turn.closureEnded()
       turn.give()
-      Self.discard(new)
+      Version.destroy(new)
       throw error
     }
     turn.closureEnded()
@@ -184,11 +178,11 @@ extension PublishedPointer {
       do throws(Failure) {
         result = try change(&new.pointee)
       } catch {
-        Self.discard(new)
+        Version.destroy(new)
         throw error
       }
       if publish(new, over: number, retire) { return result }
-      Self.discard(new)
+      Version.destroy(new)
       (new, number) = copyLatest()
     }
   }
@@ -204,11 +198,11 @@ extension PublishedPointer {
       do throws(Failure) {
         result = try await change(&new.pointee)
       } catch {
-        Self.discard(new)
+        Version.destroy(new)
         throw error
       }
       if publish(new, over: number, retire) { return result }
-      Self.discard(new)
+      Version.destroy(new)
       (new, number) = copyLatest()
     }
   }
@@ -218,7 +212,7 @@ extension PublishedPointer {
   /// Under the lock and not in a section. A writer that waits here for an update that is under way would otherwise copy
   /// a version that is replaced a moment later; and a thread that is offline under `QSBR` has no sections.
   private borrowing func copyLatest() -> (UnsafeMutablePointer<Value>, UInt) {
-    let new = UnsafeMutablePointer<Value>.allocate(capacity: 1)
+    let new = Version<Value>.allocate()
     turn.take()
     defer { turn.give() }
     new.initialize(to: latest.pointee)

@@ -20,7 +20,8 @@ public import _QuiescenceShims
 /// | ``compareExchange(_:with:)`` | the new value is there, and is right for one version only |
 ///
 /// A box is 64 bytes, a cache line, and its lock another 64: an update writes to the line that readers load once, where
-/// it publishes, and to no line of a neighboring box. Each version is an allocation of its own.
+/// it publishes, and to no line of a neighboring box. Each version is an allocation of its own, 96 bytes larger than the
+/// value for the same reason.
 ///
 /// A box lends parts of itself to readers by ``map(_:)-(KeyPath<Value,Field>)``, and gives a reader a copy of its own by
 /// ``cached(_:)``.
@@ -72,7 +73,7 @@ public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchec
   }
 
   static func retire(_ pointer: UnsafeMutablePointer<Value>) {
-    F.enqueue(Callback(destroying: pointer))
+    F.enqueue(Callback(destroyingVersion: pointer))
   }
 }
 

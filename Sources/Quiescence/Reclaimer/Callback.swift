@@ -14,6 +14,12 @@ struct Callback: Sendable {
     argument = UnsafeMutableRawPointer(pointer)
   }
 
+  /// Destroys a version of a box.
+  init<Value: ~Copyable & Sendable>(destroyingVersion pointer: UnsafeMutablePointer<Value>) {
+    kind = .reclaim(DestroyVersion<Value>.self)
+    argument = UnsafeMutableRawPointer(pointer)
+  }
+
   /// Releases the object.
   init<Object: AnyObject & Sendable>(releasing object: consuming Object) {
     kind = .reclaim(ReleaseObject.self)
@@ -59,6 +65,12 @@ private enum DestroyValue<Value: ~Copyable & Sendable>: Reclaimable {
     let pointer = argument.assumingMemoryBound(to: Value.self)
     pointer.deinitialize(count: 1)
     pointer.deallocate()
+  }
+}
+
+private enum DestroyVersion<Value: ~Copyable & Sendable>: Reclaimable {
+  static func reclaim(_ argument: UnsafeMutableRawPointer) {
+    Version.destroy(argument.assumingMemoryBound(to: Value.self))
   }
 }
 

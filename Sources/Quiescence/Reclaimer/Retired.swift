@@ -10,7 +10,7 @@ public struct Retired<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unche
   }
 
   deinit {
-    F.enqueue(Callback(destroying: pointer))
+    F.enqueue(Callback(destroyingVersion: pointer))
   }
 
   /// Lends the value to `body`. Readers may be reading it too.
@@ -29,9 +29,7 @@ public struct Retired<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unche
     F.synchronize()
     let pointer = pointer
     discard self
-    let value = pointer.move()
-    pointer.deallocate()
-    return value
+    return Version.take(pointer)
   }
 
   /// Waits for a grace period and gives the value back.
@@ -39,8 +37,6 @@ public struct Retired<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unche
     await F.synchronize()
     let pointer = pointer
     discard self
-    let value = pointer.move()
-    pointer.deallocate()
-    return value
+    return Version.take(pointer)
   }
 }

@@ -37,7 +37,7 @@ public struct SleepableBox<Value: ~Copyable & Sendable>: ~Copyable, @unchecked S
   }
 
   private func retire(_ pointer: UnsafeMutablePointer<Value>) {
-    domain.core.enqueue(Callback(destroying: pointer))
+    domain.core.enqueue(Callback(destroyingVersion: pointer))
   }
 }
 
@@ -112,8 +112,6 @@ extension SleepableBox where Value: ~Copyable {
   public borrowing func exchange(_ value: consuming Value) async -> Value {
     let old = published.exchange(value)
     await domain.synchronize()
-    let value = old.move()
-    old.deallocate()
-    return value
+    return Version.take(old)
   }
 }
