@@ -114,7 +114,7 @@ extension Contender {
   }
 
   /// What a writer costs the readers of the box that it updates in a closure; of the box beside it, and of one that is
-  /// far away.
+  /// far away. And the same for updates that are given up: they publish nothing, retire nothing, and may cost no reader.
   static func closureUpdates() -> [Contender] {
     let boxes = Neighbors()
     let read: @Sendable (Int32, UInt64) -> UInt64 = { place, count in
@@ -127,9 +127,21 @@ extension Contender {
       contender("RCUBox.read, Memb, by closure") { boxes.read.update { $0 = Item() } },
       contender(Contender.besideNeighbor) { boxes.updated.update { $0 = Item() } },
       contender(Contender.besideFar) { boxes.far.updated.update { $0 = Item() } },
+      contender(Contender.givenUp) { giveUpUpdate(of: boxes.read) },
+      contender(Contender.besideNeighborGivenUp) { giveUpUpdate(of: boxes.updated) },
+      contender(Contender.besideFarGivenUp) { giveUpUpdate(of: boxes.far.updated) },
     ]
+  }
+
+  private struct GivenUp: Error {}
+
+  private static func giveUpUpdate(of box: borrowing RCUBox<Item, Memb>) {
+    _ = try? box.update { _ throws(GivenUp) in throw GivenUp() }
   }
 
   static let besideNeighbor = "RCUBox.read, Memb, neighbor updated"
   static let besideFar = "RCUBox.read, Memb, far box updated"
+  static let givenUp = "RCUBox.read, Memb, updates given up"
+  static let besideNeighborGivenUp = "RCUBox.read, Memb, neighbor's given up"
+  static let besideFarGivenUp = "RCUBox.read, Memb, far box's given up"
 }

@@ -72,7 +72,8 @@ struct HooksExperiment: Experiment {
     func rounds(_ name: String, _ run: @escaping @Sendable (Int32, UInt64) -> UInt64) -> Contender {
       Contender(name: name, number: UInt64(count) + 1, read: run)
     }
-    let array = Hooks(array: peer_hooks_make(UInt64(count)))
+    // The same function as that of the hook points: what differs is how it is called, and not where it lies.
+    let array = Hooks(array: peer_hooks_make(UInt64(count), module.hook))
     let points = module.points(count)
     let swift = SwiftHooks(count)
     return [
@@ -96,6 +97,9 @@ struct HooksExperiment: Experiment {
 private final class LoadedHooks {
   /// The module knows of these: see Modules/traffic.c.
   static let counts = [0, 1, 2, 4, 8, 16]
+
+  /// The function of all its hooks.
+  let hook: peer_hook
 
   private let manager = ModuleManager()
   private let all: [Int: Points]
@@ -137,6 +141,7 @@ private final class LoadedHooks {
       manager.provide(points.qsbr)
     }
     try TrafficModule.load(into: manager)
+    hook = try TrafficModule.hook()
   }
 
   /// One of `counts`.

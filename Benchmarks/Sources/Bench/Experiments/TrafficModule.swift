@@ -1,3 +1,4 @@
+import CPeers
 import Foundation
 import ModuleManager
 
@@ -15,6 +16,14 @@ enum TrafficModule {
       throw MeasurementError("traffic.so is not beside the program; Scripts/bench builds it")
     }
     return path
+  }
+
+  /// The module's hook, by name. The image stays mapped: the peers that call it know of no unload.
+  static func hook() throws -> peer_hook {
+    guard let image = dlopen(try path(), RTLD_NOW), let address = dlsym(image, "traffic_hook") else {
+      throw MeasurementError("traffic.so has no function traffic_hook")
+    }
+    return unsafeBitCast(address, to: peer_hook.self)
   }
 
   static func load(into manager: ModuleManager) throws {
