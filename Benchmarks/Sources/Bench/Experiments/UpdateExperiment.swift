@@ -17,7 +17,7 @@ struct UpdateExperiment: Experiment {
 
   /// An update that publishes nothing costs readers of the box, and of its neighbor, as much as one of a box that is far
   /// away. (One that publishes also wakes the reclaimer, whose grace periods interrupt readers now and then.)
-  private let wanted = 1.05
+  private let wanted = 1.1
 
   private let compared = [
     Contender.besideNeighbor: Contender.besideFar, Contender.givenUp: Contender.besideFarGivenUp,
@@ -39,11 +39,11 @@ struct UpdateExperiment: Experiment {
     let timer = ReaderTimer(name, on: machine)
     let rates: [Double?] =
       scale.promisedOnly ? [nil] : scale.isQuick ? [0, 1000, nil] : [0, 1000, 100_000, nil]
-    let rows = try contenders.flatMap { contender in
-      // Between two looks at the clock, and between two quiescent states: 20 microseconds without a writer.
-      let chunk = try timer.size(contender, nanoseconds: 20_000, readers: 1) { contender.read(0, $0) }
-      return try rates.map { try row(contender, rate: $0, chunk: chunk, on: machine, scale) }
+    // Between two looks at the clock, and between two quiescent states: 20 microseconds without a writer.
+    let chunks = try contenders.map { contender in
+      try timer.size(contender, nanoseconds: 20_000, readers: 1) { contender.read(0, $0) }
     }
+    let rows = try rates.flatMap { try self.rows(contenders, rate: $0, chunks, on: machine, scale) }
     let judged = rows.map { row in
       guard let name = compared[row.contender],
         let far = rows.first(where: { $0.contender == name && $0.parameter == row.parameter })
@@ -55,23 +55,29 @@ struct UpdateExperiment: Experiment {
       Dictionary(uniqueKeysWithValues: contenders.map { ($0.name, Contender.ownInC($0.name)) }))
   }
 
-  private func row(
-    _ contender: Contender, rate: Double?, chunk: UInt64, on machine: Machine, _ scale: Scale
-  ) throws -> Row {
+  /// The contenders take turns round by round: the machine's speed drifts.
+  private func rows(
+    _ contenders: [Contender], rate: Double?, _ chunks: [UInt64], on machine: Machine, _ scale: Scale
+  ) throws -> [Row] {
     let readers = machine.processors.count - 1
-    var reads = Rounds()
-    var updates = Rounds()
-    for _ in 0..<scale.fewRounds {
-      let (read, update) = try round(
-        contender, rate: rate, chunk: chunk, readers: readers, on: machine, scale)
-      reads.add(read)
-      updates.add(update)
+    var reads = contenders.map { _ in Rounds() }
+    var updates = reads
+    for _ in 0..<(scale.promisedOnly ? min(scale.rounds, 11) : scale.fewRounds) {
+      for (index, contender) in contenders.enumerated() {
+        let (read, update) = try round(
+          contender, rate: rate, chunk: chunks[index], readers: readers, on: machine, scale)
+        reads[index].add(read)
+        updates[index].add(update)
+      }
     }
-    var row = Row(
-      name, contender.name, threads: readers, Row.Parameter("per_s", rate), nanoseconds: reads.best,
-      median: reads.median, clock: contender.blocks ? .wall : .thread)
-    row.also["updates_per_s"] = updates.median
-    return row
+    return zip(contenders, zip(reads, updates)).map { contender, rounds in
+      let (reads, updates) = rounds
+      var row = Row(
+        name, contender.name, threads: readers, Row.Parameter("per_s", rate), nanoseconds: reads.best,
+        median: reads.median, clock: contender.blocks ? .wall : .thread)
+      row.also["updates_per_s"] = updates.median
+      return row
+    }
   }
 
   /// Nanoseconds a read, and updates a second.
