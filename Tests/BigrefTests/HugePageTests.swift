@@ -6,9 +6,9 @@ import Testing
 
 /// The counters' memory comes in pages of the usual size.
 @Suite(.exclusive) struct HugePageTests {
-  /// Shown in a program that maps the arena as a system does whose setting is "always": every mapping may take huge
-  /// pages until it is told otherwise. The same program without the arena's `madvise` is the control: it has to take a
-  /// huge page, or the first half shows nothing.
+  /// Shown in a program that maps the arena as a system does whose setting is "always": every
+  /// mapping may take huge pages until it is told otherwise. The same program without the arena's
+  /// `madvise` is the control: it has to take a huge page, or the first half shows nothing.
   @Test func theFirstCounterTakesSmallPagesWhereHugeOnesAreAlwaysUsed() async throws {
     let setting = try String(contentsOfFile: "\(Self.settings)/enabled", encoding: .utf8)
     let hugePage = Int(
@@ -35,7 +35,8 @@ import Testing
     }
   }
 
-  /// In this very process, whatever the system's setting: the kernel lists the mapping as one without huge pages.
+  /// In this very process, whatever the system's setting: the kernel lists the mapping as one
+  /// without huge pages.
   @Test func theArenaOfThisProcessHasNoHugePages() async throws {
     let cell = await onThread {
       let count = Bigref()
@@ -45,7 +46,8 @@ import Testing
     }
     let flags = try #require(try Self.flags(of: cell))
     #expect(flags.contains("nh"), "\(flags)")
-    // The check of the check: a mapping of its own has the flag after it asks for it, and not before.
+    // The check of the check: a mapping of its own has the flag after it asks for it, and not
+    // before.
     let size = 1 << 22
     let other = try #require(mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
     defer { munmap(other, size) }
@@ -63,7 +65,8 @@ import Testing
 
   /// The kernel's flags of the mapping that holds the address.
   private static func flags(of address: UInt) throws -> [Substring]? {
-    // Not by `String(contentsOfFile:)`, which takes the first page of a file whose size is 0 for all of it.
+    // Not by `String(contentsOfFile:)`, which takes the first page of a file whose size is 0 for
+    // all of it.
     let file = try #require(FileHandle(forReadingAtPath: "/proc/self/smaps"))
     let text = String(decoding: try file.readToEnd() ?? Data(), as: UTF8.self)
     var isInside = false
@@ -78,7 +81,8 @@ import Testing
     return nil
   }
 
-  /// Prints the resident bytes before and after the first counter is created and counts on two processors.
+  /// Prints the resident bytes before and after the first counter is created and counts on two
+  /// processors.
   private static let program = """
     #define _GNU_SOURCE
     #include <stdint.h>
@@ -87,8 +91,9 @@ import Testing
     #include <sys/mman.h>
     #include <unistd.h>
 
-    // In the middle of a region of which any part may become huge pages, as when the kernel has merged the mapping with
-    // its neighbors. The region starts at a multiple of the size of a huge page.
+    // In the middle of a region of which any part may become huge pages, as when the kernel has
+    // merged the mapping with its neighbors. The region starts at a multiple of the size of a huge
+    // page.
     static void *map_huge(void *where, size_t size, int protection, int flags, int file, off_t offset) {
       size_t region = 2 * (size_t)HUGE_PAGE + (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
       char *start = mmap(where, region, protection, flags, file, offset);

@@ -46,8 +46,9 @@ package enum Compiler {
     return object.path
   }
 
-  /// Compiles C code to a program, with the shims' folders on its search path; returns the program's path. Fails the
-  /// process when the code is wrong. Blocks: call it on a thread of one's own.
+  /// Compiles C code to a program, with the shims' folders on its search path; returns the
+  /// program's path. Fails the process when the code is wrong. Blocks: call it on a thread of one's
+  /// own.
   package static func program(
     _ code: String, in folder: URL, named name: String, _ flags: String...
   ) -> String {
