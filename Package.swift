@@ -9,6 +9,7 @@ let package = Package(
   products: [
     .library(name: "Quiescence", targets: ["Quiescence"]),
     .library(name: "Bigref", targets: ["Bigref"]),
+    .library(name: "ModuleFiles", targets: ["ModuleFiles"]),
     .library(name: "ModuleManager", targets: ["ModuleManager"]),
     .library(name: "CModuleABI", targets: ["CModuleABI"]),
   ],
@@ -24,7 +25,9 @@ let package = Package(
     .target(name: "Bigref", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "CModuleABI"),
     .target(
-      name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"],
+      name: "ModuleFiles", dependencies: ["CModuleABI", "Quiescence"], swiftSettings: lifetimes),
+    .target(
+      name: "ModuleManager", dependencies: ["Bigref", "CModuleABI", "ModuleFiles"],
       exclude: ["KMOD.md", "Schemes/SCHEMES.md"],
       swiftSettings: lifetimes),
     .target(
@@ -41,7 +44,11 @@ let package = Package(
       name: "BigrefTests", dependencies: ["Bigref", "SequenceVariants", "TestSupport"],
       swiftSettings: lifetimes),
     .testTarget(
-      name: "ModuleManagerTests", dependencies: ["BrokenSchemes", "ModuleManager", "TestSupport"],
+      name: "ModuleFilesTests", dependencies: ["CModuleABI", "ModuleFiles", "TestSupport"],
+      swiftSettings: lifetimes),
+    .testTarget(
+      name: "ModuleManagerTests",
+      dependencies: ["BrokenSchemes", "ModuleFiles", "ModuleManager", "TestSupport"],
       swiftSettings: lifetimes),
   ],
   swiftLanguageModes: [.v6]

@@ -1,3 +1,4 @@
+internal import ModuleFiles
 package import Bigref
 package import Quiescence
 
@@ -85,7 +86,7 @@ package final class Module: Sendable {
   }
 
   /// What it is found by.
-  var fileName: String { image.map { ModuleInfo.name(ofFile: $0.path) } ?? name }
+  var fileName: String { image.map { ModuleName.ofFile($0.path) } ?? name }
 
   func withLinks<Result>(_ body: (inout Links) -> Result) -> Result {
     state.withLock(body)
