@@ -3,6 +3,7 @@
 
 #include "announce.h"
 #include "registry.h"
+#include "wake.h"
 
 static struct order mb_order;
 
@@ -34,19 +35,43 @@ void qs_mb_enter_cold(void) {
 #endif
 }
 
-void qs_mb_leave_cold(void) {
+#if defined(QUIESCENCE_OUT_OF_LINE)
+static void leave(void) { urcu_mb_read_unlock(); }
+#else
+/// Even, and another one after each grace period that starts through us.
+static unsigned long mb_grace_period;
+
+QS_UNSANITIZED void qs_mb_wake_cold(unsigned long word) {
+  leave_while_waiting(&urcu_mb_gp, word, &qs_thread.yields[QS_MB], CMM_LOAD_SHARED(mb_grace_period));
+}
+
+QS_UNSANITIZED static void leave(void) {
+  unsigned long word = urcu_mb_reader.ctr;
+  bool is_outermost = (word & URCU_GP_CTR_NEST_MASK) == URCU_GP_COUNT;
+  cmm_smp_mb();
+  _CMM_STORE_SHARED(urcu_mb_reader.ctr, word - URCU_GP_COUNT);
+  if (!is_outermost) return;
+  cmm_smp_mb();
+  if (uatomic_read(&urcu_mb_gp.futex) != 0) qs_mb_wake_cold(word);
+}
+#endif
+
+QS_UNSANITIZED void qs_mb_leave_cold(void) {
   if (!qs_mb_is_inside()) qs_unbalanced_cold("MB");
 #if defined(ANNOUNCES_DEPTH)
   announce_leave(&urcu_mb_reader.ctr, &mb_order);
 #else
   order_leave(&mb_order);
 #endif
-  urcu_mb_read_unlock();
+  leave();
 }
 
 void qs_mb_synchronize(void) {
   order_begin(&mb_order);
   order_hide_locks();
+#if !defined(QUIESCENCE_OUT_OF_LINE)
+  __atomic_fetch_add(&mb_grace_period, 2, __ATOMIC_RELAXED);
+#endif
   urcu_mb_synchronize_rcu();
   order_show_locks();
   order_waited(&mb_order);

@@ -3,6 +3,7 @@
 
 #include "order.h"
 #include "registry.h"
+#include "wake.h"
 
 static struct order qsbr_order;
 
@@ -20,6 +21,44 @@ static void register_qsbr(void) {
   qs_registry_unlock();
 }
 
+#if defined(QUIESCENCE_OUT_OF_LINE)
+static void leave_qsbr(void) { urcu_qsbr_thread_offline(); }
+static void renew_qsbr(void) { urcu_qsbr_quiescent_state(); }
+#else
+// What is left out of wake.h here: whom the waiter waits for it says itself, by a mark in the
+// structure of each such reader (`waiting`), so a thread without the mark need not wake. liburcu
+// numbers these grace periods.
+QS_UNSANITIZED static void report(unsigned long word) {
+  // The first fence keeps what the thread has read before the store, the second one keeps the store
+  // before the look at the mark and at the futex: without it the waiter could sleep after we
+  // looked.
+  cmm_smp_mb();
+  _CMM_STORE_SHARED(urcu_qsbr_reader.ctr, word);
+  cmm_smp_mb();
+  bool is_waiting = uatomic_read(&urcu_qsbr_gp.futex) != 0;
+  if (CMM_LOAD_SHARED(urcu_qsbr_reader.waiting)) {
+    _CMM_STORE_SHARED(urcu_qsbr_reader.waiting, 0);
+    // The waiter writes the futex, then the mark. Without this fence: we clear the mark of its next
+    // round after we have read the futex of this one, and it sleeps.
+    cmm_smp_mb();
+    wake_waiter(&urcu_qsbr_gp);
+  }
+  cmm_smp_mb();
+  if (is_waiting) qs_qsbr_yield_cold();
+}
+
+static void leave_qsbr(void) { report(0); }
+
+QS_UNSANITIZED static void renew_qsbr(void) {
+  unsigned long now = CMM_LOAD_SHARED(urcu_qsbr_gp.ctr);
+  if (now != urcu_qsbr_reader.ctr) report(now);
+}
+
+QS_UNSANITIZED void qs_qsbr_yield_cold(void) {
+  yield_to_others(&qs_thread.yields[QS_QSBR], CMM_LOAD_SHARED(urcu_qsbr_gp.ctr));
+}
+#endif
+
 void qs_qsbr_go_online(void) {
   register_qsbr();
   qs_thread.qsbr_word |= QS_QSBR_ONLINE;
@@ -29,12 +68,12 @@ void qs_qsbr_go_online(void) {
 void qs_qsbr_go_offline(void) {
   order_leave(&qsbr_order);
   qs_thread.qsbr_word &= ~QS_QSBR_ONLINE;
-  urcu_qsbr_thread_offline();
+  leave_qsbr();
 }
 
 void qs_qsbr_quiescent_state_cold(void) {
   order_leave(&qsbr_order);
-  urcu_qsbr_quiescent_state();
+  renew_qsbr();
   order_enter(&qsbr_order);
 }
 
