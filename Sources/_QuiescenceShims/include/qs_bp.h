@@ -13,7 +13,7 @@ extern __thread struct urcu_bp_reader *urcu_bp_reader __attribute__((tls_model("
 /// Enters a read-side critical section; sections nest.
 static inline void qs_bp_enter(void) {
   // liburcu registers by itself; this is for the check at the end of the thread.
-  if (__builtin_expect(!qs_thread.bp_registered, 0)) qs_bp_enter_cold();
+  if (__builtin_expect(!qs_thread.bp_registered, 0)) return qs_bp_enter_cold();
   urcu_bp_read_lock();
 }
 

@@ -12,7 +12,7 @@ extern __thread struct urcu_reader urcu_mb_reader __attribute__((tls_model("init
 /// Enters a read-side critical section; sections nest.
 static inline void qs_mb_enter(void) {
   // An unregistered reader is invisible to synchronize: what it reads could be freed under it.
-  if (__builtin_expect(!qs_thread.mb_registered, 0)) qs_mb_enter_cold();
+  if (__builtin_expect(!qs_thread.mb_registered, 0)) return qs_mb_enter_cold();
   urcu_mb_read_lock();
 }
 
