@@ -269,7 +269,11 @@ import Testing
         let first = Parker(), children = Counter()
         _ = ServiceThread.start(named: "first") {
           Handlers.holdsUp.add(1)
-          if Forked.run({ Memb.synchronize(); return 0 }) == .exited(0) { children.add(1) }
+          if Forked.run({
+            Memb.synchronize(); return 0
+          }) == .exited(0) {
+            children.add(1)
+          }
           first.open()
         }
         while !Handlers.isHeldUp.isOpen { usleep(100) }

@@ -60,7 +60,7 @@ import Testing
     let domain = Shared(SleepableDomain())
     let number = Counter()
     for round in 0..<200 {
-      let inside = Gate(), leave = Gate()
+      let inside = AsyncEvent(), leave = AsyncEvent()
       let task = Task {
         await domain.value.read { _ in
           inside.open()

@@ -28,7 +28,10 @@ import Testing
     F.barrier()
     own.barrier()
     precondition(ran.value == 100)
-    precondition(Forked.run { F.synchronize(); return 0 } == .exited(0))
+    precondition(
+      Forked.run {
+        F.synchronize(); return 0
+      } == .exited(0))
   }
 
   /// A filter that kills, installed by the process itself before its first use of the library.
@@ -75,7 +78,10 @@ import Testing
       let bundle = ["--test-bundle-path", CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? ""]
       let arguments =
         [executable.path] + (executable.pathExtension != "xctest" ? bundle : [])
-        + ["--testing-library", "swift-testing", "--filter", "everyFlavorWorksInAProcessThatStartsUnderAFilter"]
+        + [
+          "--testing-library", "swift-testing", "--filter",
+          "everyFlavorWorksInAProcessThatStartsUnderAFilter",
+        ]
       var pointers = arguments.map { strdup($0) } + [nil]
       defer { for pointer in pointers { free(pointer) } }
       return run_without_membarrier(false, executable.path, &pointers)

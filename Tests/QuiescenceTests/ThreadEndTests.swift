@@ -40,7 +40,8 @@ import Testing
           for _ in 0..<8 { end(flavor, key, rounds, hasReadBefore) }
           F.synchronize()
           let readers = F.statistics.readers
-          precondition(readers == 0, "\(F.self), round \(rounds): \(readers) readers are left of threads that ended")
+          precondition(
+            readers == 0, "\(F.self), round \(rounds): \(readers) readers are left of threads that ended")
         }
       }
     }
@@ -147,7 +148,8 @@ import Testing
     let output = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
     #expect(
       output.hasSuffix(
-        "Fatal error: a thread ended inside a Bulletproof read-side critical section: leave every section first\n"))
+        "Fatal error: a thread ended inside a Bulletproof read-side critical section: leave every section first\n"
+      ))
   }
 }
 

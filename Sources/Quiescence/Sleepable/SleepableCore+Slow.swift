@@ -1,4 +1,4 @@
-public import Synchronization
+internal import Synchronization
 
 extension SleepableCore {
   /// Enters when a grace period has just begun, or where restartable sequences do not count: in the whole process, on this
