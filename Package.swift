@@ -34,14 +34,15 @@ let package = Package(
       name: "BrokenSchemes", dependencies: ["ModuleManager"], path: "Tests/BrokenSchemes",
       swiftSettings: lifetimes),
     .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),
+    .target(name: "ProcessEdges", path: "Tests/ProcessEdges"),
     .testTarget(
       name: "QuiescenceTests",
-      dependencies: ["Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
+      dependencies: ["ProcessEdges", "Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
       exclude: ["BEHAVIORS.md"],
       swiftSettings: lifetimes),
     .target(name: "SequenceVariants", dependencies: ["_QuiescenceShims"], path: "Tests/SequenceVariants"),
     .testTarget(
-      name: "BigrefTests", dependencies: ["Bigref", "SequenceVariants", "TestSupport"],
+      name: "BigrefTests", dependencies: ["Bigref", "ProcessEdges", "SequenceVariants", "TestSupport"],
       swiftSettings: lifetimes),
     .testTarget(
       name: "ModuleFilesTests", dependencies: ["CModuleABI", "ModuleFiles", "TestSupport"],

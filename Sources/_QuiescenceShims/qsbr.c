@@ -7,18 +7,34 @@
 
 static struct order qsbr_order;
 
-static void register_qsbr(void) {
+static bool is_registered(void) {
 #if !defined(QUIESCENCE_OUT_OF_LINE)
-  // Registered by other code; see above.
-  if (urcu_qsbr_reader.registered) return urcu_qsbr_thread_online();
+  // Also by other code: as in memb.c.
+  if (urcu_qsbr_reader.registered) return true;
 #endif
-  if (qs_reader_self.registered[QS_QSBR]) return urcu_qsbr_thread_online();
-  qs_leave_at_end();
+  return qs_reader_self.registered[QS_QSBR];
+}
+
+// Registers the thread online, or brings it online.
+static void register_qsbr(void) {
+  // The thread's own word, which liburcu keeps: no lock.
+  if (is_registered() || qs_registry_is_lost(QS_QSBR)) return urcu_qsbr_thread_online();
+  if (!qs_reader_self.is_ending) qs_leave_at_end();
   qs_registry_lock();
-  // Registers it online.
   urcu_qsbr_register_thread();
   qs_registry_add(QS_QSBR);
   qs_registry_unlock();
+}
+
+static void unregister_qsbr(void) {
+  urcu_qsbr_unregister_thread();
+  qs_registry_remove(QS_QSBR);
+}
+
+void qs_qsbr_register(void) {
+  if (qs_qsbr_is_online() || is_registered()) return;
+  qs_qsbr_go_online();
+  qs_qsbr_go_offline();
 }
 
 #if defined(QUIESCENCE_OUT_OF_LINE)
@@ -69,6 +85,11 @@ void qs_qsbr_go_offline(void) {
   order_leave(&qsbr_order);
   qs_thread.qsbr_word &= ~QS_QSBR_ONLINE;
   leave_qsbr();
+  // Once `leave` has run, the thread is registered for one time online alone: see leave.c.
+  if (!qs_reader_self.is_ending || !qs_reader_self.registered[QS_QSBR]) return;
+  qs_registry_lock();
+  unregister_qsbr();
+  qs_registry_unlock();
 }
 
 void qs_qsbr_quiescent_state_cold(void) {
@@ -92,6 +113,8 @@ void qs_qsbr_unregister(void) {
   if (qs_qsbr_depth() != 0)
     qs_trap("a thread ended inside a QSBR read-side critical section: leave every section first");
   order_leave(&qsbr_order);
-  urcu_qsbr_unregister_thread();
-  qs_registry_remove(QS_QSBR);
+  if (qs_registry_is_lost(QS_QSBR))
+    qs_registry_remove(QS_QSBR);
+  else
+    unregister_qsbr();
 }

@@ -243,7 +243,7 @@ extension ModuleManager {
   ) async throws(ModuleError) -> Success {
     if let error = deadlock(subject) { throw error }
     return try await suspended {
-      (continuation: UnsafeContinuation<Result<Success, ModuleError>, Never>) in
+      (continuation: Suspended<Result<Success, ModuleError>>) in
       start { continuation.resume(returning: $0) }
     }.get()
   }

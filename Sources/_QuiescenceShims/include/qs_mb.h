@@ -15,7 +15,7 @@ void qs_mb_wake_cold(unsigned long word) __attribute__((cold, noinline));
 /// Enters a read-side critical section; sections nest.
 static inline void qs_mb_enter(void) {
   // An unregistered reader is invisible to synchronize: what it reads could be freed under it.
-  if (__builtin_expect(!qs_thread.mb_registered, 0)) qs_mb_enter_cold();
+  if (__builtin_expect(!qs_thread.mb_registered, 0)) return qs_mb_enter_cold();
   urcu_mb_read_lock();
 }
 

@@ -23,7 +23,7 @@ void qs_memb_wake_cold(unsigned long word) __attribute__((cold, noinline));
 /// Enters a read-side critical section; sections nest.
 static inline void qs_memb_enter(void) {
   // An unregistered reader is invisible to synchronize: what it reads could be freed under it.
-  if (__builtin_expect(!qs_thread.memb_registered, 0)) qs_memb_enter_cold();
+  if (__builtin_expect(!qs_thread.memb_registered, 0)) return qs_memb_enter_cold();
   urcu_memb_read_lock();
 }
 

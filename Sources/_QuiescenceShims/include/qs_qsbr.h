@@ -13,6 +13,9 @@ extern __thread struct urcu_qsbr_reader urcu_qsbr_reader __attribute__((tls_mode
 /// Whether the calling thread is online.
 static inline bool qs_qsbr_is_online(void) { return urcu_qsbr_read_ongoing() != 0; }
 
+/// Registers the thread if it is not registered, and leaves it offline.
+void qs_qsbr_register(void);
+
 /// Registers the thread when needed and brings it online.
 void qs_qsbr_go_online(void);
 
