@@ -266,9 +266,9 @@ import Testing
       Handlers.add()
       await onThread {
         Memb.synchronize()
-        let first = Parker(), second = Parker(), children = Counter(), id = Counter()
+        let first = Parker(), second = Parker(), registered = Parker(), mayFork = Parker()
+        let children = Counter(), id = Counter()
         // Registers before the first thread forks, which holds the registry's lock.
-        let registered = Parker(), mayFork = Parker()
         _ = ServiceThread.start(named: "second") {
           Memb.read { _ in }
           registered.open()
@@ -287,14 +287,13 @@ import Testing
         registered.wait()
         _ = ServiceThread.start(named: "first") {
           Handlers.holdsUp.add(1)
-          if Forked.run({
+          let child = Forked.run {
             Memb.synchronize(); return 0
-          }) == .exited(0) {
-            children.add(1)
           }
+          if child == .exited(0) { children.add(1) }
           first.open()
         }
-        while !Handlers.isHeldUp.isOpen { usleep(100) }
+        Handlers.isHeldUp.wait()
         mayFork.open()
         // Until it waits for the first one's locks.
         while id.value == 0 || !Handlers.sleeps(id.value) { usleep(100) }
@@ -305,7 +304,7 @@ import Testing
         precondition(children.value == 2, "a child could not wait for a grace period")
       }
     }
-    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
   private enum Handlers {
