@@ -95,8 +95,9 @@ QS_UNSANITIZED void qs_mb_leave_cold(void) {
 #else
   order_leave(&mb_order);
 #endif
-  leave();
-  if (!is_ending) return;
+  if (!is_ending) return leave();
+  // Not `leave`, which yields: other threads wait for the registry's lock.
+  urcu_mb_read_unlock();
   if (!qs_mb_is_inside() && qs_reader_self.registered[QS_MB]) unregister_mb();
   qs_registry_unlock();
 }

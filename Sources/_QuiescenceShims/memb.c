@@ -101,8 +101,9 @@ QS_UNSANITIZED void qs_memb_leave_cold(void) {
 #else
   order_leave(&memb_order);
 #endif
-  leave();
-  if (!is_ending) return;
+  if (!is_ending) return leave();
+  // Not `leave`, which yields: other threads wait for the registry's lock.
+  urcu_memb_read_unlock();
   if (!qs_memb_is_inside() && qs_reader_self.registered[QS_MEMB]) unregister_memb();
   qs_registry_unlock();
 }

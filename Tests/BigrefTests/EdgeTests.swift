@@ -35,7 +35,8 @@ import Testing
     #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
   }
 
-  /// Threads without restartable sequences, and on processors whose number has no slot, count beside others.
+  /// Threads without restartable sequences, and threads on processors whose number has no slot,
+  /// count beside others.
   @Test func countsAreExactWhateverTheProcessorsNumber() async {
     for _ in 0..<50 {
       let count = Shared(Bigref()), killed = Counter(), operations = Counter()

@@ -266,19 +266,13 @@ import Testing
       Handlers.add()
       await onThread {
         Memb.synchronize()
-        let first = Parker(), children = Counter()
-        _ = ServiceThread.start(named: "first") {
-          Handlers.holdsUp.add(1)
-          if Forked.run({
-            Memb.synchronize(); return 0
-          }) == .exited(0) {
-            children.add(1)
-          }
-          first.open()
-        }
-        while !Handlers.isHeldUp.isOpen { usleep(100) }
-        let second = Parker(), id = Counter()
+        let first = Parker(), second = Parker(), registered = Parker(), mayFork = Parker()
+        let children = Counter(), id = Counter()
+        // Registers before the first thread forks, which holds the registry's lock.
         _ = ServiceThread.start(named: "second") {
+          Memb.read { _ in }
+          registered.open()
+          mayFork.wait()
           Memb.read { _ in
             id.add(Int(ServiceThread.currentID))
             let child = Forked.run {
@@ -290,6 +284,17 @@ import Testing
           }
           second.open()
         }
+        registered.wait()
+        _ = ServiceThread.start(named: "first") {
+          Handlers.holdsUp.add(1)
+          let child = Forked.run {
+            Memb.synchronize(); return 0
+          }
+          if child == .exited(0) { children.add(1) }
+          first.open()
+        }
+        Handlers.isHeldUp.wait()
+        mayFork.open()
         // Until it waits for the first one's locks.
         while id.value == 0 || !Handlers.sleeps(id.value) { usleep(100) }
         Handlers.goesOn.open()
@@ -299,7 +304,7 @@ import Testing
         precondition(children.value == 2, "a child could not wait for a grace period")
       }
     }
-    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
   private enum Handlers {

@@ -1,6 +1,7 @@
 import Quiescence
 
-/// Runs each job of its tasks on a thread of its own, and counts the jobs: a task that is resumed makes one.
+/// Runs each job of its tasks on a thread of its own, and counts the jobs: a task that is resumed
+/// makes one.
 package final class CountingExecutor: TaskExecutor {
   package let jobs = Counter()
 

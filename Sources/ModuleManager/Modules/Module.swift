@@ -132,8 +132,8 @@ package final class Module: Sendable {
 
   package var currentState: ModuleState { withLinks { $0.state } }
 
-  /// Whoever reads behind its hooks waits for these: every flavor of its hook points, and `Memb`, which
-  /// its counters and objects use.
+  /// The flavors whose grace periods an unload waits for: that of each hook point of the module, and
+  /// `Memb`, which its counters and objects use.
   package var flavors: [any Flavor.Type] {
     var all: [any Flavor.Type] = [Memb.self]
     for hook in withLinks({ $0.hooks }) where !all.contains(where: { $0 == hook.point.flavor }) {

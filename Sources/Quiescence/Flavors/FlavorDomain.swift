@@ -7,7 +7,7 @@ internal import _QuiescenceShims
 /// ```swift
 /// enum Counted: Flavor {
 ///   static func unsafeEnter() { Memb.unsafeEnter() }
-///   static func unsafeLeave() { Memb.unsafeLeave() }
+///   static func unsafeLeave(_ token: Void) { Memb.unsafeLeave() }
 ///   static var isInside: Bool { Memb.isInside }
 ///   static func unsafeSynchronize() { Memb.unsafeSynchronize() }
 ///   static let domain = FlavorDomain(of: Counted.self, named: "counted")

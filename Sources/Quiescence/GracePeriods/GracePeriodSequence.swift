@@ -1,9 +1,9 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
-/// The grace periods of one flavor, numbered: whoever waits shares them, and one thread at a time runs one.
+/// The grace periods of one flavor, numbered. Callers that wait share them, and one thread at a time runs one.
 ///
-/// A number is what a caller waits for. Number n + 1 is the first that begins after a moment at which n had begun,
+/// A caller waits for a number. Number n + 1 is the first grace period that begins after a moment at which n had begun,
 /// so it waits for every section that was open at that moment; n itself may have begun too early.
 ///
 /// liburcu shares grace periods between threads too, but a thread that shares can end up in a `poll` of 10 ms

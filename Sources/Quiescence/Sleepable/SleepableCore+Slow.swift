@@ -62,7 +62,7 @@ extension SleepableCore {
         cell.addAtomically(-1)
         return bias
       }
-      // Release: what the section has read is read before whoever waits goes on.
+      // Release: the reads of the section come before what a waiter does after the grace period.
       return count(cell).pointee.subtract(1, ordering: .acquiringAndReleasing).newValue
     }
     // Only after the sum was taken: before, the bias is in.

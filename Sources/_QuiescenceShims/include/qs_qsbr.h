@@ -49,10 +49,10 @@ static inline void qs_qsbr_quiescent_state(void) {
 
 static inline uint32_t qs_qsbr_depth(void) { return qs_thread.qsbr_word & ~QS_QSBR_ONLINE; }
 
-/// Nests: returns the token for `qs_qsbr_leave_to`; 0 when the thread did not go online through us
-/// and is in no section. Sections are left in the reverse order of entering them. Two plain stores:
-/// with a count up and down again each read would wait for the one before it. One word, which the
-/// compiler keeps in a register from one read to the next.
+/// Nests, for a section whose end is where its beginning is: returns what to give to
+/// `qs_qsbr_leave_to`; 0 when the thread did not go online through us and is in no section. Two
+/// plain stores: with a count up and down again each read would wait for the one before it. One
+/// word, which the compiler keeps in a register from one read to the next.
 static inline uint32_t qs_qsbr_enter_from(void) {
   uint32_t word = qs_thread.qsbr_word;
   qs_thread.qsbr_word = QS_QSBR_ONLINE + 1;

@@ -44,9 +44,9 @@ struct qs_thread {
   /// By flavor: how often the thread has given its processor up for the grace period that waits
   /// now.
   struct qs_yields yields[QS_FLAVORS];
-  /// How often the thread has woken a grace period of liburcu-memb or liburcu-mb, and how often it
-  /// has given its processor up for one of any flavor. For tests: thread-local counts cost nothing
-  /// that another thread could notice.
+  /// How often the thread has woken a grace period and how often it has yielded for one:
+  /// never one of liburcu-bp, which polls. For tests: thread-local counts cost nothing that another
+  /// thread could notice.
   uint64_t wakes, yielded;
 };
 
@@ -69,9 +69,9 @@ void qs_unbalanced_cold(const char *flavor) __attribute__((cold, noinline, noret
 static inline struct qs_sleepable_frame *qs_sleepable_innermost(void) { return qs_thread.sleepable; }
 static inline void qs_sleepable_set_innermost(struct qs_sleepable_frame *frame) { qs_thread.sleepable = frame; }
 
-/// How often the calling thread has woken a grace period of liburcu-memb or liburcu-mb.
+/// How often the calling thread has woken a grace period; never one of liburcu-bp, which polls.
 static inline uint64_t qs_thread_wakes(void) { return qs_thread.wakes; }
-/// How often the calling thread has given its processor up for a grace period of any flavor.
+/// How often the calling thread has yielded for a grace period; never for one of liburcu-bp.
 static inline uint64_t qs_thread_yielded(void) { return qs_thread.yielded; }
 
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }

@@ -1,3 +1,4 @@
+import CTorture
 import Foundation
 import Quiescence
 import Synchronization
@@ -31,7 +32,7 @@ enum LostWakeup<Base: TortureFlavor>: TortureFlavor {
         // No thread signals this semaphore.
         DispatchSemaphore(value: 0).wait()
       }
-      qs_lose_wakeups()
+      torture_lose_wakeups()
     }
     Base.unsafeSynchronize()
   }
