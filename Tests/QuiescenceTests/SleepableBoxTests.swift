@@ -201,8 +201,10 @@ import Testing
         domain.read { _ in print(box.exchange(2).take()) }
       }
     }
-    expectTrap(
-      "SleepableDomain.synchronize() inside a section of the same domain, \"routes\": it would wait for itself", result)
+    #expect(
+      result.trap
+        == "SleepableDomain.synchronize() inside a section of the same domain, \"routes\": "
+        + "it would wait for itself")
   }
 
   @Test func writeInsideAWriteTraps() async {
@@ -217,7 +219,7 @@ import Testing
     #expect(
       result.trap
         == "a write to a box inside the closure of its own update or replace would wait for itself: "
-        + "write after it, or use RCUBox.updateRetrying"
+        + "write after it, or use updateRetrying"
     )
   }
 }

@@ -3,14 +3,14 @@ internal import Synchronization
 /// Callbacks that a barrier waits for: those retired to one reclaimer before a moment, and whatever
 /// they retire in turn, to any reclaimer.
 ///
-/// Each queue that has some of them carries a mark: entries below a number belong to the set. When
-/// such entries have run, the queues to which they have retired get marks of the same sets, and
-/// only then are the old marks given up. So the number of holds is zero when all have run, wherever
-/// they ran.
+/// Each queue that has some of them carries marks: entries between two numbers belong to the set.
+/// While such entries run, the queues to which they retire carry marks of the same sets (see
+/// ``CallbackRun``), and only then are the old marks given up. So the number of holds is zero when
+/// all have run, wherever they ran.
 ///
-/// A reclaimer has one open set at any time, which collects what its callbacks retire to other
-/// reclaimers. A barrier closes it, adds what the reclaimer's own queues hold, and waits; the next
-/// open set follows it, so that a later barrier waits for both.
+/// A reclaimer has one open set at any time, which collects what its callbacks retire. A barrier
+/// closes it, adds what the reclaimer's queues hold, and waits; the next open set follows it, so that
+/// a later barrier waits for both.
 final class CallbackSet: Sendable {
   /// The reclaimer that the set was opened for.
   let owner: UInt64
@@ -18,9 +18,9 @@ final class CallbackSet: Sendable {
 
   private struct State {
     var holds: Int
-    /// It was ever held for something that was retired. Not only marked: a consumer holds the set
-    /// before it marks, and a barrier in between must not pass it over.
-    var isUsed = false
+    /// Callbacks that run now, and may retire.
+    var runs = 0
+    var wasMarked = false
     var waiters: [Waiter] = []
     /// Where marks are now.
     var cores: [(core: ReclaimerCore, marks: Int)] = []
@@ -40,7 +40,7 @@ final class CallbackSet: Sendable {
   func hold(for core: ReclaimerCore? = nil) {
     state.withLock { state in
       state.holds += 1
-      state.isUsed = true
+      state.wasMarked = state.wasMarked || core != nil
       guard let core else { return }
       if let index = state.cores.firstIndex(where: { $0.core === core }) {
         state.cores[index].marks += 1
@@ -73,6 +73,19 @@ final class CallbackSet: Sendable {
     for waiter in waiters { waiter.resume() }
   }
 
+  /// Callbacks run whose entries in turn will belong to the set. Until ``endRun()``.
+  func beginRun() {
+    state.withLock { state in
+      state.holds += 1
+      state.runs += 1
+    }
+  }
+
+  func endRun() {
+    state.withLock { $0.runs -= 1 }
+    release()
+  }
+
   /// Calls `waiter` when all have run; at once when they have.
   func whenEmpty(_ waiter: Waiter) {
     let isEmpty = state.withLock { state in
@@ -84,7 +97,8 @@ final class CallbackSet: Sendable {
   }
 
   var isEmpty: Bool { state.withLock { $0.holds == 0 } }
-  var isUsed: Bool { state.withLock { $0.isUsed } }
+  /// Something was retired that belongs to it, or may be.
+  var isUsed: Bool { state.withLock { $0.wasMarked || $0.runs > 0 } }
 
   /// The reclaimers that have some of the callbacks now.
   var cores: [ReclaimerCore] { state.withLock { $0.cores.map(\.core) } }

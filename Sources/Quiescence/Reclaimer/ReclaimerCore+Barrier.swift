@@ -157,9 +157,10 @@ extension ReclaimerCore {
       for queue in state.listed {
         let marks = queue.shared.marks
         queue.shared.marks = []
-        for (set, bound) in marks {
-          state.lost.append(set)
-          if let core = cores[set.owner] { queue.mark(core.openSetAfterFork, upTo: bound) }
+        for mark in marks {
+          state.lost.append(mark.set)
+          guard let core = cores[mark.set.owner] else { continue }
+          queue.mark(core.openSetAfterFork, from: mark.start, upTo: min(mark.end, queue.filled))
         }
       }
       state.isActive = state.listed.contains { $0.hasEntries } && !gracePeriods.isLost
@@ -169,7 +170,7 @@ extension ReclaimerCore {
   }
 
   /// Without the lock, which ``inheritSets(of:)`` may hold: the process has one thread.
-  private var openSetAfterFork: CallbackSet {
+  var openSetAfterFork: CallbackSet {
     var set: CallbackSet?
     state.whileHeld { set = $0.openSet }
     // Set by the line above.

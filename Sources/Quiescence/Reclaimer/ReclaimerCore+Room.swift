@@ -89,15 +89,11 @@ extension ReclaimerCore {
     consume {
       run(queue, upTo: bound)
       // As an entry that has just begun: a barrier that begins meanwhile waits for it.
-      let set = state.withLock { state in
-        state.openSet.hold()
+      let callbacks = state.withLock { state in
         state.ran += 1
-        return state.openSet
+        return CallbackRun(of: [state.openSet])
       }
-      noteOutsets()
-      callback.run()
-      markGrowth(of: [set], isOwnIncluded: true)
-      set.release()
+      callbacks.run { callback.run() }
     }
     openToProducers()
   }
@@ -135,6 +131,7 @@ extension ReclaimerCore.State {
   mutating func grant(_ granted: Int, to queue: RetireQueue) -> Bool {
     let activates = list(queue)
     if limit != nil { reserved += granted - queue.shared.granted }
+    CallbackRun.current?.mark(queue)
     queue.install(granted)
     return activates
   }

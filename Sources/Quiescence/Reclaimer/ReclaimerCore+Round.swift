@@ -53,59 +53,29 @@ extension ReclaimerCore {
   /// Runs the entries below `bound`. By the one consumer.
   func run(_ queue: RetireQueue, upTo bound: Int) {
     while queue.consumed < bound {
-      // Not beyond a mark: what the entries behind it retire is not of its set. And not many at once:
-      // threads may wait for room.
-      let end = state.withLock { _ in
-        min(bound, queue.consumed + 1024, queue.firstBound ?? bound)
+      let (end, callbacks) = state.withLock { state in
+        let number = queue.consumed
+        // All of the same sets. And not many at once: threads may wait for room.
+        let end = min(bound, number + 1024, queue.boundary(above: number) ?? bound)
+        return (end, CallbackRun(of: queue.sets(of: number) + [state.openSet]))
       }
-      noteOutsets()
-      queue.run(upTo: end)
+      callbacks.run { queue.run(upTo: end) }
       settle(queue, end)
     }
   }
 
-  /// Notes that entries have returned, and hands the sets that they belong to on to what they have
-  /// retired.
+  /// Notes that entries have returned. What they have retired belongs to their sets by now.
   private func settle(_ queue: RetireQueue, _ end: Int) {
-    var hasGrown = false
-    RetireQueue.forEachOfThread { if $0.hasGrown { hasGrown = true } }
-    let (sets, openSet, ended, producers) = state.withLock { state in
-      // All marks end at `end` or above. The sets are held until what has grown is marked: a barrier
-      // that takes the open set now waits for that.
-      let sets = hasGrown ? queue.shared.marks.map(\.set) : []
-      for set in sets { set.hold() }
-      let openSet = hasGrown ? state.openSet : nil
-      openSet?.hold()
+    let (ended, producers) = state.withLock { state in
       let count = max(0, end - queue.shared.finished)
       queue.shared.finished += count
       state.ran += count
       if state.limit != nil { state.reserved -= count }
       defer { state.producers = [] }
-      return (sets, openSet, queue.takeMarks(upTo: end), state.producers)
-    }
-    if let openSet {
-      markGrowth(of: sets, isOwnIncluded: true)
-      markGrowth(of: [openSet], isOwnIncluded: false)
-      openSet.release()
-      for set in sets { set.release() }
+      return (queue.takeMarks(upTo: end), state.producers)
     }
     for set in ended { set.release(for: self) }
     for producer in producers { producer.open() }
-  }
-
-  /// Remembers where the queues of the calling thread end.
-  func noteOutsets() { RetireQueue.forEachOfThread { $0.noteOutset() } }
-
-  /// Marks what the calling thread has retired since ``noteOutsets()``. Without `isOwnIncluded`, only
-  /// what it has retired to other reclaimers: a barrier of this one looks at its own queues itself.
-  func markGrowth(of sets: [CallbackSet], isOwnIncluded: Bool) {
-    if sets.isEmpty { return }
-    RetireQueue.forEachOfThread { queue in
-      if !queue.hasGrown || (!isOwnIncluded && queue.coreID == id) { return }
-      queue.core.state.withLock { _ in
-        for set in sets { queue.mark(set, upTo: queue.filled) }
-      }
-    }
   }
 }
 
@@ -128,8 +98,9 @@ extension ReclaimerCore {
     let (isIdle, closes, producers) = state.withLock { state in
       var kept: [RetireQueue] = []
       for queue in state.listed {
-        // The thread has asked again in between, or another consumer runs the last entries.
-        if !queue.isStopped || !queue.isFinished {
+        // The thread has asked again in between, or is about to append; or another consumer runs the
+        // last entries.
+        if !queue.isStopped || queue.hasClaim || !queue.isFinished {
           kept.append(queue)
           continue
         }

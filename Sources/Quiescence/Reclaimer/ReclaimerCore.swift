@@ -85,7 +85,11 @@ final class ReclaimerCore: Sendable {
   @inline(never)
   func enqueueFirst(_ callback: Callback, mayRefuse: Bool = false) -> Bool {
     // Of a reclaimer that is closed, whose place this one has.
-    if let opaque = qs_thread_retire_queue(place) { Self.threadEnded(RetireQueue(opaque: opaque)) }
+    if let opaque = qs_thread_retire_queue(place) {
+      let queue = RetireQueue(opaque: opaque)
+      CallbackRun.current?.forget(queue)
+      Self.threadEnded(queue)
+    }
     let queue = RetireQueue(for: self)
     state.withLock { state in
       queue.shared.index = state.queues.count

@@ -15,11 +15,14 @@ extension RetireQueue {
   var isFinished: Bool { filled == memory.pointee.shared.finished }
 
   /// Whether the thread has to ask before it appends again.
-  var isStopped: Bool { memory.pointee.stop.load(ordering: .relaxed) == 0 }
+  var isStopped: Bool {
+    // Acquire: a thread that has stopped its own queue has no entry that is not seen.
+    memory.pointee.stop.load(ordering: .acquiring) == 0
+  }
 
   /// The first step of taking a grant back. A heavy fence follows, then ``clampGrant()``. Under the
-  /// core's lock.
-  func stopThread() { memory.pointee.stop.store(0, ordering: .relaxed) }
+  /// core's lock. Or by the thread, so that its next append asks: it has no claim then.
+  func stopThread() { memory.pointee.stop.store(0, ordering: .releasing) }
 
   /// What the thread has not claimed is not granted any more. Under the core's lock.
   func clampGrant() { memory.pointee.shared.granted = min(memory.pointee.shared.granted, claimed) }
@@ -39,31 +42,6 @@ extension RetireQueue {
       memory.pointee.consumed.store(number + 1, ordering: .relaxed)
       callback.run()
     }
-  }
-
-  /// Entries below `bound` belong to `set`, which holds until they have run. Under the core's lock.
-  func mark(_ set: CallbackSet, upTo bound: Int) {
-    if bound <= memory.pointee.shared.finished { return }
-    if let index = memory.pointee.shared.marks.firstIndex(where: { $0.set === set }) {
-      if memory.pointee.shared.marks[index].bound < bound {
-        memory.pointee.shared.marks[index].bound = bound
-      }
-      return
-    }
-    set.hold(for: core)
-    memory.pointee.shared.marks.append((set, bound))
-  }
-
-  /// The first number at which a set ends. Under the core's lock.
-  var firstBound: Int? { memory.pointee.shared.marks.lazy.map(\.bound).min() }
-
-  /// Takes the marks that end at or below `bound`. The caller releases their sets. Under the core's
-  /// lock.
-  func takeMarks(upTo bound: Int) -> [CallbackSet] {
-    if memory.pointee.shared.marks.isEmpty { return [] }
-    let done = memory.pointee.shared.marks.filter { $0.bound <= bound }.map(\.set)
-    if !done.isEmpty { memory.pointee.shared.marks.removeAll { $0.bound <= bound } }
-    return done
   }
 
   /// Calls `body` with each queue of the calling thread.

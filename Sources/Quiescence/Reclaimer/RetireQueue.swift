@@ -32,8 +32,6 @@ struct RetireQueue: @unchecked Sendable {
     var allowed = 0
     /// Empty segments to use again.
     var spare: UnsafeMutablePointer<Segment>?
-    /// ``appended`` when the thread began to run the callbacks that it runs now.
-    var outset = 0
     /// How many segments the thread has used again. Written by the thread.
     let reused = Atomic<Int>(0)
     /// Entries that the thread has claimed. Written by the thread.
@@ -64,7 +62,7 @@ struct RetireQueue: @unchecked Sendable {
   struct Shared {
     /// The thread may append up to this number.
     var granted = 0
-    /// Entries below this number have returned, and what they retired has its marks.
+    /// Entries below this number have returned.
     var finished = 0
     /// Batches that the queue is in.
     var pins = 0
@@ -72,8 +70,8 @@ struct RetireQueue: @unchecked Sendable {
     var index = 0
     var isListed = false
     var hasThreadEnded = false
-    /// The sets that entries below a number belong to; each set once.
-    var marks: [(set: CallbackSet, bound: Int)] = []
+    /// The sets that entries belong to.
+    var marks: [Mark] = []
   }
 
   /// An empty queue, which the reclaimer does not know yet.
@@ -175,16 +173,13 @@ struct RetireQueue: @unchecked Sendable {
     memory.pointee.stop.store(min(granted, memory.pointee.covered), ordering: .relaxed)
   }
 
-  /// Remembers how much the thread has appended, before it runs callbacks.
-  func noteOutset() { memory.pointee.outset = filled }
-
-  /// Whether the thread has appended since ``noteOutset()``. By the thread.
-  var hasGrown: Bool { filled > memory.pointee.outset }
-
   // MARK: - Looking at it
 
   /// Entries below this number are complete.
   var filled: Int { memory.pointee.filled.load(ordering: .acquiring) }
+
+  /// The thread is about to append an entry. Under the core's lock, after a heavy fence.
+  var hasClaim: Bool { claimed > filled }
 
   /// Entries below this number have run, or the last of them is running.
   var consumed: Int { memory.pointee.consumed.load(ordering: .relaxed) }

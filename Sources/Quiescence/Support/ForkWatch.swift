@@ -194,6 +194,9 @@ enum ForkWatch {
       }
       // Every lock is free again.
       for core in cores.values { core.inheritSets(of: cores) }
+      if let run = CallbackRun.current {
+        run.resetAfterFork(of: run.owners.compactMap { cores[$0]?.openSetAfterFork })
+      }
     }
     StallMonitor.resetAfterFork()
     state.releaseAfterFork()

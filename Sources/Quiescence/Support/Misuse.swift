@@ -82,7 +82,8 @@ package enum Misuse {
   @inline(never)
   static func otherReclaimer(_ name: String, _ flavor: String) -> Never {
     fatalError(
-      "RCUBox of \(flavor) with the reclaimer \"\(name)\" of another flavor, which does not wait for its readers")
+      "RCUBox of \(flavor) with the reclaimer \"\(name)\" of another flavor, which does not wait for its readers"
+    )
   }
 
   @inline(never) @usableFromInline

@@ -30,6 +30,8 @@ struct qs_thread {
   bool bp_registered;
   /// The thread runs a reclaimer's callbacks: waiting for that reclaimer would wait for itself.
   bool reclaims;
+  /// The callbacks that the thread runs now; NULL when it runs none. An object of the library.
+  void *callback_run;
   /// The thread's queue for each flavor's own reclaimer; NULL until its first retire.
   void *retire_queues[QS_FLAVORS];
   /// The same for other reclaimers, by their place behind the flavors'.
@@ -76,6 +78,9 @@ static inline uint64_t qs_thread_yielded(void) { return qs_thread.yielded; }
 
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }
 static inline void qs_thread_set_reclaims(bool value) { qs_thread.reclaims = value; }
+
+static inline void *qs_thread_callback_run(void) { return qs_thread.callback_run; }
+static inline void qs_thread_set_callback_run(void *run) { qs_thread.callback_run = run; }
 
 static inline bool qs_thread_is_writing(void) { return qs_thread.writer_turns != 0; }
 static inline void qs_thread_begin_writing(void) { qs_thread.writer_turns++; }

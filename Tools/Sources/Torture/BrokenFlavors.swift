@@ -2,7 +2,6 @@ import CTorture
 import Foundation
 import Quiescence
 import Synchronization
-import _QuiescenceShims
 
 /// A flavor whose grace periods end at once, while readers are inside.
 enum NoGracePeriod<Base: TortureFlavor>: TortureFlavor {

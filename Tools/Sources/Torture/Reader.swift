@@ -120,8 +120,8 @@ final class Reader<F: TortureFlavor>: RoundReader {
     }
   }
 
-  /// Enters a new section before it leaves the old one, several times. A flavor with tokens requires
-  /// the reverse order: there it leaves the new section.
+  /// Enters a new section before it leaves the old one, several times. A flavor with tokens
+  /// requires the reverse order: there it leaves the new section.
   private func overlapping(_ token: inout F.Token, count: Int) {
     tally.bump(.overlapping)
     shape.overlaps = count
