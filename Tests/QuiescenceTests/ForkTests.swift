@@ -26,7 +26,7 @@ import Testing
             results.value.withLock { $0.append(result) }
           }
           done.add(1)
-        case 1: while done.value == 0 { F.readAnywhere { for _ in 0..<100 { Processor.yield() } } }
+        case 1: while done.value == 0 { F.readAnywhere { for _ in 0..<10 { Processor.yield() } } }
         case 2: while done.value == 0 { F.synchronize() }
         case 3:
           while done.value == 0 {
@@ -108,32 +108,38 @@ import Testing
 
   private static func holding(_ object: AnyObject & Sendable) -> Waiter { .call { _ = object } }
 
-  /// What the parent's threads had retired runs in the child too: it is the owner of its copy.
+  /// What the parent's threads had retired runs in the child too, which owns its copy; but what was
+  /// running in a thread of the parent runs there only.
   @Test func theChildInheritsWhatWasRetired() async {
     let result = await onThread {
       let ran = Counter()
-      let inside = Parker()
-      let leave = Parker()
-      _ = ServiceThread.start(named: "reader") {
-        Memb.read { _ in
-          inside.open(); leave.wait()
+      let own = RCUReclaimer(named: "own", Memb.self)
+      let other = RCUReclaimer(named: "other", Bulletproof.self)
+      let reclaimers = [own, other]
+      let running = reclaimers.map { _ in Parker() }
+      let mayReturn = Parker()
+      for (reclaimer, running) in zip(reclaimers, running) {
+        reclaimer.retire {
+          running.open()
+          mayReturn.wait()
+          ran.add(1)
         }
       }
-      inside.wait()
-      let retired = Parker()
-      // A thread that ends, and one that the child does not have.
+      for parker in running { parker.wait() }
+      defer { mayReturn.open() }
+      // A thread that the child does not have.
+      let retired = Parker(), mayEnd = Parker()
       _ = ServiceThread.start(named: "retirer") {
-        for _ in 0..<1000 { Memb.retire { ran.add(1) } }; retired.open()
+        for _ in 0..<1000 { own.retire { ran.add(1) } }
+        retired.open()
+        mayEnd.wait()
       }
       retired.wait()
-      // The grace period that waits for the reader would hold up the fork.
-      defer { leave.open() }
-      let own = RCUReclaimer(named: "own", Bulletproof.self)
-      own.retire { ran.add(1) }
-      leave.open()
+      defer { mayEnd.open() }
+      other.retire { ran.add(1) }
       return Forked.run {
-        Memb.barrier()
         own.barrier()
+        other.barrier()
         return ran.value == 1001 ? 0 : 1
       }
     }

@@ -10,7 +10,7 @@ internal import _QuiescenceShims
 /// Appends outside callbacks pay nothing for this. The run begins by stopping the thread's queues, so
 /// the first append to each asks its reclaimer, which opens the marks under its lock.
 final class CallbackRun {
-  private var sets: [CallbackSet]
+  private let sets: [CallbackSet]
   /// Queues of the thread with open marks.
   private var queues: [RetireQueue] = []
 
@@ -30,7 +30,9 @@ final class CallbackRun {
   func run(_ callbacks: () -> Void) {
     stopQueues()
     qs_thread_set_callback_run(Unmanaged.passUnretained(self).toOpaque())
+    let process = ForkWatch.generation
     callbacks()
+    if process != ForkWatch.generation { return }
     qs_thread_set_callback_run(nil)
     for queue in queues { end(queue) }
     for set in sets { set.endRun() }
@@ -49,16 +51,9 @@ final class CallbackRun {
     end(queue)
   }
 
-  /// In a child that a callback has forked: marks are of other sets from now on. The old ones are left
-  /// alone, as the marks of the parent are.
-  func resetAfterFork(of sets: [CallbackSet]) {
-    self.sets = sets
-    for set in sets { set.beginRun() }
-    queues = []
-  }
-
-  /// The reclaimers that the sets were opened for.
-  var owners: [UInt64] { sets.map(\.owner) }
+  /// In a child that a callback has forked: the callback runs on, of no set. Those of the parent may
+  /// be locked by threads that the child does not have.
+  static func resetAfterFork() { qs_thread_set_callback_run(nil) }
 
   private func end(_ queue: RetireQueue) {
     let core = queue.core

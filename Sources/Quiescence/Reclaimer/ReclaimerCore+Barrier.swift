@@ -170,7 +170,7 @@ extension ReclaimerCore {
   }
 
   /// Without the lock, which ``inheritSets(of:)`` may hold: the process has one thread.
-  var openSetAfterFork: CallbackSet {
+  private var openSetAfterFork: CallbackSet {
     var set: CallbackSet?
     state.whileHeld { set = $0.openSet }
     // Set by the line above.

@@ -194,9 +194,7 @@ enum ForkWatch {
       }
       // Every lock is free again.
       for core in cores.values { core.inheritSets(of: cores) }
-      if let run = CallbackRun.current {
-        run.resetAfterFork(of: run.owners.compactMap { cores[$0]?.openSetAfterFork })
-      }
+      CallbackRun.resetAfterFork()
     }
     StallMonitor.resetAfterFork()
     state.releaseAfterFork()
