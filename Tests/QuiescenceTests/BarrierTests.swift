@@ -76,6 +76,66 @@ import Testing
     await reader.value
   }
 
+  /// An entry may run, and retire in turn, before the callback that has retired it returns.
+  @Test func barrierWaitsForWhatRanBesideTheCallbackThatRetiredIt() async {
+    let domain = Shared(SleepableDomain("last"))
+    let first = RCUReclaimer(named: "first", Memb.self), second = RCUReclaimer(named: "second", MB.self)
+    let inside = AsyncEvent(), leave = AsyncEvent()
+    let reader = Task {
+      await domain.value.read { _ in
+        inside.open()
+        await leave.wait()
+      }
+    }
+    await inside.wait()
+    let last = Counter(), returned = Counter()
+    first.retire {
+      let hasRun = Parker()
+      second.retire {
+        domain.value.retire { last.add(1) }
+        hasRun.open()
+      }
+      hasRun.wait()
+    }
+    let waiter = Task {
+      await first.barrier()
+      returned.add(1)
+      return last.value
+    }
+    await onThread {
+      while first.statistics.queued > 0 { Processor.yield() }
+      // Time for a barrier that has forgotten the last one.
+      for _ in 0..<100 { Memb.synchronize() }
+    }
+    #expect(returned.value == 0)
+    leave.open()
+    #expect(await waiter.value == 1)
+    await reader.value
+  }
+
+  /// Callbacks that retire themselves hold up barriers of their own reclaimer, and no others: also
+  /// where they stand in one queue with what the others wait for.
+  @Test(.timeLimit(.minutes(1)))
+  func endlessCallbackHoldsUpNoBarrierOfAnotherReclaimer() async {
+    let endless = RCUReclaimer(named: "endless", Memb.self), other = RCUReclaimer(named: "other", MB.self)
+    let isOver = Counter(), ran = Counter(), rounds = Counter()
+    @Sendable func again() {
+      rounds.add(1)
+      if isOver.value == 0 { endless.retire { again() } }
+    }
+    endless.retire { again() }
+    await onThread {
+      for number in 1...100 {
+        other.retire { endless.retire { endless.retire { ran.add(1) } } }
+        other.barrier()
+        precondition(ran.value == number, "the barrier did not wait for what its callbacks retired")
+      }
+      isOver.add(1)
+      endless.barrier()
+    }
+    #expect(rounds.value > 1)
+  }
+
   /// A barrier is bounded by what was retired before it, whatever other threads retire meanwhile.
   @Test func barriersAndShutdownEndUnderLoad() async {
     let reclaimer = RCUReclaimer(named: "loaded", Memb.self, limit: RetireLimit(10_000, .wait))

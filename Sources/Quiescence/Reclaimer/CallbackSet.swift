@@ -20,8 +20,12 @@ final class CallbackSet: Sendable {
     var holds: Int
     /// Callbacks that run now, and may retire.
     var runs = 0
+    /// Runs that have ended.
+    var endedRuns = 0
     var wasMarked = false
     var waiters: [Waiter] = []
+    /// Wait for the end of a run too.
+    var helpers: [Waiter] = []
     /// Where marks are now.
     var cores: [(core: ReclaimerCore, marks: Int)] = []
     /// Waiters of another process: see ``Waiter``.
@@ -63,11 +67,11 @@ final class CallbackSet: Sendable {
       if state.holds > 0 { return [] }
       if state.process != ForkWatch.generation {
         // Those who waited in the parent: neither resumed nor released.
-        state.lost += state.waiters
-        state.waiters = []
+        state.lost += state.waiters + state.helpers
+        (state.waiters, state.helpers) = ([], [])
       }
-      defer { state.waiters = [] }
-      return state.waiters
+      defer { (state.waiters, state.helpers) = ([], []) }
+      return state.waiters + state.helpers
     }
     withExtendedLifetime(gone) {}
     for waiter in waiters { waiter.resume() }
@@ -82,8 +86,27 @@ final class CallbackSet: Sendable {
   }
 
   func endRun() {
-    state.withLock { $0.runs -= 1 }
+    let helpers = state.withLock { state in
+      state.runs -= 1
+      state.endedRuns += 1
+      defer { state.helpers = [] }
+      return state.helpers
+    }
     release()
+    for helper in helpers { helper.resume() }
+  }
+
+  /// Runs that have ended so far: only during a run does the set get more entries.
+  var endedRuns: Int { state.withLock { $0.endedRuns } }
+
+  /// Calls `waiter` when all have run, or one run more has ended than `count`; at once when that is so.
+  func whenEmpty(orRunsExceed count: Int, _ waiter: Waiter) {
+    let isOver = state.withLock { state in
+      if state.holds == 0 || state.endedRuns > count { return true }
+      state.helpers.append(waiter)
+      return false
+    }
+    if isOver { waiter.resume() }
   }
 
   /// Calls `waiter` when all have run; at once when they have.

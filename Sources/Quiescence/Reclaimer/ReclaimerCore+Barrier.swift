@@ -33,26 +33,33 @@ extension ReclaimerCore {
   /// As ``waitForCallbacks()`` of each; one grace period a source and round serves all.
   static func waitForCallbacks(of cores: [ReclaimerCore]) {
     let waits = Waits(cores)
-    while let batches = waits.nextRound() {
-      for source in waits.sources(of: batches) { source.wait() }
-      waits.finish(batches)
-    }
-    // The rest runs on threads of its own.
-    for set in waits.sets {
-      let parker = Parker()
-      set.whenEmpty(.thread(parker))
-      parker.wait()
+    while true {
+      switch waits.next() {
+      case .round(let batches):
+        for source in waits.sources(of: batches) { source.wait() }
+        waits.finish(batches)
+      case .others(let set, let runs):
+        let parker = Parker()
+        set.whenEmpty(orRunsExceed: runs, .thread(parker))
+        parker.wait()
+      case .done: return
+      }
     }
   }
 
   /// Suspends until everything retired so far has run, and what that retires in turn.
   func callbacksEnd() async {
     let waits = Waits([self])
-    while let batches = waits.nextRound() {
-      for source in waits.sources(of: batches) { await source.waitSuspended() }
-      waits.finish(batches)
+    while true {
+      switch waits.next() {
+      case .round(let batches):
+        for source in waits.sources(of: batches) { await source.waitSuspended() }
+        waits.finish(batches)
+      case .others(let set, let runs):
+        await suspended { set.whenEmpty(orRunsExceed: runs, .task($0)) }
+      case .done: return
+      }
     }
-    for set in waits.sets { await suspended { set.whenEmpty(.task($0)) } }
   }
 
   /// The waiting thread has to run the callbacks if they are not to wait for those of others.
@@ -70,16 +77,30 @@ extension ReclaimerCore {
       sets = cores.map { $0.closeSet(isHeld: $0.sharesRunner) }
     }
 
-    /// What the caller has to run after a grace period; nil when others run the rest.
-    func nextRound() -> [Batch]? {
+    enum Step {
+      /// The caller has to run these after a grace period.
+      case round([Batch])
+      /// Other threads run what is left of the set. What they retire may be for the caller to run.
+      case others(CallbackSet, endedRuns: Int)
+      case done
+    }
+
+    func next() -> Step {
       var helped = isFirst ? cores.filter(\.sharesRunner) : []
-      for (set, core) in zip(sets, cores) where !set.isEmpty {
+      var left: (set: CallbackSet, runs: Int)?
+      for (set, core) in zip(sets, cores) {
+        // Before the look: what a run adds after it ends the wait.
+        let runs = set.endedRuns
+        if set.isEmpty { continue }
+        if left == nil { left = (set, runs) }
         for candidate in set.cores + (core.hasClosed(set) ? [core] : [])
-        where candidate.needsHelp && !helped.contains(where: { $0 === candidate }) {
+        where candidate.hasWork && candidate.needsHelp && !helped.contains(where: { $0 === candidate }) {
           helped.append(candidate)
         }
       }
-      return helped.isEmpty ? nil : helped.map { $0.collect() }
+      if !helped.isEmpty { return .round(helped.map { $0.collect() }) }
+      guard let left else { return .done }
+      return .others(left.set, endedRuns: left.runs)
     }
 
     func finish(_ batches: [Batch]) {
@@ -98,6 +119,10 @@ extension ReclaimerCore {
       }
       return sources
     }
+  }
+
+  private var hasWork: Bool {
+    state.withLock { !$0.closedSets.isEmpty || $0.listed.contains(where: \.hasEntries) }
   }
 
   private func hasClosed(_ set: CallbackSet) -> Bool {
