@@ -1,4 +1,4 @@
-# A table of contents. What a target does is in Scripts/.
+# The commands of the project. Each target's steps are in Scripts/.
 .PHONY: help setup demo torture bench peers ratios regression test storm aarch64 sanitize format lint
 
 help:    ## this list
@@ -13,7 +13,7 @@ demo:    ## modules come and go under live traffic; ARGS="--seconds 5 --format j
 torture: ## stresses grace periods until one is too short; ARGS="--flavor all --seconds 60 --format json"
 	@Scripts/setup && Scripts/torture $(ARGS)
 
-bench:   ## this library beside what you would use instead, ten experiments; ARGS="--only read --quick"
+bench:   ## this library beside what you would use instead, eleven experiments; ARGS="--only read --quick"
 	@Scripts/setup && Scripts/bench $(ARGS)
 
 peers:   ## installs what the benchmarks also compare with: ConcurrencyKit, DPDK

@@ -2,9 +2,10 @@
 import Foundation
 import PackageDescription
 
-// A client of the library, as its users are: public API only. In release mode SwiftPM compiles the peers in C and
-// C++ with -O2. Peers that are not installed are left out, and the program says so. Scripts/bench has this file read
-// anew every time, so that one which was installed meanwhile is found.
+// A client of the library like any other: it uses only public API. In release mode SwiftPM compiles
+// the peers in C and C++ with -O2. Peers that are not installed are left out, and the program says
+// so. Scripts/bench makes SwiftPM evaluate this file in every run, so that newly installed peers
+// are found.
 
 func isInstalled(_ header: String) -> Bool {
   ["/usr/include", "/usr/local/include"].contains { folder in

@@ -1,18 +1,18 @@
-// The module that the experiments `hooks` and `unload` load: it counts calls, and nothing else.
+// The module that the experiments `hooks` and `unload` load. It only counts calls.
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include "quiescent_module.h"
 
-// Also called by name, by the peer that knows no modules.
+// Also looked up by name, by the peer that does not use modules.
 __attribute__((visibility("default"))) int traffic_hook(void *argument, void *context) {
   (void)context;
   *(uint64_t *)argument += 1;
   return QUIESCENT_ACCEPT;
 }
 
-/// So many hooks on the point of that name, if the host has it.
+/// Registers `count` hooks on the point of that name, if the host has it.
 static int register_all(
     const struct quiescent_host *host, struct quiescent_self *self, const char *point, int count) {
   for (int i = 0; i < count; i++) {

@@ -12,16 +12,16 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
 # Readable on white and on black: nothing darker or lighter than these, and no background.
-GREY = "#8b949e"
+GRAY = "#8b949e"
 OURS = ["#2f81d6", "#1f9e89", "#7a6fd0", "#3fa7c4", "#5b8c3a"]
 C = ["#d9822b", "#c0504d", "#b8860b", "#a0785a", "#d0699a"]
 OTHERS = ["#8c8c8c", "#9a7fb0", "#b07f7f", "#7f9ab0", "#93a05c", "#a8915f", "#6f9f8f", "#a06f8f"]
 MARKERS = "osD^vP*Xph<>d8"
 
 plt.rcParams.update({
-    "svg.hashsalt": "quiescence", "font.size": 9, "text.color": GREY, "axes.labelcolor": GREY,
-    "axes.edgecolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "axes.titlecolor": GREY,
-    "axes.grid": True, "grid.color": GREY, "grid.alpha": 0.25, "legend.frameon": False, "legend.fontsize": 8,
+    "svg.hashsalt": "quiescence", "font.size": 9, "text.color": GRAY, "axes.labelcolor": GRAY,
+    "axes.edgecolor": GRAY, "xtick.color": GRAY, "ytick.color": GRAY, "axes.titlecolor": GRAY,
+    "axes.grid": True, "grid.color": GRAY, "grid.alpha": 0.25, "legend.frameon": False, "legend.fontsize": 8,
     "axes.titlesize": 10,
 })
 
@@ -60,7 +60,7 @@ class Style:
 
 def figure(panels, title):
     drawing, axes = plt.subplots(1, panels, figsize=(4.6 * panels + 2.9, 4.2), squeeze=False)
-    drawing.suptitle(title, color=GREY, fontsize=11, x=0.02, ha="left")
+    drawing.suptitle(title, color=GRAY, fontsize=11, x=0.02, ha="left")
     return drawing, list(axes[0])
 
 
@@ -233,7 +233,7 @@ def urcu(rows, path):
         points = [(programs.index(column(row)), row["ratio_to_c"]) for row in compared
                   if row["contender"].split(", ")[1] == flavor]
         axes.plot(*zip(*points), label=flavor, **style.of(flavor))
-    axes.axhline(1, color=GREY, linewidth=1)
+    axes.axhline(1, color=GRAY, linewidth=1)
     decorate(axes, "", "", "time, of the same in C", PLAIN, ticks=range(len(programs)), labels=programs)
     plt.setp(axes.get_xticklabels(), rotation=20, ha="right")
     save(drawing, path)

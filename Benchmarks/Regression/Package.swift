@@ -1,13 +1,14 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// A package of its own, so that the comparison builds without it. The harness looks for targets in a folder that is
-// called Benchmarks.
+// A package of its own, so that the comparison builds without it. The harness expects targets in a
+// folder named Benchmarks.
 let package = Package(
   name: "quiescence-regression",
   dependencies: [
     .package(name: "swift-quiescence", path: "../.."),
-    // Without its traits: they replace malloc and the runtime's reference counting, and nothing here needs that.
+    // Without its traits, which would replace malloc and the runtime's reference counting. Nothing
+    // here needs that.
     .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []),
   ],
   targets: [

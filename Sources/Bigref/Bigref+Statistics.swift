@@ -1,13 +1,15 @@
 internal import Quiescence
 
 extension Bigref {
-  /// How the process's counters count, and what they have cost so far.
+  /// How the counters of this process count, and what they have cost so far.
   public struct Statistics: Sendable {
     /// How live counters count. Chosen once, at the start of the process.
     public var counting: Counting
-    /// System calls that interrupted the process's threads to confirm kills; many kills share one.
+    /// System calls that interrupted the threads of the process to confirm kills. Many kills share
+    /// one.
     public var barriers: Int
-    /// Counters that took memory from the arena at the same time, at most: 64 bytes, and 8 bytes a processor each.
+    /// The largest number of counters that existed at the same time. Each takes 64 bytes, and 8
+    /// bytes per processor, from the arena.
     public var counters: Int
     /// Counters that count on one atomic, because the kernel refused the memory for slots.
     public var countersWithoutSlots: Int
@@ -17,11 +19,12 @@ extension Bigref {
   public enum Counting: Sendable, Equatable {
     /// By restartable sequences, without an atomic instruction.
     case restartableSequences
-    /// By atomic adds inside `Memb` sections, and why. Set the environment variable `QUIESCENCE_NO_RSEQ` to 1 for it.
+    /// By atomic additions inside `Memb` sections; `reason` says why. The environment variable
+    /// `QUIESCENCE_NO_RSEQ=1` selects this.
     case atomicAdds(reason: String)
   }
 
-  /// The process's statistics, as they are now.
+  /// The current statistics of the process.
   ///
   /// - Complexity: O(1), a lock.
   public static var statistics: Statistics {

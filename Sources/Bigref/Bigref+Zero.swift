@@ -1,14 +1,15 @@
 package import Quiescence
 
 extension Bigref {
-  /// Suspends until the counter is zero. Returns at once when it is. Goes on waiting when the task is cancelled: who
-  /// waits for zero to free what is counted must not be let through before.
+  /// Suspends until the counter is zero. Returns at once if it is. Cancellation of the task does
+  /// not end the wait: the caller is about to free the counted object, and must not do so before
+  /// zero.
   public func zero() async {
     await suspended { _ = storage.atZero(.task($0)) }
   }
 
-  /// Suspends until the counter is zero. Throws when the task is cancelled first; then nothing is left behind that a late
-  /// release could wake.
+  /// Suspends until the counter is zero, or throws if the task is cancelled first. After it throws,
+  /// no release resumes this task.
   public func zeroUnlessCancelled() async throws(CancellationError) {
     let storage = storage
     let wait = CancellableWait()
@@ -25,23 +26,27 @@ extension Bigref {
 
   /// Blocks until the counter is zero, or for at most `limit`. Returns whether it is zero.
   ///
-  /// - Threads: not inside a section, where it could wait for itself: traps. One waiter costs an allocation.
+  /// - Complexity: an allocation for the waiter.
+  /// - Threads: any outside `Memb` sections; traps inside one, because a kill may wait for that
+  ///   section.
   @available(*, noasync, message: "await zero() instead of blocking the task's thread")
   @discardableResult
   public func waitForZero(atMost limit: Duration? = nil) -> Bool {
     wait(atMost: limit, on: Parker())
   }
 
-  /// Blocks until the counter is zero, for at most `limit`, or until another thread cancels the wait.
+  /// Blocks until the counter is zero, until `limit` has passed, or until another thread cancels
+  /// the wait.
   ///
-  /// Zero wins: whenever the count reached zero before this returns, it says so. A wait that ended otherwise leaves
-  /// nothing behind, and takes no wakeup from others.
+  /// Zero takes precedence: if the count reached zero before this call returns, the result is
+  /// ``WaitResult/zero``. A wait that ends otherwise is removed from the list of waiters, and
+  /// consumes no wakeup of another waiter.
   ///
   /// - Threads: as ``waitForZero(atMost:)``.
   @available(*, noasync, message: "await zeroUnlessCancelled() instead of blocking the task's thread")
   public func waitForZero(
     atMost limit: Duration? = nil, cancelledBy cancellation: WaitCancellation
-  ) -> ZeroWait {
+  ) -> WaitResult {
     let parker = Parker()
     cancellation.add(parker)
     defer { cancellation.remove(parker) }
@@ -52,22 +57,24 @@ extension Bigref {
   private func wait(
     atMost limit: Duration?, on parker: Parker, or isCancelled: () -> Bool = { false }
   ) -> Bool {
-    if Memb.isInside { Misuse.waitInSection("waitForZero()", "Bigref in a Memb section: Memb") }
+    if Memb.isInside { Misuse.waitInSection("Bigref.waitForZero()") }
     guard let entry = storage.atZero(.thread(parker)) else { return true }
     if parker.wait(for: limit) && !isCancelled() { return true }
-    // Not on the list any more: zero came, whatever opened the parker first.
+    // Not on the list any more: the count reached zero, whether or not that opened the parker.
     return !storage.forget(entry)
   }
 }
 
-/// How ``Bigref/waitForZero(atMost:cancelledBy:)`` ended.
-public enum ZeroWait: Sendable {
-  /// The count reached zero.
-  case zero
-  /// The limit was over first.
-  case timedOut
-  /// The wait was cancelled first.
-  case cancelled
+extension Bigref {
+  /// How ``waitForZero(atMost:cancelledBy:)`` ended.
+  public enum WaitResult: Sendable {
+    /// The count reached zero.
+    case zero
+    /// The limit passed before zero.
+    case timedOut
+    /// The wait was cancelled before zero.
+    case cancelled
+  }
 }
 
 /// Ends blocking waits from another thread.
@@ -75,17 +82,18 @@ public final class WaitCancellation: Sendable {
   private struct State {
     var isCancelled = false
     var parkers: [Parker] = []
-    /// Each under the number by which it is taken off again.
+    /// The closures to call on cancellation, by the numbers that remove them.
     var bodies: [Int: @Sendable () -> Void] = [:]
     var lastNumber = 0
   }
 
   private let state = Locked(State())
 
-  /// Makes one that has not been cancelled. It serves any number of waits.
+  /// Creates a cancellation that can serve any number of waits.
   public init() {}
 
-  /// Ends every present and future wait that was given this. Any thread; the second call does nothing.
+  /// Ends every present and future wait that was given this cancellation. Any thread; a second call
+  /// has no effect.
   public func cancel() {
     let (parkers, bodies) = state.withLock { state in
       state.isCancelled = true
@@ -111,7 +119,8 @@ public final class WaitCancellation: Sendable {
     state.withLock { state in state.parkers.removeAll { $0 === parker } }
   }
 
-  /// Calls `body` once when it is cancelled, or now. Returns what to ``remove(_:)-(Int)``.
+  /// Calls `body` once, on cancellation; at once if that has happened. Returns a number for
+  /// ``remove(_:)-(Int)``.
   package func add(_ body: @escaping @Sendable () -> Void) -> Int {
     let (number, isCancelled) = state.withLock { state in
       state.lastNumber += 1
@@ -127,16 +136,16 @@ public final class WaitCancellation: Sendable {
   }
 }
 
-/// One suspended task that zero or a cancellation resumes, whichever is first.
+/// A suspended task that is resumed once: by zero or by cancellation, whichever comes first.
 private final class CancellableWait: Sendable {
   private let state = Locked(State())
 
   private struct State {
     var isZero: Bool?
-    var continuation: UnsafeContinuation<Bool, Never>?
+    var continuation: Suspended<Bool>?
   }
 
-  func suspend(_ continuation: UnsafeContinuation<Bool, Never>) {
+  func suspend(_ continuation: Suspended<Bool>) {
     let isZero = state.withLock { state in
       if state.isZero == nil { state.continuation = continuation }
       return state.isZero
@@ -145,7 +154,7 @@ private final class CancellableWait: Sendable {
   }
 
   func end(isZero: Bool) {
-    let continuation = state.withLock { state -> UnsafeContinuation<Bool, Never>? in
+    let continuation = state.withLock { state -> Suspended<Bool>? in
       if state.isZero != nil { return nil }
       state.isZero = isZero
       defer { state.continuation = nil }

@@ -10,22 +10,22 @@ internal import Quiescence
 /// await batch.confirm()
 /// ```
 ///
-/// Each counter stays alive until ``confirm()-swift.method`` has returned. A batch that goes without traps: its counters
-/// would never be zero.
+/// Keep each counter until ``confirm()-swift.method`` has returned. Destroying a batch that was not
+/// confirmed traps: its counters would never reach zero.
 public struct KillBatch: ~Copyable, Sendable {
   private var killed: [Storage] = []
 
-  /// An empty batch.
+  /// Creates an empty batch.
   public init() {}
 
   deinit {
-    if !killed.isEmpty { fatalError("a KillBatch was dropped before it was confirmed") }
+    if !killed.isEmpty { Misuse.destroyedUnconfirmedBatch() }
   }
 
-  /// How many counters wait for the confirmation.
+  /// The number of counters that have not been confirmed.
   public var count: Int { killed.count }
 
-  /// Ends the counter's live mode. Traps when it was killed before.
+  /// Ends the counter's live mode. Traps if the counter was killed before.
   ///
   /// - Complexity: O(1) on average; no barrier.
   public mutating func add(_ counter: borrowing Bigref) {
@@ -33,17 +33,19 @@ public struct KillBatch: ~Copyable, Sendable {
     killed.append(counter.storage)
   }
 
-  /// Confirms all kills and gives the owners' references back; the batch is empty again.
+  /// Confirms all kills and releases the owners' references. The batch is empty afterwards.
   ///
-  /// - Complexity: O(counters × processors), and one barrier or grace period for all. Blocks as ``Bigref/kill()``.
+  /// - Complexity: O(counters × processors), and one barrier or grace period for all. Blocks like
+  ///   ``Bigref/kill()``.
   @available(*, noasync, message: "await confirm() instead of blocking the task's thread")
   public mutating func confirm() {
-    if Memb.isInside { Misuse.waitInSection("synchronize() by KillBatch.confirm()", "Memb") }
+    if Memb.isInside { Misuse.waitInSection("KillBatch.confirm()") }
     if Storage.needsGracePeriod { Memb.synchronize() }
     finish()
   }
 
-  /// Confirms all kills and gives the owners' references back; suspends where the blocking form waits for a grace period.
+  /// Confirms all kills and releases the owners' references. Suspends where the blocking form waits
+  /// for a grace period.
   public mutating func confirm() async {
     if Storage.needsGracePeriod { await Memb.synchronize() }
     finish()
@@ -51,7 +53,8 @@ public struct KillBatch: ~Copyable, Sendable {
 
   private mutating func finish() {
     if !Storage.needsGracePeriod && !killed.isEmpty {
-      // The number after every mode.
+      // Taken after the last counter's mode was stored: this barrier serves every counter of the
+      // batch.
       ProcessorCell.passBarrier(ProcessorCell.nextBarrier)
     }
     for storage in killed {

@@ -1,11 +1,14 @@
 internal import Quiescence
 internal import Synchronization
 
-/// Counting where the sequence does not: after a kill, without restartable sequences or slots, and with holders to record.
+/// Counting without the restartable sequence: after a kill, without sequences or slots, and with
+/// labels.
 ///
-/// In any phase `count` is right to count on: while the slots count as well, it holds the bias. The `Memb` section is for
-/// the phase `shared`, whose confirmation waits for it, and for the cell: it is recycled after a grace period, so whoever
-/// brings the count to zero can still wake the waiters when the owner destroys the counter at once.
+/// Counting on `count` is correct in every phase: as long as the slots count too, `count` holds the
+/// bias. The `Memb` section has two purposes. In the phase `shared`, the confirmation of a kill
+/// waits for the section, and with it for the addition to the slot. And a cell is recycled only
+/// after a grace period: when a release brings the count to zero and the owner destroys the counter
+/// at once, that release can still wake the waiters.
 extension Storage {
   @inline(never) @usableFromInline
   func acquireSlowly(for label: String?) {
@@ -22,15 +25,17 @@ extension Storage {
     Memb.read { _ in
       let phase = phase
       if phase == .shared {
-        // In one section with the test: a kill that it did not see waits for the add.
+        // The test and the addition are in one section: a kill that stored its mode after the test
+        // waits for the addition.
         cell.addAtomically(1)
         return true
       }
       if onlyLive && !phase.isLive { return false }
       if !addUnlessZero() { return false }
       if onlyLive {
-        // Count, then mode; a kill stores the mode, then adds up. One of the two sees the other: either the kill's sum
-        // has this reference, or it is given back here.
+        // The count, then the mode; a kill stores the mode, then adds up the slots. At least one of
+        // the two sees the other: either the sum includes this reference, or this thread sees the
+        // new mode and gives the reference back.
         Primitive.fence()
         if !self.phase.isLive {
           release()
@@ -51,7 +56,7 @@ extension Storage {
     }
   }
 
-  /// Inside a section: at zero, the owner may destroy the counter at once.
+  /// Call this inside a section: at zero, the owner may destroy the counter at once.
   func release() {
     let count = state.pointee.count.subtract(1, ordering: .acquiringAndReleasing).newValue
     if count < 0 { Misuse.releasedBelowZero() }

@@ -1,44 +1,48 @@
 public import Quiescence
 internal import Synchronization
 
-/// What a ``Bigref`` points to: a cell of the arena, with its mode and slots, and in it the total and who waits.
+/// The memory behind a ``Bigref``: a cell of the arena with the mode, the slots, the total, and the
+/// list of waiters.
 @usableFromInline
 struct Storage: @unchecked Sendable {
-  // Unchecked for the pointers: everything behind them is atomic, under the cell's lock, or the owner's alone.
+  // Unchecked for the pointers: what they point to is atomic, guarded by the cell's lock, or used
+  // by the owner alone.
   @usableFromInline
   let cell: ProcessorCell
 
-  /// So large that releases counted on `count` before the slots are added up never reach zero, so small
-  /// that adding a sum of slots to it does not overflow.
+  /// Large enough that releases counted on `count` never bring it to zero before the slots are
+  /// added up; small enough that adding a sum of slots does not overflow.
   static let bias = Int.max / 2
 
-  /// In the cell.
+  /// The part of the counter that is stored in the cell.
   struct State: ~Copyable {
-    /// Live and killed: biased, and the slots count as well. Confirmed and released: the exact count.
+    /// Live and killed: includes the bias, and the slots count too. Confirmed and released: the
+    /// exact count.
     let count = Primitive.Word(Storage.bias + 1)
-    /// The barrier that the confirmation waits for. Only the owner's.
+    /// The barrier that the confirmation needs. Used by the owner alone.
     var barrier: UInt64 = 0
-    /// Whether anybody has ever waited. Set under the cell's lock, read without it.
+    /// Whether any waiter was ever added. Stored under the cell's lock, loaded without it.
     let isAwaited = Primitive.Flag(false)
-    /// Under the cell's lock.
+    /// Guarded by the cell's lock.
     var waiters: WaiterList?
-    /// Set once. Its contents are under the cell's lock.
+    /// Set once. Its contents are guarded by the cell's lock.
     let holders: HolderList?
   }
 
   /// How far ``Bigref/kill()`` has come. Only the owner changes it.
   enum Phase: UInt32 {
-    /// Live: restartable sequences count on the slots. Who cannot run one counts on `count`.
+    /// Live: restartable sequences count on the slots. A thread that cannot run one counts on
+    /// `count`.
     case live
-    /// Live: without restartable sequences, atomic adds to the slots inside sections.
+    /// Live, without restartable sequences: atomic additions to the slots, inside sections.
     case shared
-    /// Live: without slots, or with holders to record, everything is on `count`.
+    /// Live, without slots or with labels: everything is counted on `count`.
     case counted
-    /// No new holders that ask for a live counter.
+    /// `tryAcquireLive` fails for threads that see this; others may still add to slots.
     case killed
-    /// The slots are in `count`.
+    /// The sum of the slots is in `count`.
     case confirmed
-    /// The owner's reference is gone.
+    /// The owner's reference was released.
     case released
 
     var isLive: Bool { rawValue <= Phase.counted.rawValue }
@@ -58,10 +62,10 @@ struct Storage: @unchecked Sendable {
 
   func retire() {
     let old = cell.mode.pointee.exchange(ProcessorCell.retired, ordering: .acquiringAndReleasing)
-    // The confirmation would write to whatever has the cell next.
+    // The confirmation would write to the next counter that gets this cell.
     if old == Phase.killed.mode { Misuse.destroyedWhileKilled() }
     Memb.unsafeRetire(cell.pointer) { pointer in
-      // What was passed above.
+      // Not nil: `cell.pointer` was passed above.
       let storage = Storage(ProcessorCell(pointer!))
       storage.state.deinitialize(count: 1)
       storage.cell.recycle()
@@ -72,7 +76,8 @@ struct Storage: @unchecked Sendable {
 
   var state: UnsafeMutablePointer<State> { cell.state.assumingMemoryBound(to: State.self) }
 
-  /// Without restartable sequences a kill waits until the sections have ended that have seen the live mode.
+  /// Whether a kill waits for a grace period: without restartable sequences, for the sections that
+  /// have seen the live mode.
   static var needsGracePeriod: Bool { !ProcessorCell.isRestartable }
 
   private var livePhase: Phase {
@@ -80,7 +85,7 @@ struct Storage: @unchecked Sendable {
     return ProcessorCell.isRestartable ? .live : .shared
   }
 
-  /// Traps when the counter was destroyed.
+  /// The current phase. Traps if the counter was destroyed.
   var phase: Phase {
     let phase = ProcessorCell.phase(cell.mode.pointee.load(ordering: .acquiring))
     guard phase >= ProcessorCell.firstPhase, let phase = Phase(rawValue: phase - ProcessorCell.firstPhase)
@@ -100,7 +105,7 @@ extension Storage {
     let phase = phase
     let count = state.pointee.count.load(ordering: .acquiring)
     switch phase {
-    // The slots count while the bias is in; afterwards `count` has their sum already.
+    // While `count` includes the bias, the slots count too; afterwards `count` includes their sum.
     case .live, .shared, .counted, .killed: return max(0, count &- Self.bias &- 1 &+ cell.sum)
     case .confirmed: return max(0, count - 1)
     case .released: return max(0, count)
@@ -113,11 +118,13 @@ extension Storage {
 extension Storage {
   func beginKill() {
     let live = endLive()
-    // After the mode: a barrier of this number has it be read.
+    // After the mode was stored: every sequence that starts after a barrier of this number reads
+    // the new mode.
     state.pointee.barrier = live == .live ? ProcessorCell.nextBarrier : 0
   }
 
-  /// Returns what the counter was; ``addUp()`` may follow after a barrier, or a grace period.
+  /// Stores the mode of a killed counter, and returns the phase before. ``addUp()`` may follow
+  /// after a barrier or a grace period.
   @discardableResult
   func endLive() -> Phase {
     let live = phase
@@ -135,7 +142,8 @@ extension Storage {
     addUp()
   }
 
-  /// Everyone who saw the live mode has counted: the slots stand still. Sum and bias go in one step; see the protocol.
+  /// Every thread that saw the live mode has counted, so the slots no longer change. Sum and bias
+  /// go into `count` in one step; see step 3 of the protocol.
   func addUp() {
     if phase != .killed { Misuse.confirmedLive() }
     let (_, count) = state.pointee.count.add(cell.sum &- Self.bias, ordering: .acquiringAndReleasing)
@@ -144,7 +152,8 @@ extension Storage {
   }
 
   func releaseOwner() {
-    // First: whoever brings the count to zero after the owner must find that zero counts.
+    // The mode first: a release that brings the count to zero after the owner's must see that zero
+    // is final.
     cell.mode.pointee.store(Phase.released.mode, ordering: .releasing)
     Memb.read { _ in release() }
   }
@@ -152,16 +161,17 @@ extension Storage {
   func resurrect() {
     let phase = phase
     if phase != .confirmed && phase != .released { Misuse.resurrectedLive() }
-    // The bias first: a late release in the killed mode must not find zero between the steps.
+    // The bias first: otherwise a late release in the killed mode could find zero between the
+    // steps.
     let old = state.pointee.count.add(
       Self.bias &+ (phase == .released ? 1 : 0), ordering: .acquiringAndReleasing
     ).oldValue
-    // Whoever brought it to zero may not have come to waking: it will find a counter that is not zero, or those who wait
-    // for another zero.
+    // The release that brought the count to zero may not have woken the waiters yet. When it gets
+    // to that, it finds a counter that is not zero, or waiters for another zero; so wake them here.
     let woken = phase == .released && old == 0 ? cell.withLock(takeWaiters) : []
     cell.clear()
-    // Release: whoever sees the live mode sees cleared slots. The other order would wipe out what
-    // a reader of the new mode has added.
+    // Release ordering: a thread that sees the live mode also sees cleared slots. In the other
+    // order, clearing would erase what a thread in the new mode has added.
     cell.mode.pointee.store(livePhase.mode, ordering: .releasing)
     for waiter in woken { waiter.resume() }
   }

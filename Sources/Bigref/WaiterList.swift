@@ -1,9 +1,9 @@
 internal import Quiescence
 internal import Synchronization
 
-/// Who waits for a counter's zero. Under the cell's lock.
+/// The waiters for a counter's zero. Guarded by the cell's lock.
 final class WaiterList {
-  /// Each under the number by which it can be taken off again.
+  /// Each waiter has the number that removes it.
   private var entries: [(number: Int, waiter: Waiter)] = []
   private var lastNumber = 0
 
@@ -28,11 +28,14 @@ final class WaiterList {
 }
 
 extension Storage {
-  /// Resumes `waiter` at zero, or now. Returns what to ``forget(_:)``, or nil when it was resumed at once.
+  /// Resumes `waiter` at zero, or at once if the counter is zero. Returns a number for
+  /// ``forget(_:)``, or nil if the waiter was resumed at once.
   func atZero(_ waiter: Waiter) -> Int? {
     let entry = cell.withLock { () -> Int? in
-      // Announced, then the count; `reachedZero` comes after the count, and looks at the announcement. One of the two
-      // sees the other: either this sees zero, or that takes the lock, behind this, and finds this waiter.
+      // waiter: stores `isAwaited`, then loads the count. last release: stores the count, then
+      // loads `isAwaited`. With a full fence between, at least one of the two sees the other's
+      // store: either this thread sees zero, or the release takes the lock after this thread and
+      // finds the waiter on the list.
       state.pointee.isAwaited.store(true, ordering: .sequentiallyConsistent)
       Primitive.fence()
       if isZero { return nil }
@@ -44,26 +47,28 @@ extension Storage {
     return entry
   }
 
-  /// Takes a waiter off the list. Returns false when it is not there any more: it has been resumed, or is about to be.
+  /// Removes a waiter from the list. Returns false if it is not on the list: it was resumed, or is
+  /// about to be.
   @discardableResult
   func forget(_ entry: Int) -> Bool {
     cell.withLock { state.pointee.waiters?.remove(entry) ?? false }
   }
 
-  /// Inside the section of the release that brought the count to zero.
+  /// Call this inside the section of the release that brought the count to zero.
   func reachedZero() {
-    // See `atZero`. A lock for each of many counters that nobody waits for would be half of what their kill costs.
+    // The other half of `atZero`. Without this test, a batch of counters that have no waiters would
+    // spend half of its kill in these locks.
     Primitive.fence()
     if !state.pointee.isAwaited.load(ordering: .sequentiallyConsistent) { return }
-    // Zero still: if the owner has resurrected the counter meanwhile, it has woken those who waited for this zero, and
-    // whoever is on the list waits for the next.
+    // Test again under the lock. If the owner has resurrected the counter in between, it has woken
+    // the waiters for this zero, and any waiter on the list waits for the next.
     let woken = cell.withLock { isZero ? takeWaiters() : [] }
     for waiter in woken { waiter.resume() }
   }
 
-  /// Under the cell's lock.
+  /// The caller holds the cell's lock.
   func takeWaiters() -> [Waiter] { state.pointee.waiters?.takeAll() ?? [] }
 
-  /// How many wait.
+  /// The number of waiters.
   var waiterCount: Int { cell.withLock { state.pointee.waiters?.count ?? 0 } }
 }

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-// In glibc since 2.32; weak, so that an older library only costs the names.
+// In glibc since 2.32. Weak, so that an older library works too, without the names.
 extern const char *strerrorname_np(int error) __attribute__((weak));
 
 const char *qs_errno_name(int error) {

@@ -4,16 +4,26 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "trap.h"
+
+enum { LINE = 64 };
+
 struct qs_lock {
   pthread_mutex_t mutex;
-};
+  uintptr_t word;
+} __attribute__((aligned(LINE)));
+
+_Static_assert(sizeof(struct qs_lock) == LINE, "a lock is a cache line");
 
 struct qs_lock *qs_lock_create(void) {
-  struct qs_lock *lock = malloc(sizeof *lock);
-  if (lock == NULL) abort();
+  struct qs_lock *lock = aligned_alloc(LINE, sizeof *lock);
+  if (lock == NULL) qs_trap("no memory for a lock");
   pthread_mutex_init(&lock->mutex, NULL);
+  lock->word = 0;
   return lock;
 }
+
+uintptr_t *qs_lock_word(struct qs_lock *lock) { return &lock->word; }
 
 void qs_lock_destroy(struct qs_lock *lock) {
   pthread_mutex_destroy(&lock->mutex);

@@ -1,4 +1,4 @@
-// Each thread's queues of retired values, one for each reclaimer that the thread has used.
+// Each thread's queues of retired values: one for each reclaimer that the thread has used.
 #define _GNU_SOURCE
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@ static _Atomic(void (*)(void *)) end_retire_queue;
 static void end_queue(void **place) {
   void *queue = *place;
   if (queue == NULL) return;
-  // First: a late retire in another destructor makes a new queue.
+  // First: a later retire in another destructor creates a new queue.
   *place = NULL;
   atomic_load_explicit(&end_retire_queue, memory_order_acquire)(queue);
 }

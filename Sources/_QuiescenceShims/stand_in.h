@@ -1,8 +1,9 @@
-// Functions that stand in for the Swift runtime's, under the same names, in builds for the thread sanitizer: the runtime
-// is not compiled for it, and what it does goes unseen.
+// Replacements for functions of the Swift runtime, under the same names, in builds for the thread
+// sanitizer: the runtime is not instrumented, so the sanitizer does not see what it does.
 //
-// A stand-in announces and calls the runtime's own. When a later runtime has other names, it is never called, and the
-// sanitizer knows as much as without it.
+// A replacement announces its effect and calls the runtime's function. If a later runtime uses
+// other names, the replacement is never called, and the sanitizer sees what it would see without
+// it.
 #pragma once
 #define _GNU_SOURCE
 #include "order.h"
@@ -18,7 +19,8 @@
 #define SWIFT __attribute__((swiftcall))
 /// The method's `self`, for types that are always passed by address.
 #define SELF __attribute__((swift_context)) void *self
-/// Weak, for a program that links the standard library statically: the library's own win.
+/// Weak, for a program that links the standard library statically: then the library's own functions
+/// are used.
 #define STANDS_IN_FOR(name) __asm__(name) __attribute__((weak, visibility("default"), noinline))
 
 /// The runtime's own function.

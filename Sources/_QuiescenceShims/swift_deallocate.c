@@ -1,17 +1,17 @@
-// `deallocate()` of the pointer types, for the thread sanitizer; nothing in other builds.
+// `deallocate()` of the pointer types, for the thread sanitizer; empty in other builds.
 //
-// The toolchain's sanitizer takes a free for no access when it comes from code that is not compiled for it. These
-// are: a version freed without a grace period would give no report.
+// The sanitizer does not treat a free as an access if it comes from code that is not instrumented,
+// such as these functions. So freeing a version without a grace period would not be reported.
 #include "stand_in.h"
 
 #if defined(QS_STANDS_IN)
 #include <link.h>
 #include <sanitizer/allocator_interface.h>
 
-// Of the sanitizer, but not in its header.
+// A function of the sanitizer that is not in its header.
 void __tsan_write_range(void *address, unsigned long size);
 
-// The code of this image, which is compiled for the sanitizer.
+// The code of this image, which is instrumented.
 static uintptr_t code_begin, code_end;
 
 static int find_code(struct dl_phdr_info *image, size_t size, void *unused) {
@@ -27,17 +27,19 @@ static int find_code(struct dl_phdr_info *image, size_t size, void *unused) {
   return 0;
 }
 
-// Before there are other threads: what finds it later would order threads that nothing else orders.
+// Before there are other threads: a later initialization would order threads that nothing else
+// orders.
 __attribute__((constructor)) static void find_own_code(void) { dl_iterate_phdr(find_code, NULL); }
 
-// As a write of all of it. Calls from libraries that are not compiled for the sanitizer are none of its business: it
-// does not see what they order by. What the runtime frees on a last release does not come here.
+// Announced as a write of the whole object. Calls from libraries that are not instrumented are left
+// out, because the sanitizer does not see how they order threads. What the runtime frees at a last
+// release does not come through here.
 static void announce(void *pointer, void *caller) {
   if (pointer != NULL && code_begin <= (uintptr_t)caller && (uintptr_t)caller < code_end)
     __tsan_write_range(pointer, __sanitizer_get_allocated_size(pointer));
 }
 
-// Optimized code calls the runtime below the pointer types.
+// Optimized code calls the runtime directly, below the pointer types.
 #define RUNTIME "swift_slowDealloc"
 static void *runtime;
 void qs_deallocate(void *pointer, size_t size, size_t alignment) STANDS_IN_FOR(RUNTIME);
@@ -46,7 +48,7 @@ void qs_deallocate(void *pointer, size_t size, size_t alignment) {
   ((void (*)(void *, size_t, size_t))runtimes_own(RUNTIME, &runtime))(pointer, size, alignment);
 }
 
-// The rest passes through: the element's type, or a buffer's count and the type.
+// The other arguments are passed through: the element's type, or a buffer's count and the type.
 #define METHOD(type, name)                                                                            \
   static void *method_##type;                                                                         \
   SWIFT void qs_deallocate_##type(void *pointer, void *second, void *third) STANDS_IN_FOR(name);      \

@@ -1,8 +1,9 @@
-// `Mutex` of Synchronization, for the thread sanitizer; nothing in other builds.
+// `Mutex` of Synchronization, for the thread sanitizer; empty in other builds.
 //
-// A lock or unlock that meets nobody is an atomic compare-and-exchange, compiled into its user: the sanitizer sees it. One
-// that meets somebody is a futex call in the library. Every mutex that two threads ever wait for would give reports, in
-// this package and in whoever links it.
+// An uncontended lock or unlock is an atomic compare-and-exchange that is inlined into its user, so
+// the sanitizer sees it. A contended one is a futex call in the library, which the sanitizer does
+// not see. Without this file, every contended mutex would cause reports, in this package and in its
+// clients.
 #include "stand_in.h"
 
 #if defined(QS_STANDS_IN)
@@ -15,7 +16,7 @@ static void *lock, *try_lock, *unlock;
 SWIFT void qs_mutex_lock_slow(uint32_t thread, SELF) STANDS_IN_FOR(LOCK);
 SWIFT void qs_mutex_lock_slow(uint32_t thread, SELF) {
   ((SWIFT void (*)(uint32_t, SELF))runtimes_own(LOCK, &lock))(thread, self);
-  // The address of the mutex's word, under which the sanitizer keeps what the compiled-in unlocks released.
+  // The address of the mutex's word: the inlined unlocks have released under it.
   __tsan_acquire(self);
 }
 
@@ -28,7 +29,7 @@ SWIFT bool qs_mutex_try_lock_slow(SELF) {
 
 SWIFT void qs_mutex_unlock_slow(SELF) STANDS_IN_FOR(UNLOCK);
 SWIFT void qs_mutex_unlock_slow(SELF) {
-  // Before: the next owner goes on while the call is under way.
+  // Before the call: the next owner continues while the call is in progress.
   __tsan_release(self);
   ((SWIFT void (*)(SELF))runtimes_own(UNLOCK, &unlock))(self);
 }

@@ -2,7 +2,8 @@
 #include "stand_in.h"
 
 #if defined(QS_STANDS_IN)
-// The current task: where the runtime releases what came before a resume. Weak, for a program without tasks.
+// The current task: the runtime releases under its address what came before a resume. Weak, for
+// programs without tasks.
 SWIFT void *swift_task_getCurrent(void) __attribute__((weak));
 
 void qs_task_resumed(void) {

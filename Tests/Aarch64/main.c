@@ -1,11 +1,12 @@
-// Runs the sequence's instructions on two slots. Where the kernel has rseq(2), first on the thread's own registration; then
-// on a stand-in for `struct rseq` that names one processor after the other.
+// Runs the sequence's instructions on two slots: first on the thread's own registration, if the
+// kernel has rseq(2); then on a stand-in for `struct rseq` that names one processor after the
+// other.
 #include "qs_rseq.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-void trap(const char *line) {
+void qs_trap(const char *line) {
   fprintf(stderr, "Fatal error: %s\n", line);
   abort();
 }

@@ -6,21 +6,23 @@ import Testing
 @testable import Bigref
 
 @Suite(.exclusive) struct ArenaTests {
-  /// Slots of one processor lie side by side, and those of two are in pages of their own.
-  @Test func aCounterCostsEightBytesAProcessor() async {
+  /// The slots of one processor are adjacent; those of different processors are in different pages.
+  @Test func counterTakesEightBytesPerProcessor() async {
     await onThreads { _ in
       let counts = (0..<10_000).map { _ in Shared(Bigref()) }
       let slots = Set(counts.map { $0.value.storage.slots })
       #expect(slots.count == counts.count)
       #expect(slots.allSatisfy { $0 % 8 == 0 })
-      // 512 to a page, wherever among those of the whole process they lie; a block's last page may not be full.
+      // A page holds 512 slots, of this test's counters and of other tests'. The last page of a
+      // block may be partly used.
       let all = Bigref.statistics.counters
       #expect(Set(slots.map { $0 / 4096 }).count <= all / 512 + all / 8192 + 2)
     }
   }
 
-  /// 64 bytes a counter, and 8 on each processor where somebody has counted: measured, in a process of its own.
-  @Test func aMillionCountersTakeNoMore() async {
+  /// At most 64 bytes per counter, and 8 on each processor where threads have counted: measured, in
+  /// a process of its own.
+  @Test func millionCountersStayWithinTheMemoryLimit() async {
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       func resident() -> Int {
         guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8),
@@ -39,17 +41,17 @@ import Testing
       }
       let used = resident() - before - count * MemoryLayout<Bigref>.stride
       let limit = count * (64 + 8 * processors)
-      // What a block begins with and does not use, and what the process grew by meanwhile.
+      // The tolerance covers the unused start of each block, and other growth of the process.
       if used > limit + limit / 20 { fatalError("a million counters take \(used) bytes, more than \(limit)") }
     }
-    #expect(result != nil, "\(result.line)")
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
-  @Test func freedCountersAreUsedAgainAndCountFromZero() async {
+  @Test func destroyedCountersAreReusedAndStartAtZero() async {
     func round() async {
       await onThreads(2) { _ in
         let counts = (0..<2000).map { _ in Shared(Bigref()) }
-        // What is left on the slots at the end must not be there for the next.
+        // What a round leaves on the slots must not be there when the next round reuses them.
         for count in counts { for _ in 0..<3 { count.value.acquire() } }
         for count in counts { if count.value.approximateCount != 3 { fatalError("a slot was not zero") } }
       }
@@ -58,12 +60,12 @@ import Testing
     await round()
     let before = Bigref.statistics.counters
     for _ in 0..<20 { await round() }
-    // Threads that have ended have returned theirs: no more than a magazine for each that is still there, and what other
-    // tests had meanwhile.
+    // Ended threads have returned their cells. What remains is a magazine per running thread, and
+    // the counters of other tests.
     #expect(Bigref.statistics.counters - before < 4000)
   }
 
-  @Test func threadsThatComeAndGoKeepNothing() async {
+  @Test func endedThreadsReturnTheirCells() async {
     for _ in 0..<3 { await onThreads(8) { _ in for _ in 0..<100 { _ = Bigref() } } }
     await Memb.barrier()
     let before = Bigref.statistics.counters
@@ -72,8 +74,8 @@ import Testing
     #expect(Bigref.statistics.counters - before < 8 * 50 * 32)
   }
 
-  /// When the kernel refuses memory for slots, a counter counts on one atomic, and is as exact.
-  @Test func withoutMemoryForSlotsItCountsAllTheSame() async {
+  /// If the kernel refuses memory for slots, a counter counts on one atomic, and is as exact.
+  @Test func counterWithoutSlotsCountsExactly() async {
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       await onThreads { _ in
         var limit = rlimit()
@@ -81,7 +83,7 @@ import Testing
         var counts: [Shared<Bigref>] = []
         counts.reserveCapacity(20_000)
         Memb.read { _ in }
-        // Less than is mapped already: nothing more is granted.
+        // Below what is mapped already, so the kernel grants nothing more.
         limit.rlim_cur = 1 << 20
         precondition(setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0)
         while Bigref.statistics.countersWithoutSlots == 0 && counts.count < 20_000 {
@@ -106,18 +108,19 @@ import Testing
         precondition(count.value.isZero)
       }
     }
-    #expect(result != nil, "\(result.line)")
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
-  /// A child that is forked while others take, return and kill counters finds every lock free. In a process of its own:
-  /// what other tests have the Swift runtime do for the first time, a fork would leave half done.
-  @Test func aForkedChildCounts() async {
+  /// A child that is forked while other threads acquire, release and kill counters finds every lock
+  /// free. This runs in a process of its own: in a process with other tests, the fork could
+  /// interrupt a first use inside the Swift runtime.
+  @Test func forkedChildCanUseCounters() async {
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       let done = Counter()
       let rounds = Counter()
       let count = Shared(Bigref())
       await onThreads(4) { index in
-        // Once, before anybody forks.
+        // Once before the first fork.
         Self.useEverything()
         if rounds.add(1) < 4 { while rounds.value < 4 { sched_yield() } }
         if index > 0 {
@@ -128,7 +131,8 @@ import Testing
         for _ in 0..<20 {
           let result = Forked.run {
             Self.useEverything()
-            // What was counted before the fork counts in the child, and what the child does is its own.
+            // The child sees what was counted before the fork. What the child counts does not
+            // affect the parent.
             count.value.release()
             count.value.kill()
             return count.value.isZero ? 0 : 1
@@ -139,7 +143,7 @@ import Testing
         precondition(count.value.approximateCount == 1)
       }
     }
-    #expect(result != nil, "\(result.line)")
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
   private static func useEverything() {

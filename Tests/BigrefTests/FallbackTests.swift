@@ -5,11 +5,11 @@ import Testing
 
 @testable import Bigref
 
-/// How counting is chosen at the start of the process; and every test of this target once more, in a process that is
-/// told to do without restartable sequences.
+/// How the way of counting is chosen at the start of the process. The tests of this target run once
+/// more, in a process without restartable sequences.
 @Suite(.exclusive) struct FallbackTests {
-  /// Says which way the process goes; run by the tests below in their children.
-  @Test func countingIsChosenAtTheStart() {
+  /// Checks the way of counting in the processes that the tests below start.
+  @Test func wayOfCountingIsChosenAtStart() {
     let environment = ProcessInfo.processInfo.environment
     if environment["QUIESCENCE_NO_RSEQ"] == "1" {
       #expect(Bigref.statistics.counting == .atomicAdds(reason: "QUIESCENCE_NO_RSEQ is set"))
@@ -22,22 +22,23 @@ import Testing
     #expect(count.storage.phase == (ProcessorCell.isRestartable ? .live : .shared))
   }
 
-  /// Exit tests inherit the variable: their traps are those of this way, too.
-  @Test func everythingHoldsWithoutSequences() async {
+  /// Exit tests inherit the variable, so their traps are those of atomic additions.
+  @Test func allTestsPassWithoutSequences() async {
     let run = await TestProcess.run(
-      ["QUIESCENCE_NO_RSEQ": "1"], "--filter", "BigrefTests", "--skip", "everythingHolds")
+      ["QUIESCENCE_NO_RSEQ": "1"], "--filter", "BigrefTests", "--skip", "allTestsPassWithoutSequences")
     #expect(run.status == 0, "\(run.output)")
-    // The check of the check: the tests were found.
-    #expect(run.output.contains("countingIsChosenAtTheStart() passed"), "\(run.output)")
-    #expect(run.output.contains("countersSurvive() passed"), "\(run.output)")
+    // Without this, a wrong filter that finds no tests would pass.
+    #expect(run.output.contains("wayOfCountingIsChosenAtStart() passed"), "\(run.output)")
+    #expect(run.output.contains("countersSurviveTorture() passed"), "\(run.output)")
   }
 
-  /// An old kernel, valgrind, an emulator: the C library says that it is not registered. A tunable has it do so.
-  @Test func everythingHoldsWhereTheLibraryIsNotRegistered() async {
+  /// With an old kernel, valgrind or an emulator, the C library reports that it has not registered
+  /// its threads. A tunable simulates that.
+  @Test func testsPassWhereThreadsAreNotRegistered() async {
     let run = await TestProcess.run(
-      ["GLIBC_TUNABLES": "glibc.pthread.rseq=0"], "--filter", "countingIsChosenAtTheStart", "--filter",
+      ["GLIBC_TUNABLES": "glibc.pthread.rseq=0"], "--filter", "wayOfCountingIsChosenAtStart", "--filter",
       "BigrefTests.BigrefTests")
     #expect(run.status == 0, "\(run.output)")
-    #expect(run.output.contains("countingIsChosenAtTheStart() passed"), "\(run.output)")
+    #expect(run.output.contains("wayOfCountingIsChosenAtStart() passed"), "\(run.output)")
   }
 }

@@ -6,37 +6,39 @@ import TestSupport
 
 @testable import Bigref
 
-/// Counters that are killed, resurrected and destroyed while threads count on them, hand references to each other, are
-/// moved between the processors all the time, and are interrupted by signals whose handler counts as well.
+/// Counters are killed, resurrected and destroyed while threads count on them, hand references to
+/// each other, are moved between processors all the time, and are interrupted by signals whose
+/// handler counts too.
 final class Torture: Sendable {
-  /// What is counted with, and which step is left out: the mutants.
+  /// The sequence that counts, and the step that is left out: the mutants.
   enum Variant {
-    /// As it is.
+    /// The library as it is.
     case correct
-    /// With a sequence that takes so long that it is interrupted most of the time.
+    /// A sequence that takes so long that it is interrupted most of the time.
     case long
-    /// With a long sequence that nothing restarts.
+    /// A long sequence that the kernel does not restart.
     case withoutRestart
-    /// With a long sequence, and no barrier before the slots are added up.
+    /// A long sequence, and no barrier before the slots are added up.
     case withoutBarrier
-    /// The bias goes before the slots are added up.
+    /// The bias is removed before the slots are added up.
     case withoutBias
   }
 
-  /// What a run has seen.
+  /// Counts of what happened in a run.
   struct Result {
     var rounds = 0
     var signals = 0
     var moves = 0
-    /// References that were given back by another thread than took them.
+    /// References that another thread released than the one that acquired them.
     var handed = 0
   }
 
   private let variant: Variant
   private let places: Places
-  /// What each worker holds, as an address; nothing else of the target is touched after its reference is gone.
+  /// The address of the target that each worker holds. The target itself is not accessed after its
+  /// reference is released.
   private let held: [Shared<Atomic<UInt>>]
-  /// How often each has gone round. Between two rounds it holds nothing.
+  /// The number of rounds of each worker. Between two rounds it holds no reference.
   private let turns: [Counter]
   private let threads: [Shared<Atomic<UInt>>]
   private let ids: [Shared<Atomic<Int32>>]
@@ -54,7 +56,7 @@ final class Torture: Sendable {
     ids = (0..<Self.workers).map { _ in Shared(Atomic(0)) }
   }
 
-  /// Runs until `isEnough` says so. Traps at the first thing that is wrong.
+  /// Runs until `isEnough` returns true. Traps at the first error.
   func run(until isEnough: @escaping @Sendable (_ rounds: Int) -> Bool) async -> Result {
     let result = Shared(Locked(Result()))
     Ambient.handleSignals()
@@ -73,7 +75,7 @@ final class Torture: Sendable {
       }
     }
     places.drain()
-    if Ambient.total != 0 { fatalError("torture: \(Ambient.total) references are left of none") }
+    if Ambient.total != 0 { fatalError("torture: \(Ambient.total) references are left") }
     return result.value.withLock { result in
       result.signals = Ambient.signals.value - signalsBefore
       result.handed = handed.value
@@ -96,21 +98,23 @@ extension Torture {
       target.era.add(1)
 
       if !target.count.waitForZero(atMost: .milliseconds(1)) {
-        // Whoever held a reference gives it back or hands it on in the round that it is in, and nobody gets a new one.
+        // In its current round, each worker releases its reference or hands it on. No worker
+        // acquires a new one.
         waitForRounds()
         while target.takeHanded() { target.release() }
-        // Whoever has taken one over gives it back in that round.
+        // A worker that has taken over a reference releases it in the same round.
         waitForRounds()
         if !target.count.isZero { fatalError("torture: a missed zero") }
       }
       let address = UInt(bitPattern: Unmanaged.passUnretained(target).toOpaque())
       for worker in held where worker.value.load(ordering: .sequentiallyConsistent) == address {
-        fatalError("torture: a false zero, somebody holds a reference")
+        fatalError("torture: a false zero, a worker holds a reference")
       }
       if target.handed.value != 0 { fatalError("torture: a false zero, a reference was handed on") }
 
       if isDestroyed {
-        // The address of the next one may be the same: nobody holds it, and the era starts again.
+        // The next target may have the same address: no worker holds this one, and its era starts
+        // at zero.
         Memb.retire(target)
         places.forget(target)
       } else {
@@ -122,7 +126,7 @@ extension Torture {
     return rounds
   }
 
-  /// Until every worker has ended the round that it is in.
+  /// Waits until every worker has ended its current round.
   private func waitForRounds() {
     let before = turns.map(\.value)
     for (turn, before) in zip(turns, before) { while turn.value == before { usleep(20) } }
@@ -165,7 +169,7 @@ extension Torture {
       turns[index].add(1)
     }
     pthread_sigmask(SIG_BLOCK, &signals, nil)
-    // Nobody interrupts a thread that may be gone.
+    // From here on, no signal is sent to this thread, which is about to end.
     threads[index].value.store(0, ordering: .sequentiallyConsistent)
   }
 
@@ -183,13 +187,13 @@ extension Torture {
       if era % 2 == 1 && target.era.value == era { fatalError("torture: acquired after the confirmation") }
       target.acquire()
       target.release()
-      // First: whoever takes it over may give it back at once.
+      // Cleared first: another worker may take the reference over and release it at once.
       hold.store(0, ordering: .sequentiallyConsistent)
       if handsOn { target.handed.add(1) } else { target.release() }
     }
   }
 
-  /// Gives back a reference that another thread has left.
+  /// Releases a reference that another thread has handed on.
   private func takeOver(_ place: Int) {
     let taken: Unmanaged<Target>? = Memb.read { _ in
       let target = places.unmanaged(place)
@@ -201,20 +205,20 @@ extension Torture {
   }
 }
 
-// MARK: - What disturbs them
+// MARK: - Disturbances
 
 extension Torture {
-  /// Sends every worker to another processor, again and again.
+  /// Moves every worker to another processor, again and again.
   private func moveWorkers() -> Int {
     let processors = Affinity.processors
     var moves = 0
     while !isDone.value.load(ordering: .relaxed) {
       for id in ids {
         let id = id.value.load(ordering: .sequentiallyConsistent)
-        // Fails for one that has ended; its number is nobody else's so soon.
+        // Fails for a thread that has ended. Its number is not reused this soon.
         if id != 0 && Affinity.move(id, to: processors[moves % processors.count]) { moves += 1 }
       }
-      // An odd step: the next round sends each to another processor than this one.
+      // An odd step: in the next round, each worker moves to another processor.
       moves += 1
       sched_yield()
     }
@@ -227,21 +231,21 @@ extension Torture {
         let thread = thread.value.load(ordering: .sequentiallyConsistent)
         if thread != 0 { pthread_kill(pthread_t(thread), SIGUSR1) }
       }
-      // A pace at which the workers still come to work.
+      // Slow enough that the workers make progress.
       usleep(20)
     }
   }
 }
 
-// MARK: - What is counted
+// MARK: - The counters
 
-/// A counter that is always live, which the handler of the signals uses too.
+/// A counter that is always live, and that the signal handler uses too.
 enum Ambient {
   static let count = Bigref()
   static let signals = Counter()
 
   static func handleSignals() {
-    // Made before a handler meets them.
+    // Initialized before a handler runs.
     _ = total + signals.value
     signal(SIGUSR1) { _ in
       Ambient.count.acquire()
@@ -250,7 +254,7 @@ enum Ambient {
     }
   }
 
-  /// Exact while nobody counts.
+  /// Exact when no thread is counting.
   static var total: Int {
     count.storage.state.pointee.count.load(ordering: .relaxed) - Storage.bias - 1 + count.storage.cell.sum
   }
@@ -258,9 +262,9 @@ enum Ambient {
 
 final class Target: Sendable {
   let count = Bigref()
-  /// References that were left for somebody else to give back.
+  /// References that were handed on, for another thread to release.
   let handed = Counter()
-  /// Odd while a kill is confirmed.
+  /// Odd from the confirmation of a kill to the resurrection.
   let era = Counter()
   private let variant: Torture.Variant
 
@@ -292,7 +296,7 @@ final class Target: Sendable {
     if !added { count.storage.releaseSlowly(for: nil) }
   }
 
-  /// Counts with the variant's sequence; nil when it has none of its own.
+  /// Counts with the variant's own sequence. Nil if it uses the library's.
   private func add(_ difference: Int) -> Bool? {
     let cell = count.storage.cell
     switch variant {
@@ -300,7 +304,8 @@ final class Target: Sendable {
     case .long, .withoutBarrier: return add_by_long_sequence(cell.pointer, Int64(difference))
     case .withoutRestart:
       if add_by_unannounced_sequence(cell.pointer, Int64(difference)) { return true }
-      // Where there are no sequences, the same in Swift: an interruption between its steps goes unseen.
+      // Without restartable sequences, the equivalent in Swift: a read and a write that an
+      // interruption can separate.
       guard cell.mode.pointee.load(ordering: .relaxed) == Storage.Phase.shared.mode else { return false }
       let slot = UnsafeMutablePointer<Int>(bitPattern: count.storage.slots + UInt(Processor.current) << 16)!
       slot.pointee &+= difference
@@ -309,7 +314,7 @@ final class Target: Sendable {
   }
 }
 
-/// Where the targets are found.
+/// The targets that workers can find.
 final class Places: Sendable {
   static let count = 3
   private let addresses: [Shared<Atomic<UInt>>]
@@ -328,23 +333,23 @@ final class Places: Sendable {
 
   func target(_ place: Int) -> Target { unmanaged(place).takeUnretainedValue() }
 
-  /// The old one keeps the place's retain until ``forget(_:)``.
+  /// The old target keeps the place's retain until ``forget(_:)``.
   func publish(_ target: Target, at place: Int) {
     addresses[place].value.store(
       UInt(bitPattern: Unmanaged.passRetained(target).toOpaque()), ordering: .releasing)
   }
 
   func forget(_ target: Target) {
-    // `Memb.retire` has taken a retain of its own.
+    // `Memb.retire` holds a retain of its own.
     Unmanaged.passUnretained(target).release()
   }
 
-  /// When nobody is left: gives back what was handed on to nobody, and lets go of the targets.
+  /// After all workers have ended: releases what was handed on, and releases the targets.
   func drain() {
     for place in 0..<Self.count {
       let target = unmanaged(place).takeRetainedValue()
       while target.takeHanded() { target.release() }
-      if target.count.approximateCount != 0 { fatalError("torture: references are left of none") }
+      if target.count.approximateCount != 0 { fatalError("torture: references are left") }
     }
   }
 }

@@ -5,11 +5,11 @@ import Testing
 
 @testable import Bigref
 
-/// `BIGREF_TORTURE_SECONDS=60 swift test --filter BigrefTests.TortureTests` for a long run.
+/// For a long run: `BIGREF_TORTURE_SECONDS=60 swift test --filter BigrefTests.TortureTests`.
 @Suite(.exclusive) struct TortureTests {
-  @Test func countersSurvive() async { await Self.survives(.correct) }
+  @Test func countersSurviveTorture() async { await Self.survives(.correct) }
 
-  /// Most of these sequences are sent back to their start, by preemption, signals, barriers, and moves.
+  /// Most of these sequences are restarted: by preemption, signals, barriers, and moves.
   @Test func countersSurviveInterruptedSequences() async { await Self.survives(.long) }
 
   private static func survives(_ variant: Torture.Variant) async {
@@ -19,49 +19,50 @@ import Testing
       rounds >= 300 && ContinuousClock.now - start >= .seconds(seconds)
     }
     #expect(result.rounds >= 300)
-    #expect(result.signals > 0, "nothing was interrupted: the test showed nothing")
-    #expect(result.moves > 0, "nobody was moved: the test showed nothing")
-    #expect(result.handed > 0, "no reference changed hands: the test showed nothing")
+    #expect(result.signals > 0, "no signal arrived: the run proves nothing")
+    #expect(result.moves > 0, "no thread was moved: the run proves nothing")
+    #expect(result.handed > 0, "no reference changed hands: the run proves nothing")
     if seconds > 0 { print("torture, \(variant), by \(Bigref.statistics.counting): \(result)") }
   }
 
-  /// Without the restart, a thread adds to the slot of a processor that it has left, beside the one that runs there; or
-  /// to one that has been added up meanwhile.
-  @Test func withoutTheRestartItIsFoundOut() async {
+  /// Without the restart, a thread adds to the slot of a processor that it has left, concurrently
+  /// with a thread that runs there; or it adds to a slot that was added up already.
+  @Test func tortureCatchesAMissingRestart() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
-      await Self.meetsItsEnd(.withoutRestart)
+      await Self.runToTheTrap(.withoutRestart)
     }
-    expectFoundOut(result)
+    expectTrap(result)
   }
 
-  /// Without the barrier, a sequence that has read the live mode adds to a slot that has been added up.
-  @Test func withoutTheBarrierItIsFoundOut() async {
+  /// Without the barrier, a sequence that has read the live mode adds to a slot that was added up
+  /// already.
+  @Test func tortureCatchesAMissingBarrier() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
-      await Self.meetsItsEnd(.withoutBarrier)
+      await Self.runToTheTrap(.withoutBarrier)
     }
-    expectFoundOut(result)
+    expectTrap(result)
   }
 
-  /// Without the bias, releases of references that the slots hold bring the count to zero, or below.
-  @Test func withoutTheBiasItIsFoundOut() async {
+  /// Without the bias, releases of references that the slots hold bring the count to zero or below.
+  @Test func tortureCatchesAMissingBias() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
-      await Self.meetsItsEnd(.withoutBias)
+      await Self.runToTheTrap(.withoutBias)
     }
-    expectFoundOut(result)
+    expectTrap(result)
   }
 
-  /// Ends the process by a trap; or returns, after far more rounds than a mutant lives.
-  private static func meetsItsEnd(_ variant: Torture.Variant) async {
+  /// Ends the process by a trap. Returns only after many more rounds than a mutant survives.
+  private static func runToTheTrap(_ variant: Torture.Variant) async {
     let start = ContinuousClock.now
     _ = await Torture(variant).run { rounds in
       rounds >= 100_000 || ContinuousClock.now - start > .seconds(120)
     }
   }
 
-  private func expectFoundOut(_ result: ExitTest.Result?) {
-    let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+  private func expectTrap(_ result: ExitTest.Result?) {
+    let line = result.trap ?? ""
     let signs = [
-      "torture: ", "the count fell below zero", "acquire after the count reached zero",
+      "torture: ", "the count fell below zero", "acquire() after the count reached zero",
       "a Bigref was used after it was destroyed",
     ]
     #expect(signs.contains { line.contains($0) }, "\(line)")

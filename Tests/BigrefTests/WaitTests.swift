@@ -5,10 +5,11 @@ import Testing
 
 @testable import Bigref
 
-/// Waiting for zero, and giving up on it. The defects of the historical counters, one by one: see each.
+/// Waiting for zero, and ending the wait early. The defects of the counters of 2002 are described
+/// at the test for each.
 @Suite struct WaitTests {
-  /// Two waiters: in 2002 the second overwrote the first, which slept for ever.
-  @Test func manyThreadsAndTasksWait() async {
+  /// With two waiters, in 2002 the second overwrote the first, which slept for ever.
+  @Test func zeroWakesEveryWaiter() async {
     let count = Shared(Bigref())
     count.value.acquire()
     await count.value.kill()
@@ -37,8 +38,9 @@ import Testing
     #expect(woken.value == 10)
   }
 
-  /// The last release comes just when somebody starts to wait: in 2002 it saw no waiter, and the waiter no zero.
-  @Test func theWakeupIsNeverLost() async {
+  /// The last release comes at the moment when a thread starts to wait. In 2002, neither saw the
+  /// other, and the waiter slept for ever.
+  @Test func wakeupIsNeverLost() async {
     let counts = Shared(Locked<Shared<Bigref>?>(nil))
     let rounds = 3000
     let turn = Counter()
@@ -62,9 +64,9 @@ import Testing
     }
   }
 
-  /// A wait that is given up takes nothing along, and nothing of it stays: in October 2002 a later release woke whoever
-  /// had been interrupted, in the middle of something else.
-  @Test func aWaitThatTimesOutLeavesNothing() async {
+  /// A wait that has ended leaves no entry on the list. In October 2002, a later release woke the
+  /// interrupted thread in the middle of something else.
+  @Test func timedOutWaitIsRemovedFromTheList() async {
     let count = Shared(Bigref())
     count.value.acquire()
     await count.value.kill()
@@ -75,7 +77,7 @@ import Testing
     #expect(await onThread { count.value.waitForZero(atMost: .zero) } == true)
   }
 
-  @Test func aThreadsWaitIsCancelled() async {
+  @Test func cancellationEndsAThreadsWait() async {
     let count = Shared(Bigref())
     count.value.acquire()
     await count.value.kill()
@@ -85,7 +87,7 @@ import Testing
       switch index {
       case 0:
         #expect(count.value.waitForZero(cancelledBy: cancellation) == .cancelled)
-        // The other still waits; now it may go.
+        // The other thread still waits; the release ends its wait.
         #expect(count.value.storage.waiterCount == 1)
         count.value.release()
       case 1: #expect(count.value.waitForZero(cancelledBy: others) == .zero)
@@ -96,8 +98,8 @@ import Testing
     }
     #expect(cancellation.isCancelled == true)
     #expect(others.isCancelled == false)
-    // Zero wins, and a wait that begins cancelled ends at once.
-    let ends = await onThread { () -> [ZeroWait] in
+    // Zero takes precedence, and a wait that is cancelled before it begins ends at once.
+    let ends = await onThread { () -> [Bigref.WaitResult] in
       let busy = Bigref()
       return [
         count.value.waitForZero(cancelledBy: cancellation), busy.waitForZero(cancelledBy: cancellation),
@@ -107,7 +109,7 @@ import Testing
     #expect(ends == [.zero, .cancelled, .timedOut])
   }
 
-  @Test func aTasksWaitIsCancelled() async {
+  @Test func cancellationEndsATasksWait() async {
     let count = Shared(Bigref())
     count.value.acquire()
     await count.value.kill()
@@ -115,7 +117,7 @@ import Testing
     let other = Task { await count.value.zero() }
     while count.value.storage.waiterCount < 2 { await Task.yield() }
     task.cancel()
-    // Whoever must not pass before zero is not let through by a cancellation.
+    // Cancellation does not end `zero()`, whose caller must not go on before zero.
     other.cancel()
     await #expect(throws: CancellationError.self) { try await task.value }
     #expect(count.value.storage.waiterCount == 1)
@@ -124,8 +126,9 @@ import Testing
     #expect(count.value.storage.waiterCount == 0)
   }
 
-  /// Cancelled and released at the same time: either way the wait ends, and says which; nobody else's wakeup is lost.
-  @Test func cancellationsRaceWithZero() async throws {
+  /// Cancellation and release at the same time: the wait ends either way and reports which, and the
+  /// other waiters are woken.
+  @Test func cancellationRacingWithZeroLosesNoWakeup() async throws {
     for _ in 0..<300 {
       let count = Shared(Bigref())
       count.value.acquire()

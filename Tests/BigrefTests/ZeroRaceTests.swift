@@ -6,7 +6,8 @@ import Testing
 
 @testable import Bigref
 
-/// Kill races with references that come and go; whatever the interleaving, zero happens once, and never early.
+/// Kills race with acquires and releases. Whatever the interleaving, zero happens once, and never
+/// early.
 @Suite(.exclusive) struct ZeroRaceTests {
   @Test func zeroIsNeverEarly() async {
     let early = await Self.race(rounds: 2000) { count in
@@ -18,34 +19,37 @@ import Testing
     #expect(early == 0)
   }
 
-  /// The mutant of scenario R31. Without the barrier, or the grace period, whoever saw the live mode adds to a slot that has been
-  /// summed up already: the reference is lost. Zero is early or never comes, giving it back takes the
-  /// count below zero, or another one is taken after zero.
+  /// The mutant. Without the barrier or grace period, a thread that saw the live mode adds to a
+  /// slot that was added up already: its reference is lost. Then zero is early, or its release
+  /// takes the count below zero, or another thread acquires after zero; a lost release means that
+  /// zero never comes.
   @Test(
     .enabled(
       if: Affinity.processors.count > 1, "a sequence is not interrupted by a thread of its own processor"))
-  func withoutTheBarrierReferencesAreLost() async {
+  func killWithoutBarrierLosesReferences() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let early = await Self.race(rounds: 1_000_000, byLongSequence: true) { count in
         count.beginKill()
         count.storage.addUp()
         count.releaseOwner()
-        // A lost release: nothing can come of waiting for it.
+        // A release was lost: the wait would not end.
         if !count.waitForZero(atMost: .seconds(10)) { fatalError("zero never came") }
       }
       fatalError("zero was early in \(early) rounds")
     }
-    let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    let line = result.trap ?? ""
     let signs = [
-      "the count fell below zero", "acquire after the count reached zero", "early in 1 rounds",
+      "the count fell below zero", "acquire() after the count reached zero", "early in 1 rounds",
       "zero never came",
     ]
     #expect(signs.contains { line.contains($0) }, "\(line)")
   }
 
-  /// Two threads take and give references all the time, while the owner kills, waits for zero and resurrects.
-  /// Counts the rounds in which somebody held a reference at zero. By a long sequence, references are taken by one that
-  /// has a microsecond between its test and its commit: else a busy machine hardly ever shows what the barrier is for.
+  /// Two threads acquire and release all the time, while the owner kills, waits for zero and
+  /// resurrects. Returns the number of rounds in which a thread held a reference at zero.
+  ///
+  /// `byLongSequence` acquires by a sequence that has a microsecond between its test and its
+  /// commit. Without it, a busy machine rarely shows what the barrier is for.
   private static func race(
     rounds: Int, byLongSequence isLong: Bool = false,
     killing kill: @escaping @Sendable (borrowing Bigref) -> Void

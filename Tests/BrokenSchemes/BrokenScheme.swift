@@ -1,14 +1,15 @@
 public import ModuleManager
 
-/// A scheme with a hole: what the thread warned of, or what a scheme would be with one step left out.
+/// A scheme with a hole: a hazard that the mails of 2002 warn of, or a scheme with one step left
+/// out.
 ///
-/// Only tests and tools link this. Each is caught within ten seconds: by the storm, or by a test of its own, which ``BrokenScheme/caughtBy``
-/// names.
+/// No product contains this. Each is caught within ten seconds: by the storm of
+/// ``BrokenScheme/stormy``, or by a test of its own. ``BrokenScheme/caughtBy`` names that test.
 public struct BrokenScheme: Sendable, CustomStringConvertible {
-  /// What a manager takes.
+  /// The scheme, for a manager.
   public let scheme: UnloadScheme
-  /// The scenarios of the interleaving that break it, by the numbers of `SCHEMES.md`.
-  public let scenarios: String
+  /// The interleaving that breaks it, in one clause.
+  public let whatGoesWrong: String
   /// The test that catches it.
   public let caughtBy: String
 
@@ -16,20 +17,20 @@ public struct BrokenScheme: Sendable, CustomStringConvertible {
   public var description: String { scheme.name }
 
   init(
-    _ name: String, _ summary: String, _ scenarios: String, caughtBy: String,
-    _ make: @escaping @Sendable () -> any Scheme
+    _ name: String, _ summary: String, _ whatGoesWrong: String,
+    caughtBy: String = "stormCatchesBrokenSchemes", _ make: @escaping @Sendable () -> any Scheme
   ) {
     scheme = UnloadScheme(
-      name, summary, source: scenarios, promises: [], busyErrno: 16, make: { _ in make() })
-    self.scenarios = scenarios
+      name, summary, source: whatGoesWrong, promises: [], busyErrno: 16, make: { _ in make() })
+    self.whatGoesWrong = whatGoesWrong
     self.caughtBy = caughtBy
   }
 
   /// Every one.
   public static let all = naive + synchronizing + counting + locking
 
-  /// Those that the storm catches, without any help.
-  public static var stormy: [BrokenScheme] { all.filter { $0.caughtBy == "theStormCatchesIt" } }
+  /// Those that the storm catches without special help.
+  public static var stormy: [BrokenScheme] { all.filter { $0.caughtBy == "stormCatchesBrokenSchemes" } }
 
   /// The one of that name.
   public static func named(_ name: String) -> BrokenScheme? { all.first { $0.scheme.name == name } }

@@ -3,36 +3,42 @@ internal import ModuleManager
 internal import Quiescence
 
 extension BrokenScheme {
-  /// Each call counts; and the count is read or changed in the wrong order.
+  /// Each call counts; the count is read or changed in the wrong order.
   static let counting = [
     counting(
-      "broken-active-bit-as-printed", "the active bit is cleared if there are users", "R1, R16",
-      caughtBy: "aRefusedUnloadLeavesAZombie", .asPrinted),
-    counting("broken-read-then-going", "read the count, then refuse gets", "R8", .readThenGoing),
-    counting("broken-plain-increment", "get counts a count that is zero", "R19", .plainIncrement),
+      "broken-active-bit-as-printed", "the active bit is cleared if there are users",
+      "a refused unload leaves a module that neither serves nor can be unloaded",
+      caughtBy: "clearedActiveBitLeavesAnUnusableModule", .asPrinted),
     counting(
-      "broken-plain-add-back", "the base is added back to a count that has become zero", "R18",
-      caughtBy: "aGetFailsThoughTheModuleServesOn", .plainAddBack),
+      "broken-read-then-going", "read the count, then refuse gets",
+      "a get succeeds between the check of the count and the refusal of gets", .readThenGoing),
+    counting(
+      "broken-plain-increment", "get increments a count that is zero",
+      "a get succeeds after the count was zero", .plainIncrement),
+    counting(
+      "broken-plain-add-back", "the base is added back to a count that has become zero",
+      "a get fails although the unload fails as well",
+      caughtBy: "plainAddBackFailsAGetOfAModuleInService", .plainAddBack),
     BrokenScheme(
-      "broken-counts-without-stop", "per-processor counts, summed up while somebody is about to count",
-      "R8, R9",
-      caughtBy: "theStormCatchesIt"
+      "broken-counts-without-stop", "per-processor counts, added up while other threads count",
+      "a reference moves between processors during the sum; the sum misses it"
     ) { Summing(sumsFirst: false) },
     BrokenScheme(
-      "broken-sum-before-grace-period", "per-processor counts, summed up before the grace period", "R8",
-      caughtBy: "theStormCatchesIt"
+      "broken-sum-before-grace-period", "per-processor counts, added up before the grace period",
+      "a get that saw the live mode counts after the sum"
     ) { Summing(sumsFirst: true) },
   ]
 
   private static func counting(
-    _ name: String, _ summary: String, _ scenarios: String, caughtBy: String = "theStormCatchesIt",
+    _ name: String, _ summary: String, _ whatGoesWrong: String,
+    caughtBy: String = "stormCatchesBrokenSchemes",
     _ fault: Counting.Fault
   ) -> BrokenScheme {
-    BrokenScheme(name, summary, scenarios, caughtBy: caughtBy) { Counting(fault) }
+    BrokenScheme(name, summary, whatGoesWrong, caughtBy: caughtBy) { Counting(fault) }
   }
 }
 
-/// One count with a base reference, and a bit that lets users in.
+/// One count with a base reference, and a bit that admits users.
 final class Counting: Scheme, Gate {
   enum Fault { case asPrinted, readThenGoing, plainIncrement, plainAddBack }
 
@@ -129,7 +135,8 @@ final class Counting: Scheme, Gate {
   }
 }
 
-/// A count on each processor, and a bit that lets users in; nobody is stopped to add the counts up.
+/// A count on each processor, and a bit that admits users. No thread is stopped while the unload
+/// adds the counts up.
 final class Summing: Scheme, Gate {
   private let sumsFirst: Bool
   private let isLive = Primitive.Flag(true)
@@ -158,7 +165,7 @@ final class Summing: Scheme, Gate {
 
   func get() -> Bool {
     if !isLive.load(ordering: .sequentiallyConsistent) { return false }
-    // What the bogolock restarts.
+    // Between the test and the addition: here the bogolock of `TryAcquire` restarts the get.
     Hole.widen()
     add(1)
     return true

@@ -7,21 +7,21 @@ extension BrokenScheme {
   static let locking = [
     BrokenScheme(
       "broken-free-before-unlock", "the list of locks is walked after the module that holds it was freed",
-      "R14",
-      caughtBy: "theListIsWalkedAfterItWasFreed"
+      "the list of locks is read after it was freed", caughtBy: "listOfLocksIsReadAfterItWasFreed"
     ) { Locking(.freesNodes) },
     BrokenScheme(
-      "broken-double-unlock", "unregistering unlocks, and the unload unlocks again", "R15",
-      caughtBy: "aLockIsReleasedTwice"
+      "broken-double-unlock", "unregistering unlocks, and the unload unlocks again",
+      "the second unlock releases the lock of another thread", caughtBy: "secondUnlockTraps"
     ) { Locking(.unlocksTwice) },
     BrokenScheme(
-      "broken-wait-under-locks", "waits for the last user while it holds what that user needs", "R11",
-      caughtBy: "theLastUserCannotLetGo"
+      "broken-wait-under-locks", "waits for the last user while it holds what that user needs",
+      "the last user needs the lock that the unload holds while it waits for this user",
+      caughtBy: "waitUnderLocksKeepsTheLastUserFromReleasing"
     ) { Locking(.waitsUnderLocks) },
   ]
 }
 
-/// One lock for the module's tables, and what the patch of 2002 does wrong with it.
+/// One lock for the module's tables, used with the defects of the patch of 23 December 2002.
 final class Locking: Scheme {
   enum Fault { case freesNodes, unlocksTwice, waitsUnderLocks }
 
@@ -49,7 +49,7 @@ final class Locking: Scheme {
   var references: Int { users.value }
 
   func unload(_ operation: UnloadOperation) {
-    // A node of the list, in memory that goes with the module.
+    // A node of the list, in memory that is freed with the module.
     nonisolated(unsafe) let page = mmap(
       nil, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
     nonisolated(unsafe) let node = page.assumingMemoryBound(to: Unmanaged<ReadWriteSemaphore>.self)

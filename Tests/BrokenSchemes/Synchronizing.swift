@@ -6,45 +6,57 @@ extension BrokenScheme {
   /// Check, unregister, free.
   static let naive = [
     synchronizing(
-      "broken-naive", "check the users, then unregister and free", "R1, R2", [.noSync, .noRecheck])
+      "broken-naive", "check the users, then unregister and free",
+      "a user enters after the check; the code is freed under the call", [.noSync, .noRecheck])
   ]
 
-  /// Check, unregister, sync, recheck, with one step left out each.
+  /// Check, unregister, sync, recheck: each with one step left out.
   static let synchronizing = [
     synchronizing(
-      "broken-no-sync", "recheck, but wait for nobody in between", "R2", caughtBy: "aCallIsStillInside",
-      [.noSync]),
+      "broken-no-sync", "recheck, but wait for no reader in between",
+      "a call that read the hook before it was unregistered runs freed code",
+      caughtBy: "missingSyncFreesCodeUnderACall", [.noSync]),
     synchronizing(
-      "broken-no-recheck", "sync, but no second look", "R3", caughtBy: "aUserIsNotSeen", [.noRecheck]),
-    synchronizing("broken-no-callback-barrier", "unmap before what was retired has run", "R27", [.noBarrier]),
+      "broken-no-recheck", "sync, but no second check",
+      "a user counts itself inside its section, and the second check is missing",
+      caughtBy: "missingRecheckFreesCodeUnderAUser", [.noRecheck]),
     synchronizing(
-      "broken-no-last-grace-period", "unmap while the last put returns through the module's code", "R25",
-      caughtBy: "theLastPutReturnsIntoNothing", [.noLastGracePeriod]),
-    synchronizing("broken-failed-init", "free at once when init fails", "R21", [.freesFailedInit]),
+      "broken-no-callback-barrier", "unmap before what was retired has run",
+      "a retired callback runs after its code was unmapped", [.noBarrier]),
     synchronizing(
-      "broken-second-unload", "delayed removal that a second unload does not see", "R7",
-      caughtBy: "aSecondUnloadExitsTwice",
-      [.staysLive]),
+      "broken-no-last-grace-period", "unmap while the last put returns through the module's code",
+      "the last release returns through code that was unmapped",
+      caughtBy: "lastPutReturnsToUnmappedCode", [.noLastGracePeriod]),
     synchronizing(
-      "broken-lost-wakeup", "a waiter that comes after the last put is not woken", "R30",
-      caughtBy: "aWakeupIsLost",
-      [.losesWakeup]),
+      "broken-failed-init", "free at once when init fails",
+      "a user found the hook that a failed init had registered", [.freesFailedInit]),
     synchronizing(
-      "broken-force", "forced: exit under the users", "R20", caughtBy: "aUserIsNotSeen", [.forceFrees]),
+      "broken-second-unload", "delayed removal that a second unload does not see",
+      "a second unload during a delayed removal runs exit again",
+      caughtBy: "unseenSecondUnloadRunsExitTwice", [.staysLive]),
     synchronizing(
-      "broken-short-circuit", "an exit that stops at the first interface that is gone already", "R22",
-      caughtBy: "anInterfaceIsLeftBehind", [.stopsAtFirst]),
+      "broken-lost-wakeup", "a waiter that comes after the last put is not woken",
+      "the last release comes before the waiter is on the list; the wait never ends",
+      caughtBy: "lateWaiterIsNotWoken", [.losesWakeup]),
+    synchronizing(
+      "broken-force", "forced: exit while users hold the module",
+      "exit runs while users hold the module", caughtBy: "missingRecheckFreesCodeUnderAUser", [.forceFrees]),
+    synchronizing(
+      "broken-short-circuit", "an exit that stops at the first interface that is gone already",
+      "exit never unregisters the interface behind one that is gone already",
+      caughtBy: "shortCircuitLeavesAnInterfaceRegistered", [.stopsAtFirst]),
   ]
 
   private static func synchronizing(
-    _ name: String, _ summary: String, _ scenarios: String, caughtBy: String = "theStormCatchesIt",
+    _ name: String, _ summary: String, _ whatGoesWrong: String,
+    caughtBy: String = "stormCatchesBrokenSchemes",
     _ faults: Synchronizing.Faults
   ) -> BrokenScheme {
-    BrokenScheme(name, summary, scenarios, caughtBy: caughtBy) { Synchronizing(faults) }
+    BrokenScheme(name, summary, whatGoesWrong, caughtBy: caughtBy) { Synchronizing(faults) }
   }
 }
 
-/// Check, unregister, sync, recheck, exit; and what it does wrong.
+/// Check, unregister, sync, recheck, exit, with the given faults.
 final class Synchronizing: Scheme {
   struct Faults: OptionSet {
     let rawValue: Int
@@ -85,7 +97,7 @@ final class Synchronizing: Scheme {
   func unload(_ operation: UnloadOperation) {
     let holders = operation.module.holders
     if !operation.mayWait && !holders.isEmpty { return operation.refuse(holders, errno: EBUSY) }
-    // Where it matters, the interleaving is made likely; it is possible without.
+    // A wider window makes the interleaving likely; it is possible without.
     Hole.widen()
     if !faults.contains(.staysLive) { operation.begin() }
     if faults.contains(.stopsAtFirst) { return exitStoppingAtFirst(operation) }
@@ -110,7 +122,7 @@ final class Synchronizing: Scheme {
     if faults.contains(.staysLive) { return waiters.withLock { $0.append(next) } }
     if !faults.contains(.losesWakeup) { return users.whenZero(next) }
     while users.value != 0 { Primitive.yield() }
-    // Too late: the last put has looked for a waiter already.
+    // Too late: the last put has already looked for a waiter.
     waiters.withLock { $0.append(next) }
   }
 
@@ -128,7 +140,8 @@ final class Synchronizing: Scheme {
     operation.finish()
   }
 
-  /// `if ((error = unregister_hooks())) return error; if ((error = unregister_objects())) return error;`
+  /// `if ((error = unregister_hooks())) return error;`
+  /// `if ((error = unregister_objects())) return error;`
   private func exitStoppingAtFirst(_ operation: UnloadOperation) {
     if operation.module.hasNoHooks { return operation.remainInCleanup(errno: ENOENT, "it is not registered") }
     operation.unlinkHooks()
@@ -145,7 +158,7 @@ final class Synchronizing: Scheme {
   }
 }
 
-/// Where threads meet that should not.
+/// Widens the window in which the interleaving breaks the scheme.
 enum Hole {
   static func widen() {
     for _ in 0..<4 { Primitive.yield() }

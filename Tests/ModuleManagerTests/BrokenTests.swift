@@ -6,23 +6,23 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Every broken scheme is caught, or the tests of the others would show nothing.
+/// Every broken scheme is caught. Otherwise the tests of the correct schemes would prove nothing.
 @Suite(.exclusive) struct BrokenTests {
   typealias Argument = Guest.Argument
 
-  @Test func eachSaysWhoCatchesIt() throws {
+  @Test func everySchemeNamesTheTestThatCatchesIt() throws {
     let source = try String(contentsOf: URL(filePath: #filePath), encoding: .utf8)
     for broken in BrokenScheme.all {
       #expect(source.contains("func \(broken.caughtBy)("), "\(broken)")
-      #expect(!broken.scenarios.isEmpty)
+      #expect(!broken.whatGoesWrong.isEmpty)
       #expect(UnloadScheme.named(broken.scheme.name) == nil)
     }
     #expect(Set(BrokenScheme.all.map(\.scheme)).count == BrokenScheme.all.count)
   }
 
-  /// In a child, which calls into unmapped code, or counts something that must never happen.
+  /// In a child process, which calls unmapped code, or counts an event that must never happen.
   @Test(arguments: BrokenScheme.stormy.map(\.scheme.name))
-  func theStormCatchesIt(_ name: String) async {
+  func stormCatchesBrokenSchemes(_ name: String) async {
     await #expect(processExitsWith: .failure) { [name = name as String] in
       let broken = try #require(BrokenScheme.named(name))
       let end = ContinuousClock.now + .seconds(10)
@@ -32,14 +32,14 @@ import Testing
           exit(outcome.wrong.isEmpty ? 0 : 1)
         }
         while ContinuousClock.now < end + .seconds(5) { usleep(10_000) }
-        // It hangs: caught as well.
+        // A hang also counts as caught.
         exit(1)
       }
     }
   }
 
-  /// The check of the check above: the same child, on a scheme that is whole.
-  @Test func theStormSparesAWholeScheme() async {
+  /// The test of the test above: the same child process, with a correct scheme.
+  @Test func stormPassesACorrectScheme() async {
     await #expect(processExitsWith: .success) {
       let outcome = await Storm(.bigref) { unloads in unloads >= 20 }.run()
       exit(outcome.wrong.isEmpty ? 0 : 1)
@@ -47,25 +47,25 @@ import Testing
   }
 }
 
-// MARK: - One by one
+// MARK: - One scheme each
 
 extension BrokenTests {
   private func broken(_ name: String) throws -> UnloadScheme {
     try #require(BrokenScheme.named(name)?.scheme)
   }
 
-  @Test func aRefusedUnloadLeavesAZombie() async throws {
+  @Test func clearedActiveBitLeavesAnUnusableModule() async throws {
     let (manager, _) = Guest.manager(try broken("broken-active-bit-as-printed"))
     try await manager.load(path: Guest.file())
     let object = try manager.open("guest-object", holder: "client")
     #expect(await moduleError { try await manager.unload("guest") }?.errno == EBUSY)
     object.close()
     #expect(manager.list().first?.state == .live)
-    // Nobody ever sets the bit again.
+    // No step ever sets the bit again.
     #expect(await moduleError { try manager.open("guest-object", holder: "client") }?.errno == ENOENT)
   }
 
-  @Test func anInterfaceIsLeftBehind() async throws {
+  @Test func shortCircuitLeavesAnInterfaceRegistered() async throws {
     let (manager, _) = Guest.manager(try broken("broken-short-circuit"))
     try await manager.load(path: Guest.file())
     let object = try manager.open("guest-object", holder: "client")
@@ -77,10 +77,10 @@ extension BrokenTests {
     }
   }
 
-  @Test func aWakeupIsLost() async throws {
+  @Test func lateWaiterIsNotWoken() async throws {
     let (manager, _) = Guest.manager(try broken("broken-lost-wakeup"))
     try await manager.load(path: Guest.file())
-    // The last put comes between the look at the count and the sleep.
+    // The last put comes between the test of the count and the sleep.
     let held = Shared(Mutex<OpenObject?>(nil))
     let isTold = Counter()
     let object = try manager.open("guest-object", holder: "client") {
@@ -94,13 +94,14 @@ extension BrokenTests {
       isOut.add(1)
     }
     while isTold.value == 0 { await Task.yield() }
-    // Behind the unload on the manager's thread: it has gone to sleep, though its last user has gone.
+    // Queued behind the unload on the manager's thread: the unload sleeps, although its last user
+    // has gone.
     for _ in 0..<100 { #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT) }
     #expect(isOut.value == 0)
     #expect(manager.list().first?.holders.isEmpty == true)
   }
 
-  @Test func aSecondUnloadExitsTwice() async {
+  @Test func unseenSecondUnloadRunsExitTwice() async {
     await #expect(processExitsWith: .failure) {
       let scheme = try #require(BrokenScheme.named("broken-second-unload")?.scheme)
       let (manager, _) = Guest.manager(scheme)
@@ -115,13 +116,14 @@ extension BrokenTests {
     }
   }
 
-  @Test func theLastPutReturnsIntoNothing() async {
+  @Test func lastPutReturnsToUnmappedCode() async {
     await #expect(processExitsWith: .failure) {
       let scheme = try #require(BrokenScheme.named("broken-no-last-grace-period")?.scheme)
       let (manager, point) = Guest.manager(scheme)
       try await manager.load(path: Guest.file())
       let flags = HookFlags()
-      // Told behind the grace period that whoever was inside has been waited for: what comes now is the last put.
+      // Called after the grace period that waits for threads inside: what comes now is the last
+      // put.
       let isTold = Counter()
       let object = try manager.open("guest-object", holder: "client") { isTold.add(1) }
       let isHeld = Counter()
@@ -141,7 +143,7 @@ extension BrokenTests {
     }
   }
 
-  @Test func aCallIsStillInside() async {
+  @Test func missingSyncFreesCodeUnderACall() async {
     await #expect(processExitsWith: .failure) {
       let scheme = try #require(BrokenScheme.named("broken-no-sync")?.scheme)
       let (manager, point) = Guest.manager(scheme)
@@ -160,7 +162,7 @@ extension BrokenTests {
   }
 
   @Test(arguments: ["broken-no-recheck", "broken-force"])
-  func aUserIsNotSeen(_ name: String) async {
+  func missingRecheckFreesCodeUnderAUser(_ name: String) async {
     await #expect(processExitsWith: .failure) { [name = name as String] in
       let scheme = try #require(BrokenScheme.named(name)?.scheme)
       let (manager, _) = Guest.manager(scheme)
@@ -173,7 +175,7 @@ extension BrokenTests {
   }
 
   @Test(arguments: ["broken-free-before-unlock", "broken-double-unlock"])
-  func theListIsWalkedAfterItWasFreed(_ name: String) async {
+  func listOfLocksIsReadAfterItWasFreed(_ name: String) async {
     await #expect(processExitsWith: .failure) { [name = name as String] in
       let scheme = try #require(BrokenScheme.named(name)?.scheme)
       let (manager, _) = Guest.manager(scheme)
@@ -183,7 +185,7 @@ extension BrokenTests {
     }
   }
 
-  @Test func aLockIsReleasedTwice() async {
+  @Test func secondUnlockTraps() async {
     await #expect(processExitsWith: .failure) {
       let lock = ReadWriteSemaphore()
       _ = lock.acquireWrite()
@@ -191,10 +193,10 @@ extension BrokenTests {
       lock.releaseWrite()
       exit(0)
     }
-    await theListIsWalkedAfterItWasFreed("broken-double-unlock")
+    await listOfLocksIsReadAfterItWasFreed("broken-double-unlock")
   }
 
-  @Test func theLastUserCannotLetGo() async {
+  @Test func waitUnderLocksKeepsTheLastUserFromReleasing() async {
     await #expect(processExitsWith: .exitCode(17)) {
       let scheme = try #require(BrokenScheme.named("broken-wait-under-locks")?.scheme)
       let (manager, _) = Guest.manager(scheme)
@@ -208,8 +210,9 @@ extension BrokenTests {
           object.close()
           isClosed.add(1)
         }
-        // Whoever closes waits for the lock, and the lock for whoever closes. How long one looks at that proves nothing for
-        // a scheme that is whole; for one that is broken it need only be longer than letting go takes.
+        // The closing thread waits for the lock, and the unload, which holds the lock, waits for
+        // the closing thread. The time limit is only for the broken scheme, and need only be longer
+        // than closing takes.
         if index == 2 {
           sleep(2)
           exit(isClosed.value == 0 ? 17 : 0)
@@ -218,8 +221,8 @@ extension BrokenTests {
     }
   }
 
-  /// R18: somebody fails to get a module whose unload fails as well.
-  @Test func aGetFailsThoughTheModuleServesOn() async throws {
+  /// A get fails although the unload at the same time fails as well.
+  @Test func plainAddBackFailsAGetOfAModuleInService() async throws {
     let end = ContinuousClock.now + .seconds(10)
     #expect(
       try await failsThoughItServesOn(broken("broken-plain-add-back")) { _ in ContinuousClock.now >= end })

@@ -4,10 +4,10 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Modules without an image: only unmapping differs.
+/// Modules without an image. They differ only in that nothing is unmapped.
 @Suite struct BuiltInTests {
   @Test(arguments: UnloadScheme.all)
-  func itLivesAsAnyModule(_ scheme: UnloadScheme) async throws {
+  func builtInModuleLivesLikeAnImage(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let exits = Counter()
     let refusals = Counter(1)
@@ -47,7 +47,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func itsClosuresAreFreed(_ scheme: UnloadScheme) async throws {
+  func closuresOfABuiltInModuleAreFreed(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let alive = Counter()
     try await load(manager, point, Tracked(1, alive: alive))
@@ -80,8 +80,9 @@ import Testing
       await moduleError { try await manager.load(BuiltInModule("no name") { _ in 0 }) }?.errno == EINVAL)
   }
 
-  /// R24 as it would be: an object whose module nobody keeps is released by code that is not there any more.
-  @Test func withoutTheReferenceItIsReleasedInUnmappedCode() async {
+  /// The mutant: an object that holds no reference to its module is released by code that was
+  /// unmapped.
+  @Test func objectWithoutModuleReferenceIsReleasedByUnmappedCode() async {
     let result = await #expect(processExitsWith: .signal(SIGSEGV)) {
       let path = SampleModules.custom(
         "releaser",
@@ -99,16 +100,17 @@ import Testing
       var object: Int32 = 0
       release(&object)
       precondition(object == 1)
-      // Unlinked, and still open: of that the module's count knows nothing.
+      // Unlinked and still open, which the module's count does not include.
       try await manager.unload("releaser")
       release(&object)
     }
     #expect(result != nil)
   }
 
-  /// R24: the module stays until the release function of an object that outlives its unlinking has returned.
+  /// The module stays until the release function of an object that outlives its unlinking has
+  /// returned.
   @Test(arguments: UnloadScheme.all)
-  func anObjectHoldsItsModuleUntilItIsReleased(_ scheme: UnloadScheme) async throws {
+  func objectKeepsItsModuleUntilReleaseHasReturned(_ scheme: UnloadScheme) async throws {
     let (manager, _) = Guest.manager(scheme)
     let lines = Lines()
     let host = Shared(Locked<ModuleHost?>(nil))
@@ -135,8 +137,8 @@ import Testing
     let open = try #require(object.open())
     #expect(object.unlink())
     #expect(!object.unlink())
-    #expect(object.open() == nil, "nobody finds it")
-    #expect(open.value == "value", "who has it has it")
+    #expect(object.open() == nil, "it is no longer found")
+    #expect(open.value == "value", "an open handle stays valid")
     #expect(await moduleError { try await manager.unload("owner") }?.errno == scheme.busyErrno)
     async let closed: Void = onThread {
       open.close()

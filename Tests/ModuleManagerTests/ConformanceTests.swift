@@ -4,11 +4,11 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// What every scheme must do, on a real image.
+/// What every scheme must do, with a real image.
 @Suite struct ConformanceTests {
   typealias Argument = Guest.Argument
 
-  @Test func theSchemesHaveNames() {
+  @Test func everySchemeIsFoundByName() {
     #expect(UnloadScheme.all.first == .bigref)
     #expect(Set(UnloadScheme.all.map(\.name)).count == 9)
     for scheme in UnloadScheme.all {
@@ -19,7 +19,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func itIsLoadedCalledAndUnmapped(_ scheme: UnloadScheme) async throws {
+  func moduleIsLoadedCalledAndUnmapped(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     for _ in 0..<5 {
@@ -37,20 +37,20 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func aModuleChoosesItsOwn(_ scheme: UnloadScheme) async throws {
+  func moduleOverridesTheManagersScheme(_ scheme: UnloadScheme) async throws {
     let (manager, _) = Guest.manager(.bigref)
     #expect(try await manager.load(path: Guest.file(), scheme: scheme).scheme == scheme.name)
     #expect(try await manager.unload("guest").isUnmapped)
   }
 
   @Test(arguments: UnloadScheme.all)
-  func whatIsNotLoadedIsNotFound(_ scheme: UnloadScheme) async {
+  func unloadOfAnUnknownModuleIsENOENT(_ scheme: UnloadScheme) async {
     let manager = Guest.manager(scheme).manager
     #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT)
   }
 
   @Test(arguments: UnloadScheme.all)
-  func whoHoldsItIsNamedAndItServesOn(_ scheme: UnloadScheme) async throws {
+  func busyUnloadNamesHoldersAndKeepsService(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     let object = try manager.open("guest-object", holder: "client 7")
@@ -70,7 +70,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func itsOwnCountersKeepIt(_ scheme: UnloadScheme) async throws {
+  func countersKeepTheModule(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -87,7 +87,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func itsOwnReferencesKeepIt(_ scheme: UnloadScheme) async throws {
+  func referencesKeepTheModule(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     var argument = Argument(.acquire)
@@ -102,7 +102,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func aWaitEndsAtTheLastPut(_ scheme: UnloadScheme) async throws {
+  func waitEndsAtTheLastPut(_ scheme: UnloadScheme) async throws {
     let (manager, _) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -121,7 +121,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func aLoadWaitsForAModuleThatGoes(_ scheme: UnloadScheme) async throws {
+  func loadWaitsForAModuleThatIsGoing(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -138,7 +138,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func aLoadIsToldThatAModuleCannotGo(_ scheme: UnloadScheme) async throws {
+  func loadFailsIfTheModuleCannotBeUnloaded(_ scheme: UnloadScheme) async throws {
     let (manager, _) = Guest.manager(scheme)
     let path = Guest.file(refusals: 1)
     try await manager.load(path: path)
@@ -146,7 +146,7 @@ import Testing
     async let refused = moduleError { try await manager.unload("guest", ifBusy: .wait) }
     while manager.list().first?.state != .going { await Task.yield() }
     async let again = moduleError { try await manager.load(path: path) }
-    // Behind the load on the manager's thread: it waits by now.
+    // Queued behind the load on the manager's thread: the load is waiting by now.
     #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT)
     object.close()
     #expect(await refused?.errno == EBUSY)
@@ -167,7 +167,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func anExitThatRefusesIsTriedAgain(_ scheme: UnloadScheme) async throws {
+  func refusedExitIsRetried(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file(refusals: 2)
     try await manager.load(path: path)
@@ -184,7 +184,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func aCallUnderWayHoldsTheUnloadUp(_ scheme: UnloadScheme) async throws {
+  func unloadWaitsForACallInProgress(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -208,7 +208,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func theLastPutReturnsFirst(_ scheme: UnloadScheme) async throws {
+  func unmapWaitsForTheReturnOfTheLastPut(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     let flags = HookFlags()
@@ -216,7 +216,7 @@ import Testing
     async let last: Void = onThread {
       var packet = Argument(.attachSlow, flags: flags.address)
       _ = point.dispatch(&packet)
-      // Gives its count back, and goes on in the module's code until the flag is raised.
+      // Releases its count, and stays in the module's code until the flag is raised.
       packet.finish()
     }
     while !flags.isInside { await Task.yield() }
@@ -235,7 +235,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func unloadFromInsideIsADeadlock(_ scheme: UnloadScheme) async throws {
+  func unloadInsideAHookIsEDEADLK(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     var argument = Argument(.unload)
@@ -252,7 +252,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func whatItRetiredRunsFirst(_ scheme: UnloadScheme) async throws {
+  func retiredCallbacksRunBeforeUnmap(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     for _ in 0..<100 {
@@ -264,7 +264,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func forceTellsUsersWaitsAndTaints(_ scheme: UnloadScheme) async throws {
+  func forceAsksUsersToGoWaitsAndTaints(_ scheme: UnloadScheme) async throws {
     let (manager, _) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     let told = Counter()
@@ -272,7 +272,7 @@ import Testing
     async let outcome = manager.unload("guest", ifBusy: .force)
     while told.value == 0 { await Task.yield() }
     #expect(await moduleError { try manager.open("guest-object", holder: "late") }?.errno == ENOENT)
-    #expect(try object.read(from: 0, upTo: 5) == Array("hello".utf8), "nothing is taken away from it")
+    #expect(try object.read(from: 0, upTo: 5) == Array("hello".utf8), "it stays readable")
     object.close()
     #expect(try await outcome.isUnmapped)
     #expect(told.value == 1)
@@ -281,7 +281,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func forceOnNobodyLeavesNoTaint(_ scheme: UnloadScheme) async throws {
+  func forceWithoutUsersLeavesNoTaint(_ scheme: UnloadScheme) async throws {
     let (manager, _) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     #expect(try await manager.unload("guest", ifBusy: .force).isUnmapped)
@@ -289,7 +289,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func neverIsNever(_ scheme: UnloadScheme) async throws {
+  func permanentModuleIsNeverUnloaded(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let policy = ModulePolicy(scheme: scheme, isPermanent: true)
     try await manager.load(path: Guest.file(), policy: policy)

@@ -4,9 +4,9 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// The examples that people copy compile, and the module of the README does what it says.
+/// The examples in the documentation compile, and the README's module does what it says.
 @Suite struct DocumentationTests {
-  @Test func theExamplesOfTheREADMECompile() async throws {
+  @Test func examplesOfTheREADMECompile() async throws {
     let examples = try blocks("swift", in: "README.md").filter { !$0.contains(".package(") }
     #expect(examples.count >= 2)
     for example in examples {
@@ -15,7 +15,7 @@ import Testing
     }
   }
 
-  @Test func theModuleOfTheREADMEWorks() async throws {
+  @Test func moduleOfTheREADMEWorks() async throws {
     let examples = try blocks("c", in: "README.md")
     #expect(examples.count == 1)
     let code = try #require(examples.first)
@@ -71,7 +71,7 @@ import Testing
     """,
   ]
 
-  /// Examples at the top of a file may wait and throw; these files' do.
+  /// The files whose examples may wait and throw at top level.
   static let asynchronous = [
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift",
     "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift",
@@ -79,7 +79,7 @@ import Testing
     "UnloadRequest.swift", "UnloadScheme.swift",
   ]
 
-  @Test func theExamplesOfTheDocumentationCommentsCompile() async throws {
+  @Test func examplesOfDocumentationCommentsCompile() async throws {
     var seen: Set<String> = []
     let folder = Compiler.root.appending(path: "Sources")
     let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)
@@ -117,7 +117,7 @@ import Testing
       language, in: text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init))
   }
 
-  /// The fenced blocks of a language.
+  /// The fenced blocks in one language.
   private func blocks(_ language: String, in lines: [String]) -> [String] {
     var blocks: [String] = []
     var current: [String]?

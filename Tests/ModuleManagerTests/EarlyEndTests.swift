@@ -5,7 +5,7 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Waits for a module's users that end before the users have let go: the module serves on.
+/// Waits for a module's users that end before the last release. The module stays in service.
 @Suite struct EarlyEndTests {
   typealias Argument = SampleModules.Argument
   let manager = ModuleManager()
@@ -20,7 +20,8 @@ import Testing
     } catch { return error }
   }
 
-  /// As if nobody had tried: its object can be opened, it counts, and it unloads.
+  /// Checks that the module works as before: its object can be opened, it counts, and it can be
+  /// unloaded.
   private func expectService(_ name: String) async throws {
     #expect(manager.list().map(\.state) == [.live])
     let other = try manager.open("\(name)-object", holder: "client 2")
@@ -29,7 +30,7 @@ import Testing
     other.close()
   }
 
-  @Test func theTimeIsOver() async throws {
+  @Test func waitEndsAtItsTimeLimit() async throws {
     try await manager.load(path: SampleModules.publishing("overdue"))
     let object = try manager.open("overdue-object", holder: "client 1")
     for _ in 0..<20 {
@@ -46,7 +47,7 @@ import Testing
     try await manager.unload("overdue")
   }
 
-  @Test func theBlockingFormEndsToo() async throws {
+  @Test func blockingWaitEndsAtItsTimeLimit() async throws {
     try await manager.load(path: SampleModules.publishing("overdue2"))
     let object = try manager.open("overdue2-object", holder: "client 1")
     let manager = manager
@@ -68,7 +69,7 @@ import Testing
     cancellation.cancel()
     #expect(await codes == [ETIMEDOUT, EINTR])
     try await expectService("overdue2")
-    // It has been cancelled already.
+    // It was cancelled before.
     let late = await error { () async throws(ModuleError) in
       try await manager.unload("overdue2", ifBusy: .wait, cancelledBy: cancellation)
     }
@@ -78,7 +79,7 @@ import Testing
     try await manager.unload("overdue2")
   }
 
-  @Test func aCancelledTaskWaitsNoLonger() async throws {
+  @Test func cancellationEndsTheWait() async throws {
     try await manager.load(path: SampleModules.publishing("deserted"))
     let object = try manager.open("deserted-object", holder: "client 1")
     let manager = manager
@@ -94,8 +95,9 @@ import Testing
     try await manager.unload("deserted")
   }
 
-  /// Its own counters are brought back with the one for references, zero or not, and its hooks are called again.
-  @Test func everyCounterComesBack() async throws {
+  /// The module's own counters are revived together with the reference counter, whether or not they
+  /// are zero, and its hooks are called again.
+  @Test func everyCounterIsRevivedAfterTheWait() async throws {
     let point = HookPoint<Argument, Memb>(
       "point", argumentType: SampleModules.argumentType, flavor: Memb.self)
     manager.provide(point)
@@ -134,8 +136,9 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  /// The last user lets go just as the wait is given up: one of the two wins, and the module is either whole or gone.
-  @Test func theLastUserAndTheEndRace() async throws {
+  /// The last release and the end of the wait come at the same time: one of them wins, and the
+  /// module is either in service or gone.
+  @Test func lastPutRacingWithTheTimeLimitHasOneWinner() async throws {
     let path = SampleModules.publishing("racing")
     let manager = manager
     var gone = 0, stayed = 0, round = 0
@@ -177,9 +180,10 @@ import Testing
     if !manager.list().isEmpty { try await manager.unload("racing") }
   }
 
-  /// From the last put to the answer: the median of many is beside what two threads take to wake each other as often, and that
-  /// on the same machine at the same time. A retry loop would sleep.
-  @Test(.exclusive) func theWaitEndsWithTheLastPut() async throws {
+  /// The time from the last put to the answer, as the median of many, is comparable to the time in
+  /// which two threads wake each other as often, on the same machine at the same time. A retry loop
+  /// would sleep in between.
+  @Test(.exclusive) func lastPutEndsTheWaitWithoutPolling() async throws {
     let path = SampleModules.publishing("prompt")
     let manager = manager
     var times: [Duration] = []
@@ -198,7 +202,7 @@ import Testing
       object.close()
       times.append(start.duration(to: try #require(await end)))
       let before = ContinuousClock.now
-      // The manager's thread, its grace periods and the waiter: a handful of changes from thread to thread.
+      // A few switches between the manager's thread, its grace periods and the waiter.
       for _ in 0..<10 { await Memb.synchronize() }
       wakes.append(before.duration(to: .now))
     }

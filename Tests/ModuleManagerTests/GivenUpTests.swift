@@ -5,25 +5,26 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// A wait that is given up leaves the module as it was, with every scheme and whatever holds it.
+/// After a wait is given up, the module is as it was before: with every scheme, and every kind of
+/// user.
 @Suite struct GivenUpTests {
   typealias Argument = Guest.Argument
 
-  /// What keeps a module.
+  /// The kinds of users that keep a module.
   enum User: String, CaseIterable {
     case object, count, reference
-    /// The first is waited for before the second.
+    /// The unload waits for the object before it waits for the count.
     case objectAndCount
   }
 
-  /// As one user of the kind, until it is called.
+  /// Acts as one user of this kind until the returned closure is called.
   private func hold(_ user: User, _ manager: ModuleManager, _ point: Guest.Point) throws -> () -> Void {
     func call(_ command: Guest.Command) {
       var argument = Argument(command)
       #expect(point.dispatch(&argument).called == 1)
       #expect(argument.result == 0)
     }
-    // Gives back without a hook, which may be off its point.
+    // Releases without a hook, which may be unregistered already.
     func packet(_ command: Guest.Command) -> () -> Void {
       var argument = Argument(command)
       #expect(point.dispatch(&argument).called == 1)
@@ -46,7 +47,8 @@ import Testing
     }
   }
 
-  /// As if nobody had tried: hooks are called, names are found, references and counts are to be had, and the sum is right.
+  /// Checks that the module works as before: hooks are called, names are found, references and
+  /// counts can be acquired, and their sum is right.
   private func expectService(_ manager: ModuleManager, _ point: Guest.Point, users: Int) throws {
     #expect(manager.list().map(\.state) == [.live])
     let failedGets = manager.failedGets
@@ -64,7 +66,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all, User.allCases)
-  func itServesOn(_ scheme: UnloadScheme, _ user: User) async throws {
+  func moduleStaysInServiceAfterAWaitIsGivenUp(_ scheme: UnloadScheme, _ user: User) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -99,7 +101,7 @@ import Testing
       try expectService(manager, point, users: users)
     }
     #expect(await moduleError { try await manager.unload("guest") }?.errno == scheme.busyErrno)
-    // And a wait that is not given up ends with its users.
+    // A wait that is not given up ends with its users.
     async let outcome = manager.unload("guest", ifBusy: .wait)
     while manager.list().first?.state != .going { await Task.yield() }
     letGo()
@@ -107,10 +109,10 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  /// The last users let go just as the wait is given up, while others call: it is out or it serves on, never both, and there is an
-  /// answer.
+  /// The last releases and the end of the wait come at the same time, while other threads call the
+  /// module. It is either unloaded or in service, and there is an answer.
   @Test(.exclusive, arguments: UnloadScheme.all)
-  func theLastUsersAndTheEndRace(_ scheme: UnloadScheme) async throws {
+  func lastPutsRacingWithGivingUpHaveOneWinner(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     var gone = 0, stayed = 0, round = 0
@@ -163,8 +165,8 @@ import Testing
     if !manager.list().isEmpty { #expect(try await manager.unload("guest").isUnmapped) }
   }
 
-  /// Several at a time: those whose users stay serve on, with whatever scheme.
-  @Test func severalAtATime() async throws {
+  /// Several modules together, with different schemes: those with users stay in service.
+  @Test func modulesUnloadedTogetherStayInServiceIfUsed() async throws {
     let manager = ModuleManager()
     for scheme in UnloadScheme.all {
       let module = BuiltInModule(scheme.name) { $0.publish("\(scheme.name)-object") { _, _ in [] } }
@@ -180,9 +182,9 @@ import Testing
     #expect(manager.list().isEmpty)
   }
 
-  /// "Reregister" may fail, also when the wait was given up.
+  /// Registering again may fail, also after a wait was given up.
   @Test(arguments: [UnloadScheme.reregister, .delayedRemoval])
-  func aNameTakenWhileItWaits(_ scheme: UnloadScheme) async throws {
+  func nameTakenDuringTheWaitIsEEXIST(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -204,8 +206,8 @@ import Testing
     try await manager.unload("thief")
   }
 
-  /// The module's own `cleanup` cannot be undone, so it is not called before the wait has come to its end.
-  @Test func theModulesOwnCleanupComesAfterTheWait() async throws {
+  /// The module's own `cleanup` cannot be undone, so it is called only after the wait has ended.
+  @Test func cleanupIsCalledAfterTheWait() async throws {
     let (manager, point) = Guest.manager(.activeBit)
     try await manager.load(path: Guest.file("guest", ", .cleanup = cleanup"))
     let letGo = try hold(.objectAndCount, manager, point)
@@ -226,11 +228,11 @@ import Testing
     #expect(try await manager.unload("guest", ifBusy: .wait).isUnmapped)
   }
 
-  /// What has no way back goes on alone, and the caller is told so.
+  /// An unload that cannot be undone continues without its caller; the answer says so.
   enum OneWay: CaseIterable { case stopHasRun, wasInCleanup, wasForced }
 
   @Test(arguments: OneWay.allCases)
-  func withoutAWayBackItGoesOnAlone(_ way: OneWay) async throws {
+  func irreversibleUnloadContinuesWithoutItsCaller(_ way: OneWay) async throws {
     for scheme in way == .wasForced ? UnloadScheme.all : [.startStopExit] {
       let (manager, point) = Guest.manager(scheme)
       let path = Guest.file("guest", way == .stopHasRun ? ", .stop = stop" : "")

@@ -4,18 +4,18 @@ import Quiescence
 import Synchronization
 import TestSupport
 
-/// A module that does on each call what the argument says, for tests of every scheme.
+/// A module whose hook does what its argument says, for the tests of every scheme.
 enum Guest {
-  /// What `point` and `second` pass.
+  /// The argument of the hook points `point` and `second`.
   struct Argument: @unchecked Sendable {
-    // Unchecked: a test hands it on, and its flags are atomic.
+    // Unchecked: one thread at a time uses it, and its flags are atomic.
     var command = Command.look.rawValue
     var result: Int32 = 0
     var calls: Int32 = 0
     var magic: Int32 = 0
-    /// For `wait`: raised by the hook, and what lets it go.
+    /// For `wait`: a flag that the hook raises, and a flag that it waits for.
     var flags: UnsafeMutablePointer<Int32>?
-    /// What hooks have hung on it: to be called inside a section, once.
+    /// The callbacks that hooks have attached. Each must be called once, inside a section.
     var callbackCount: Int32 = 0
     private var padding: Int32 = 0
     private var callbacks: (Callback?, Callback?, Callback?, Callback?)
@@ -27,7 +27,7 @@ enum Guest {
       self.flags = flags
     }
 
-    /// Calls what hangs on it, as whoever is done with a packet does.
+    /// Calls the attached callbacks, as the relay does when it is done with a packet.
     func finish() {
       Memb.read { _ in
         callbacks.0?()
@@ -38,7 +38,7 @@ enum Guest {
     }
   }
 
-  /// What a hook does.
+  /// The action of the hook.
   enum Command: Int32 {
     case look, acquireCount, releaseCount, acquire, release, unload, wait, retire, attachCount,
       attachReference, attachSlow, pause, waitAndAcquire, waitAndCount,
@@ -54,7 +54,7 @@ enum Guest {
     HookPoint(name, argumentType: argumentType, flavor: Memb.self)
   }
 
-  /// A manager, and its point.
+  /// A manager and its hook point.
   static func manager(_ scheme: UnloadScheme) -> (manager: ModuleManager, point: Point) {
     let manager = ModuleManager(scheme: scheme)
     let point = point()
@@ -62,7 +62,8 @@ enum Guest {
     return (manager, point)
   }
 
-  /// A file of its own with this module: `init` fails at a step from 1 to 4, `exit` refuses so many times.
+  /// Compiles a file of its own with this module. `init` fails at the given step from 1 to 4;
+  /// `exit` refuses the given number of times.
   static func file(
     _ name: String = "guest", failingAt step: Int = 0, refusals: Int = 0, _ more: String = ""
   ) -> String {
@@ -105,7 +106,7 @@ enum Guest {
 
     static void last(void *argument) { *(volatile int *)argument = 0; free(argument); }
 
-    // Both go on for a while when the module may be unused already: through its code.
+    // Both stay in the module's code for a while after the last release.
     static volatile int *gate;
     static void linger(void) {
       if (gate == NULL) return;
@@ -211,7 +212,7 @@ enum Guest {
     """
 }
 
-/// What a request says when it fails.
+/// The error of a request, or nil if it did not fail.
 func moduleError<Result>(_ body: () async throws -> Result) async -> ModuleError? {
   do {
     _ = try await body()

@@ -8,14 +8,14 @@ import Testing
     HookPoint("point", argumentType: "array.1", flavor: Memb.self)
   }
 
-  @Test func withoutHooksItAccepts() {
+  @Test func emptyHookPointAccepts() {
     var argument: [Int] = []
     let result = point().dispatch(&argument)
     #expect(result.verdict == .accept)
     #expect(result.called == 0)
   }
 
-  @Test func hooksRunByPriorityThenByArrival() {
+  @Test func hooksRunByPriorityThenByRegistration() {
     let point = point()
     for (priority, number) in [(5, 1), (-1, 2), (5, 3), (0, 4)] {
       _ = point.register(priority: priority) { argument in
@@ -28,7 +28,7 @@ import Testing
     #expect(argument == [2, 4, 1, 3])
   }
 
-  @Test func theFirstThatDoesNotAcceptEndsTheRound() {
+  @Test func firstHookThatDoesNotAcceptEndsTheRound() {
     let point = point()
     _ = point.register { _ in .accept }
     _ = point.register { _ in .stolen }
@@ -63,7 +63,7 @@ import Testing
     #expect(alive.value == 0)
   }
 
-  @Test func aDroppedRegistrationKeepsItsHook() {
+  @Test func droppedRegistrationKeepsItsHook() {
     let point = point()
     _ = point.register { _ in .drop }
     var argument: [Int] = []

@@ -4,9 +4,9 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// References that say who holds them.
+/// References under labels.
 @Suite struct LabelTests {
-  /// Lends what a built-in module is given.
+  /// Returns the `ModuleHost` of a built-in module.
   private func host(_ manager: ModuleManager, _ name: String) async throws -> ModuleHost {
     let host = Shared(Locked<ModuleHost?>(nil))
     try await manager.load(
@@ -18,7 +18,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func aBusyUnloadNamesEveryHolder(_ scheme: UnloadScheme) async throws {
+  func busyUnloadNamesEveryHolder(_ scheme: UnloadScheme) async throws {
     let (manager, _) = Guest.manager(scheme)
     let host = try await host(manager, "held")
     #expect(host.acquire(for: "session a") && host.acquire(for: "session b"))
@@ -35,40 +35,42 @@ import Testing
     _ = try await manager.unload("held", ifBusy: .wait)
   }
 
-  /// From hooks of a module in C: a label of its own, and the place of the call.
-  @Test func modulesInCHaveThem() async throws {
-    let (manager, point) = try await Self.loadLabelled()
+  /// In hooks of a module in C: a label of its own, and the place of the call.
+  @Test func modulesInCUseLabels() async throws {
+    let (manager, point) = try await Self.loadLabeled()
     var argument = SampleModules.Argument()
     _ = point.dispatch(&argument)
-    let busy = await moduleError { try await manager.unload("labelled") }
+    let busy = await moduleError { try await manager.unload("labeled") }
     let holders = try #require(busy?.holders)
     #expect(holders.map(\.count) == [1, 1] && holders.last?.label == "by name")
     let place = try #require(holders.first?.label.split(separator: "/").last)
     #expect(place.contains(".c:") && Int(place.split(separator: ":").last ?? "") != nil)
     argument.cookie = 1
     _ = point.dispatch(&argument)
-    try await manager.unload("labelled")
+    try await manager.unload("labeled")
   }
 
-  /// A module that was built for a longer structure than its host's asks the size first.
-  @Test func anOlderHostIsAskedForLess() async throws {
-    let (manager, point) = try await Self.loadLabelled()
+  /// A module that was built for a longer structure than its host has tests the size first.
+  @Test func moduleUsesOnlyTheFieldsOfAnOlderHost() async throws {
+    let (manager, point) = try await Self.loadLabeled()
     var argument = SampleModules.Argument()
     argument.cookie = 2
     _ = point.dispatch(&argument)
-    let busy = await moduleError { try await manager.unload("labelled") }
+    let busy = await moduleError { try await manager.unload("labeled") }
     #expect(busy?.holders == [ModuleHolder(label: "reference", count: 2)])
     argument.cookie = 3
     _ = point.dispatch(&argument)
-    try await manager.unload("labelled")
+    try await manager.unload("labeled")
   }
 
-  /// Takes two references and, with the cookie 1, gives them back; with 2 and 3 it takes its host for one of an older version.
-  private static func loadLabelled() async throws -> (
+  /// The hook takes two references, and releases them for the cookie 1. For 2 and 3 it treats its
+  /// host as one of an older version.
+  private static func loadLabeled() async throws -> (
     manager: ModuleManager, point: HookPoint<SampleModules.Argument, Memb>
   ) {
+    // A file of its own: several tests compile it at the same time.
     let path = SampleModules.build(
-      "labelled",
+      "labeled-\(UUID().uuidString)",
       """
       static struct quiescent_host older;
       static const char *place;
@@ -98,29 +100,27 @@ import Testing
         return h->register_hook(s, "point", "\(SampleModules.argumentType)", 0, hook, NULL);
       }
       static int leave(void) { return 0; }
-      QUIESCENT_MODULE(.name = "labelled", .init = init, .exit = leave)
+      QUIESCENT_MODULE(.name = "labeled", .init = init, .exit = leave)
       """)
-    let copy = SampleModules.folder.appending(path: "labelled-\(UUID().uuidString).so").path
-    try FileManager.default.copyItem(atPath: path, toPath: copy)
     let manager = ModuleManager()
     let point = HookPoint<SampleModules.Argument, Memb>(
       "point", argumentType: SampleModules.argumentType, flavor: Memb.self)
     manager.provide(point)
-    try await manager.load(path: copy)
+    try await manager.load(path: path)
     return (manager, point)
   }
 
-  @Test func releasingUnderALabelThatHoldsNothingTraps() async {
+  @Test func moduleReleaseUnderALabelWithoutReferenceTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let manager = ModuleManager()
       try await manager.load(
         BuiltInModule("trapping") { host in
-          _ = host.acquire(for: "somebody")
-          host.release(for: "somebody else")
+          _ = host.acquire(for: "holder")
+          host.release(for: "another")
           return 0
         })
     }
     let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
-    #expect(text.contains("module trapping: released by \"somebody else\", which holds no reference"))
+    #expect(text.contains("module trapping: released by \"another\", which holds no reference"))
   }
 }

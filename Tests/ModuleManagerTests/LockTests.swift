@@ -90,7 +90,7 @@ import Testing
     held.release()
   }
 
-  /// R13. The same locks, registered in opposite orders, by two unloads.
+  /// Two unloads take the same locks, which were registered in opposite orders.
   @Test(.exclusive) func sortedLocksDoNotDeadlock() async {
     let first = ReadWriteSemaphore(), second = ReadWriteSemaphore()
     let orders = [LockOrder(), LockOrder()]
@@ -155,8 +155,9 @@ import Testing
     #expect(wrong.value == 0)
   }
 
-  /// Scenario R17, the store buffer: a reader says that it reads, and looks whether somebody writes; a writer says that it writes,
-  /// and looks whether somebody reads. Without a full fence between the two on each side both may look too early.
+  /// The store buffer: a reader stores that it reads, and loads whether a writer writes; a writer
+  /// stores that it writes, and loads whether a reader reads. Without a full fence between store
+  /// and load on each side, both may load too early.
   @Test(
     .exclusive, .enabled(if: Affinity.processors.count > 1, "one processor sees its own stores"),
     arguments: [true, false])

@@ -4,9 +4,9 @@ import Testing
 
 @testable import ModuleManager
 
-/// Where an image is mapped, asked in both ways: the kernel's question, and the whole list.
+/// The mapping of an image, found in two ways: by the kernel's query, and in the whole list.
 @Suite struct MappingTests {
-  @Test func bothWaysAgree() async throws {
+  @Test func queryAndMapsAgree() async throws {
     let path = await onThread { SampleModules.counting("mapped") }
     let handle = try #require(dlopen(path, RTLD_NOW | RTLD_LOCAL))
     let symbol = try #require(dlsym(handle, "quiescent_module"))
@@ -18,7 +18,7 @@ import Testing
       let (file, bounds) = (listed.file, listed.bounds)
       let asked = query.image(at: symbol)
       #expect(asked?.file == file && asked?.bounds == bounds)
-      // From the middle, and where nothing of it is.
+      // An address in the middle of the image, and an address outside it.
       let found = [bounds, bounds.upperBound - 1..<bounds.upperBound].map { query.contains(file, in: $0) }
       #expect(found == [true, true])
       let missed = [4096..<8192, bounds.upperBound..<bounds.upperBound + 4096].map {
@@ -30,14 +30,14 @@ import Testing
     #expect(try !ProcessMaps().contains(listed.file, in: listed.bounds))
     if let query = MappingQuery() {
       let isThere = query.contains(listed.file, in: listed.bounds)
-      // Another test may have mapped an image of its own there by now.
+      // By now another test may have mapped an image of its own there.
       let image = query.image(at: symbol)
       #expect(!isThere && image?.file != listed.file)
     }
   }
 
-  /// The list as kernels without the question have it.
-  @Test func theListIsUnderstood() {
+  /// The list, for kernels without the query.
+  @Test func mapsAreParsed() {
     let maps = ProcessMaps(
       text: """
         55d0c0000000-55d0c0001000 r--p 00000000 fe:01 77 /bin/a b

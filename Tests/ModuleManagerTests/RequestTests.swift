@@ -7,7 +7,7 @@ import Testing
 /// Modules that are found by name, loaded with what they need, and kept as long as they are needed.
 @Suite struct RequestTests {
   let manager = ModuleManager()
-  let folder = IndexTests.Folder()
+  let folder = ModuleFolder()
 
   private func names() -> [String] { manager.list().map(\.name) }
 
@@ -163,8 +163,8 @@ import Testing
     #expect(answer == EDEADLK)
   }
 
-  /// R12: while it is loaded and unloaded without a pause, nobody who asks for it fails, and the many cause one load a
-  /// generation. `REQUEST_SECONDS=60` for a long run.
+  /// While the module is loaded and unloaded without a pause, no request for it fails, and many
+  /// requests cause one load per generation. `REQUEST_SECONDS=60` for a long run.
   @Test func nobodyFailsWhileItComesAndGoes() async throws {
     await folder.add("base")
     await folder.add("busy", #"QUIESCENT_DEPENDS("base"); QUIESCENT_ALIAS("nick");"#)

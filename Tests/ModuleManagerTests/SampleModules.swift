@@ -1,11 +1,11 @@
 import Foundation
 import TestSupport
 
-/// Modules in C, compiled once a run.
+/// Modules in C, compiled once per test run.
 enum SampleModules {
   static let folder = Compiler.temporaryFolder()
 
-  /// What a hook point of the tests passes.
+  /// The argument of the tests' hook points.
   struct Argument: Sendable {
     var calls: Int32 = 0
     var cookie: Int32 = 0
@@ -28,7 +28,7 @@ enum SampleModules {
 
     """
 
-  /// One hook that counts its calls in the argument, and checks memory of its own on each.
+  /// One hook that counts its calls in the argument, and checks the module's memory on each call.
   static func counting(_ name: String) -> String {
     build(
       name,

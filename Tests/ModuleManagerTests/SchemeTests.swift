@@ -5,11 +5,11 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// What the mails say of one scheme or another.
+/// What the mails say about single schemes.
 @Suite struct SchemeTests {
   typealias Argument = Guest.Argument
 
-  /// How an unload that does not wait ends when somebody counts while it is under way.
+  /// How an unload that does not wait ends if a user takes a reference during it.
   private struct Late {
     let outcome: String
     let state: ModuleState?
@@ -26,9 +26,9 @@ import Testing
     .startStopExit: Late(outcome: "EBUSY", state: .cleanup, isOnPoint: false),
   ]
 
-  /// A call that is inside when the unload starts counts itself before it returns.
+  /// A call that is in progress when the unload starts takes a reference before it returns.
   @Test(arguments: UnloadScheme.all)
-  func aUserWhoComesDuringTheUnload(_ scheme: UnloadScheme) async throws {
+  func userThatEntersDuringTheUnloadIsSeen(_ scheme: UnloadScheme) async throws {
     let expected = try #require(Self.late[scheme])
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
@@ -67,8 +67,8 @@ import Testing
     } catch { return error.errnoName }
   }
 
-  /// R6, and what follows from it: the name of its object is somebody else's when it wants to register again.
-  @Test func aNameTakenInTheWindow() async throws {
+  /// Another module has taken the object's name when this module wants to register it again.
+  @Test func nameTakenDuringTheUnloadIsEEXIST() async throws {
     let (manager, point) = Guest.manager(.reregister)
     try await manager.load(path: Guest.file())
     let thief = Shared(Locked<ModuleHost?>(nil))
@@ -100,7 +100,7 @@ import Testing
     #expect(manager.list().isEmpty)
   }
 
-  @Test func theModulesOwnCleanupFailsEarly() async throws {
+  @Test func cleanupRefusesBeforeAnythingIsUnregistered() async throws {
     let (manager, point) = Guest.manager(.activeBit)
     try await manager.load(path: Guest.file("guest", ", .cleanup = cleanup"))
     var get = Argument(.getOwn)
@@ -117,7 +117,7 @@ import Testing
     #expect(try await manager.unload("guest").isUnmapped)
   }
 
-  @Test func usecountIsAsked() async throws {
+  @Test func usecountIsCheckedBeforeStop() async throws {
     let (manager, point) = Guest.manager(.startStopExit)
     let lines = Lines()
     manager.setLog { _, line in lines.add(line) }
@@ -136,7 +136,7 @@ import Testing
 
   /// "Calling exit even after a failed init is not just an implementation detail."
   @Test(arguments: [0, 1])
-  func exitFollowsAFailedInit(_ refusals: Int) async throws {
+  func exitRunsAfterAFailedInitIfDeclared(_ refusals: Int) async throws {
     let (manager, point) = Guest.manager(.startStopExit)
     let path = Guest.file(
       "guest", failingAt: 3, refusals: refusals, ", .flags = QUIESCENT_EXIT_AFTER_FAILED_INIT")
@@ -151,8 +151,9 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  /// Stop, and then users are left: cleanup, no way back up, asked for again.
-  @Test func afterStopThereIsNoWayBack() async throws {
+  /// Users remain after `stop`: the module is in cleanup, it cannot return to service, and the
+  /// unload must be requested again.
+  @Test func unloadCannotBeUndoneAfterStop() async throws {
     let (manager, point) = Guest.manager(.startStopExit)
     try await manager.load(path: Guest.file())
     let flags = HookFlags()
@@ -175,7 +176,7 @@ import Testing
   }
 
   @Test(arguments: [UnloadScheme.activeBit, .tryAcquire, .oneAtomic])
-  func callsFailWhileItGoes(_ scheme: UnloadScheme) async throws {
+  func callsFailDuringTheUnload(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     let object = try manager.open("guest-object", holder: "client")
@@ -190,7 +191,7 @@ import Testing
   }
 
   @Test(arguments: [UnloadScheme.lockList])
-  func callsGoOnWhileItWaits(_ scheme: UnloadScheme) async throws {
+  func callsContinueDuringTheWait(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     let object = try manager.open("guest-object", holder: "client")
@@ -206,9 +207,10 @@ import Testing
     #expect(try await outcome.isUnmapped)
   }
 
-  /// Whoever holds one of the module's counters is a user, and may take a reference before it gives the count back.
+  /// A holder of one of the module's counters is a user, and may take a reference before it
+  /// releases the counter.
   @Test(arguments: UnloadScheme.all)
-  func aCountersHolderTakesAReference(_ scheme: UnloadScheme) async throws {
+  func holderOfACounterMayTakeAReference(_ scheme: UnloadScheme) async throws {
     let manager = ModuleManager(scheme: scheme)
     let hold = Shared(Locked<(host: ModuleHost, count: ModuleCounter)?>(nil))
     let held = Counter()
@@ -229,7 +231,7 @@ import Testing
     count.acquire()
     async let outcome = manager.unload("counted", ifBusy: .wait)
     while manager.list().first?.state != .going { await Task.yield() }
-    // Behind the unload on the manager's thread: it waits for the counter by now.
+    // Queued behind the unload on the manager's thread: the unload waits for the counter by now.
     for _ in 0..<3 { #expect(await moduleError { try await manager.unload("nosuch") }?.errno == ENOENT) }
     let isHeld = host.acquire()
     if isHeld { held.add(1) }
@@ -243,15 +245,16 @@ import Testing
     #expect(early.value == 0, "its exit ran under a user")
   }
 
-  /// A forced unload has closed the module when it comes back for the locks: an end of the wait must not make it serve on, closed.
-  @Test(.exclusive) func aForcedUnloadIsNotInterrupted() async throws {
+  /// A forced unload has closed the module before it takes the locks again. If the wait ended then,
+  /// the module would be in service, but closed.
+  @Test(.exclusive) func forcedUnloadIgnoresTheEndOfTheWait() async throws {
     let (manager, point) = Guest.manager(.lockList)
     for _ in 0..<20 {
       try await manager.load(path: Guest.file())
       let told = Counter()
       let isOver = Counter()
       let object = try manager.open("guest-object", holder: "client") { told.add(1) }
-      // They keep the lock of the point busy.
+      // These calls keep the lock of the hook point busy.
       async let traffic: Void = onThreads(2) { _ in
         while isOver.value == 0 {
           var argument = Argument()

@@ -4,9 +4,10 @@ import Quiescence
 import Synchronization
 import TestSupport
 
-/// Eight threads call, two load, two unload, on real images: `init` fails at every step in turn, `exit` refuses once, twice.
+/// Eight threads call, two load and two unload real images. `init` fails at each of its steps in
+/// turn; `exit` refuses once or twice.
 final class Storm: Sendable {
-  /// What must never happen, and how much did.
+  /// Events that must never happen, and the amount of work.
   struct Outcome: Sendable {
     var wrong: [String] = []
     var calls = 0
@@ -27,7 +28,7 @@ final class Storm: Sendable {
 
   static let names = ["red", "blue"]
 
-  /// - Parameter isOver: asked by whoever unloads, with how often anybody has.
+  /// - Parameter isOver: Called by the unloading threads, with the total number of unloads.
   init(_ scheme: UnloadScheme, until isOver: @escaping @Sendable (_ unloads: Int) -> Bool) {
     manager = ModuleManager(scheme: scheme)
     manager.provide(point)
@@ -39,7 +40,7 @@ final class Storm: Sendable {
     manager.setLog { [complaints] module, line in complaints.add("\(module): \(line)") }
   }
 
-  /// Runs it on threads of its own; returns when everything is unloaded again.
+  /// Runs the storm on threads of its own. Returns after everything is unloaded.
   func run() async -> Outcome {
     await onThreads(12) { index in
       switch index {
@@ -65,13 +66,13 @@ final class Storm: Sendable {
   }
 }
 
-// MARK: - Who does what
+// MARK: - The threads
 
 extension Storm {
   private func load(_ index: Int) {
     var turn = 0
     while isStormy {
-      // The module that works is every second one.
+      // Every second load is of the module that works.
       let variant = turn % 2 == 0 ? 0 : 1 + (turn / 2) % (variants[index].count - 1)
       do {
         _ = try manager.load(path: variants[index][variant])
@@ -82,7 +83,7 @@ extension Storm {
         case ENODEV where (1...4).contains(variant):
           note { $0.failedInits += 1 }
           turn += 1
-        // Loaded, or asked to go and in its cleanup.
+        // Loaded, or in cleanup after a request to unload it.
         case EEXIST: sched_yield()
         default: note { $0.wrong.append("load: \(error)") }
         }
@@ -97,7 +98,7 @@ extension Storm {
       turn += 1
       let policy = policies[turn / 2 % policies.count]
       do {
-        // Every second time both.
+        // Both modules every second time.
         if turn % 2 == 0 {
           note(.success(try manager.unload(Self.names[index], ifBusy: policy)))
         } else {
@@ -152,7 +153,8 @@ extension Storm {
         objects.append(object)
       }
       if !objects.isEmpty && roll(16) == 0 { read(objects.removeFirst()) }
-      // A lull every now and then, for all at once: a scheme that promises no progress while users stream in gets on too.
+      // All threads pause now and then, so that a scheme without a promise of progress under
+      // constant use also makes progress.
       if roll(8) == 0 && isLull {
         for packet in packets { packet.finish() }
         packets = []
@@ -173,14 +175,14 @@ extension Storm {
   }
 }
 
-// MARK: - Afterwards
+// MARK: - After the storm
 
 extension Storm {
-  /// Takes what is left of a name down.
+  /// Unloads the remaining module of a name.
   private func clear(_ index: Int) async {
     let name = Self.names[index]
     while manager.list().contains(where: { $0.name == name }) {
-      // In its cleanup it refuses once or twice more; on its way it is going already.
+      // In cleanup, `exit` refuses once or twice more; a module that is going is unloaded already.
       if await moduleError({ try await self.manager.unload(name, ifBusy: .wait) }) != nil {
         await Task.yield()
       }
@@ -188,7 +190,8 @@ extension Storm {
     for path in variants[index] where isMapped(path) { note { $0.wrong.append("\(path) is mapped") } }
   }
 
-  /// Whether a name is as good as new: no zombies.
+  /// Checks that a module of this name can be loaded and unloaded again, so no unusable module is
+  /// left.
   private func tryAgain(_ index: Int) async {
     let name = Self.names[index]
     do {

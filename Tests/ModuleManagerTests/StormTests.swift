@@ -4,12 +4,12 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Every scheme in the storm. `STORM_SECONDS` makes it longer: see `Scripts/storm`.
+/// Every scheme in the storm. `STORM_SECONDS` sets the duration; see `Scripts/storm`.
 @Suite(.exclusive) struct StormTests {
   @Test(arguments: UnloadScheme.all)
-  func everySchemeOutlivesIt(_ scheme: UnloadScheme) async {
+  func everySchemeSurvivesTheStorm(_ scheme: UnloadScheme) async {
     let seconds = ProcessInfo.processInfo.environment["STORM_SECONDS"].flatMap(Double.init)
-    // From the first unload on: before that, modules are compiled.
+    // Measured from the first unload, because the modules are compiled before that.
     let end = Shared(Mutex<ContinuousClock.Instant?>(nil))
     let enough = 30
     let outcome = await Storm(scheme) { unloads in

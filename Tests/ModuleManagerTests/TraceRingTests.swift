@@ -4,15 +4,15 @@ import Testing
 
 @testable import ModuleManager
 
-/// The ring alone: who writes and reads at the same time, and what fits into a slot.
+/// The ring alone: concurrent writers and readers, and the texts that fit into a slot.
 @Suite(.exclusive) struct TraceRingTests {
-  /// What belongs together in one event of the races: each part of it says whose it is.
+  /// An event of the races. All its parts follow from its writer and number.
   private struct Parts: Equatable {
     let writer: Int
     let count: Int
 
     var module: String { "writer-\(writer)" }
-    // Of every length from short ones on: a longer one leaves more behind in its slot.
+    // Labels have different lengths: a longer label leaves more in its slot.
     var label: String {
       "\(writer).\(count)." + String(repeating: Character("\(count % 10)"), count: count * 7 % 130)
     }
@@ -24,7 +24,7 @@ import Testing
       self.count = count
     }
 
-    /// What an event says that it is; nil when its parts do not belong together.
+    /// The event that the parts describe; nil if they do not belong together.
     init?(_ event: TraceEvent) {
       let words = event.label.split(separator: ".", omittingEmptySubsequences: false)
       guard words.count == 3, let writer = Int(words[0]), let count = Int(words[1]) else { return nil }
@@ -46,9 +46,9 @@ import Testing
 
   /// Writers overtake each other by whole laps while readers copy what they write.
   ///
-  /// Fails with the sequence before the words, and without a reader's second look.
+  /// Fails if the sequence is stored before the words, and without a reader's second test.
   @Test(arguments: [2, 8, 64])
-  func nothingIsTornWhileWritersLap(capacity: Int) async {
+  func eventsAreNotTornWhenWritersLap(capacity: Int) async {
     let ring = TraceRing(capacity: capacity)
     let wrong = Lines()
     let isDone = Counter()
@@ -61,7 +61,7 @@ import Testing
         while isDone.value == 0 {
           Parts(index, count).write(to: ring)
           count += 1
-          // Room for readers, which need a moment in which a slot is finished.
+          // Time for readers, which need a moment in which a slot is finished.
           if count % 50 == 0 { Primitive.yield() }
         }
         writing.add(-1)
@@ -72,7 +72,7 @@ import Testing
       var read: UInt64 = 0
       var lost: UInt64 = 0
       var last: UInt64?
-      // Behind the last writer once more: then everything is there.
+      // After the last writer: then every event is finished.
       while true {
         let isLast = writing.value == 0
         let (events, missed) = ring.read(from: &cursor, upTo: .max)
@@ -98,10 +98,12 @@ import Testing
     #expect(wrong.all.isEmpty, "\(wrong.all.prefix(3))")
   }
 
-  /// A writer that is interrupted in its slot for more than a lap: nobody else writes there, and no reader waits for it.
+  /// A writer is interrupted in its slot for more than a lap. No other writer uses the slot, and no
+  /// reader waits for it.
   ///
-  /// Fails without the claim of a slot, without the look whether it is finished, and without the mark of who gave up.
-  @Test func whoIsInterruptedInASlotSpoilsNothing() {
+  /// Fails without the claim of a slot, without the test whether it is finished, and without the
+  /// mark of an event that was given up.
+  @Test func writerInterruptedInItsSlotDamagesNoEvent() {
     let ring = TraceRing(capacity: 2)
     var cursor: UInt64 = 0
     ring.write(.load, .begin, module: "slow", label: "slow too") { step in
@@ -118,11 +120,12 @@ import Testing
     #expect(ring.read(from: &cursor, upTo: .max).events.compactMap(Parts.init) == [Parts(1, 5), Parts(1, 6)])
   }
 
-  /// A writer that sleeps on its way to the slot until somebody has been there: the newer event stays.
+  /// A writer is interrupted before it claims its slot, until another writer has used the slot: the
+  /// newer event stays.
   ///
-  /// Fails without the comparison of the tickets, or when it is done apart from the claim.
+  /// Fails without the comparison of the tickets, and if the comparison is separate from the claim.
   @Test(arguments: [TraceRing.Step.hasTicket, .hasLooked])
-  func whoComesALapTooLateGivesUp(asleep: TraceRing.Step) {
+  func writerThatIsALapLateGivesUp(asleep: TraceRing.Step) {
     let ring = TraceRing(capacity: 2)
     var cursor: UInt64 = 0
     ring.write(.load, .begin, module: "slow", label: "") { step in
@@ -135,7 +138,7 @@ import Testing
   }
 
   /// A ring that is large enough loses nothing, and keeps the order of each thread.
-  @Test func nothingIsLostWhereThereIsRoom() async {
+  @Test func largeRingLosesNothing() async {
     let ring = TraceRing(capacity: 1 << 12)
     await onThreads(4) { writer in
       for count in 0..<1000 { Parts(writer, count).write(to: ring) }
@@ -149,7 +152,7 @@ import Testing
     }
   }
 
-  @Test func aReaderIsToldWhatItHasMissed() {
+  @Test func readerLearnsHowManyEventsItMissed() {
     let ring = TraceRing(capacity: 3)
     #expect(ring.capacity == 4)
     var early: UInt64 = 0
@@ -168,7 +171,7 @@ import Testing
   @Test(arguments: [
     (String(repeating: "x", count: 64), String(repeating: "x", count: 64)),
     (String(repeating: "x", count: 65), String(repeating: "x", count: 61) + "…"),
-    // 61 bytes are thirty of these and a half.
+    // 61 bytes are thirty and a half of these characters.
     (String(repeating: "é", count: 33), String(repeating: "é", count: 30) + "…"),
     // A letter and its accent, three bytes, are one character.
     (String(repeating: "e\u{301}", count: 22), String(repeating: "e\u{301}", count: 20) + "…"),
@@ -176,7 +179,7 @@ import Testing
     ("e" + String(repeating: "\u{301}", count: 100), "…"),
     ("", ""),
   ])
-  func aTextIsCutBehindACharacter(text: String, kept: String) {
+  func textIsCutAtACharacter(text: String, kept: String) {
     let ring = TraceRing(capacity: 1)
     ring.write(.get, .moment, module: text, label: String(repeating: "y", count: 161))
     var cursor: UInt64 = 0
@@ -185,7 +188,7 @@ import Testing
     #expect(event?.label == String(repeating: "y", count: 157) + "…")
   }
 
-  @Test func anEventSaysWhatHappened() {
+  @Test func eventHasAllItsFields() {
     let ring = TraceRing(capacity: 8)
     let before = MonotonicClock.nanoseconds
     ring.write(.unload, .end, module: "m", label: "in use: é", errno: 16, duration: 77, beginning: 1)
@@ -199,10 +202,11 @@ import Testing
     #expect(before <= events[0].nanoseconds && events[0].nanoseconds <= events[1].nanoseconds)
   }
 
-  /// On and off while threads record: nobody writes to a ring that is gone, and no ring stays.
+  /// Tracing is turned on and off while threads record: no thread writes to a ring that was freed,
+  /// and no ring leaks.
   ///
   /// Fails without the section in which the ring is used.
-  @Test func itIsSwitchedWhileThreadsRecord() async {
+  @Test func tracingIsSwitchedWhileThreadsRecord() async {
     let tracer = Tracer()
     let wrong = Lines()
     let rings = Shared(Locked<[Weak]>([]))

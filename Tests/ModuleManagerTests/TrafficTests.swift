@@ -37,8 +37,8 @@ import Testing
     #expect(wrong == 0)
   }
 
-  /// The mutant: the same unload, on a flavor whose sections protect nothing and whose grace periods wait for nobody
-  /// (scenario R2).
+  /// The mutant: the same unload, on a flavor whose sections protect nothing and whose grace
+  /// periods wait for no reader.
   @Test func withoutAGracePeriodTheProcessDies() async {
     await #expect(processExitsWith: .failure) {
       let manager = ModuleManager()
@@ -55,10 +55,10 @@ import Testing
 
   private enum Unprotected: Flavor {
     static func unsafeEnter() {}
-    static func unsafeLeave() {}
+    static func unsafeLeave(_: Void) {}
     static var isInside: Bool { false }
     static func unsafeSynchronize() {}
-    static let reclaimer = RCUReclaimer(named: "unprotected", defaultOf: Unprotected.self)
+    static let domain = FlavorDomain(of: Unprotected.self, named: "unprotected")
   }
 
   /// Calls the hooks of a point until `done`, and checks what they did.

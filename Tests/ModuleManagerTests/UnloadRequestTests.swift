@@ -4,13 +4,14 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Modules that ask for their own end, from wherever they are.
+/// Modules that request their own unload, in every place where their code runs.
 @Suite struct UnloadRequestTests {
   typealias Argument = Guest.Argument
 
-  /// The hook that asks goes on for a while, in code that is mapped and with data that `exit` has not seen.
+  /// The hook that makes the request continues for a while: its code stays mapped, and `exit` has
+  /// not freed its data.
   @Test(arguments: UnloadScheme.all)
-  func theHookThatAsksGoesOn(_ scheme: UnloadScheme) async throws {
+  func hookThatRequestsTheUnloadContinues(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     let lines = Lines()
@@ -36,8 +37,9 @@ import Testing
     #expect(lines.all.isEmpty, "\(lines.all)")
   }
 
-  /// In `init`: right after it. In `exit` that refuses: again. In a callback: when that has returned.
-  @Test func initExitAndCallbacksAsk() async throws {
+  /// In `init`: unloaded right after it. In an `exit` that refuses: tried again. In a callback:
+  /// unloaded after its return.
+  @Test func initExitAndCallbacksMayRequestTheUnload() async throws {
     let (manager, point) = Guest.manager(.bigref)
     let start = SampleModules.custom(
       "hasty",
@@ -94,8 +96,8 @@ import Testing
     #expect(!isMapped(callback) && lines.all == ["returned"])
   }
 
-  /// From Swift: inside a hook and a section; and its end is awaited elsewhere, by several.
-  @Test func whoAsksDoesNotWait() async throws {
+  /// From Swift, inside a hook and inside a section. Several threads wait elsewhere for the end.
+  @Test func requestForUnloadDoesNotWait() async throws {
     let (manager, point) = Guest.manager(.bigref)
     let requests = Locked<[UnloadRequest]>([])
     try await manager.load(
@@ -121,7 +123,7 @@ import Testing
     let answer = await onThread {
       Memb.read { _ -> (UnloadRequest, Int32) in
         let request = manager.unloadLater("guest")
-        // To wait for it in here would be to wait for itself.
+        // Waiting for the end in here would wait for this call.
         do throws(ModuleError) { _ = try request.wait() } catch { return (request, error.errno) }
         return (request, 0)
       }
@@ -140,8 +142,9 @@ import Testing
         == "guest: no such module is loaded (ENOENT)")
   }
 
-  /// The module that asked has gone, and another of its name has come, before the request's turn: that one stays.
-  @Test func itIsAboutThisLoad() async throws {
+  /// Before the request's turn, the module that made it is unloaded, and another one of the same
+  /// name is loaded: that one stays.
+  @Test func requestIsForThisLoadOnly() async throws {
     let manager = ModuleManager()
     let path = SampleModules.publishing("generation")
     try await manager.load(path: path)

@@ -19,11 +19,11 @@ import Testing
     } catch { return error }
   }
 
-  @Test func whatIsNotLoaded() async {
+  @Test func unloadOfAModuleThatIsNotLoadedIsENOENT() async {
     #expect(await unloadError("nosuch")?.description == "nosuch: no such module is loaded (ENOENT)")
   }
 
-  @Test func anOpenObjectKeepsTheModule() async throws {
+  @Test func openObjectKeepsTheModule() async throws {
     try await manager.load(path: SampleModules.publishing("held"))
     #expect(manager.objects() == ["held-object"])
     let object = try manager.open("held-object", holder: "client 7")
@@ -40,7 +40,7 @@ import Testing
     #expect(manager.objects().isEmpty)
   }
 
-  @Test func anOpenObjectIsReadWhileItsModuleGoes() async throws {
+  @Test func openObjectIsReadableDuringTheUnload() async throws {
     try await manager.load(path: SampleModules.publishing("leaving"))
     let object = try manager.open("leaving-object", holder: "client 8")
     let events = manager.events()
@@ -61,7 +61,7 @@ import Testing
     #expect(report.unmapped)
   }
 
-  @Test func aLoadWaitsForAModuleThatGoes() async throws {
+  @Test func loadWaitsForAModuleThatIsGoing() async throws {
     let path = SampleModules.publishing("replaced")
     try await manager.load(path: path)
     let object = try manager.open("replaced-object", holder: "client 9")
@@ -75,7 +75,7 @@ import Testing
     try await manager.unload("replaced")
   }
 
-  @Test func errorsOfARead() async throws {
+  @Test func readErrorsReachTheCaller() async throws {
     try await manager.load(path: SampleModules.publishing("reading"))
     let object = try manager.open("reading-object", holder: "client")
     do {
@@ -87,7 +87,7 @@ import Testing
     #expect(throws: ModuleError.self) { _ = try manager.open("reading-object", holder: "client") }
   }
 
-  @Test func aModuleWithoutExitIsPermanent() async throws {
+  @Test func moduleWithoutExitIsPermanent() async throws {
     let path = SampleModules.custom(
       "permanent",
       "static int init(const struct quiescent_host *h, struct quiescent_self *s) { return 0; }",
@@ -97,7 +97,7 @@ import Testing
     #expect(manager.list().first?.state == .live)
   }
 
-  @Test func anExitThatRefusesIsTriedAgain() async throws {
+  @Test func refusedExitIsRetried() async throws {
     let path = SampleModules.custom(
       "unwilling",
       """
@@ -119,8 +119,8 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  @Test func aCountTakenInAHookKeepsTheModule() async throws {
-    // Takes a reference on its first call, which the second gives back.
+  @Test func countTakenInAHookKeepsTheModule() async throws {
+    // Takes a reference on its first call, and releases it on the second.
     let path = SampleModules.custom(
       "counting",
       """
@@ -152,7 +152,7 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  @Test func retiredCallbacksRunBeforeTheCodeGoes() async throws {
+  @Test func retiredCallbacksRunBeforeTheCodeIsUnmapped() async throws {
     let path = SampleModules.custom(
       "retiring",
       """
@@ -247,8 +247,8 @@ import Testing
     try await manager.unload("selfish")
   }
 
-  @Test func anImageThatCannotGoIsResident() async throws {
-    // Marked so that the loader never unmaps it.
+  @Test func imageThatStaysMappedIsResident() async throws {
+    // Linked with a flag that tells the loader never to unmap it.
     let path = SampleModules.folder.appending(path: "resident.so").path
     let source = SampleModules.folder.appending(path: "resident.c")
     let code =

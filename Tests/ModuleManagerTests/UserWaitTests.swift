@@ -3,9 +3,9 @@ import ModuleManager
 import TestSupport
 import Testing
 
-/// The counts whose zero an unload waits for.
+/// The counts that an unload waits for.
 @Suite struct UserWaitTests {
-  /// A count of any kind, which has one user.
+  /// A count of each kind, with one user.
   private struct Count: Sendable {
     let wait: any UserWait
     let get: @Sendable () -> Bool
@@ -27,14 +27,15 @@ import Testing
     case .activeBit:
       let scheme = UnloadScheme.activeBit.make(SchemePlace())
       #expect(scheme.get())
-      // A scheme that is the wait for its users itself.
+      // A scheme that implements the wait for its users itself.
       return Count(wait: scheme as! any UserWait, get: scheme.get, put: scheme.put)
     }
   }
 
-  /// The last put and the end of the wait at the same time: one of them wins, and the other knows.
+  /// The last put and the end of the wait come at the same time: one of them wins, and the other
+  /// one knows.
   @Test(.exclusive, arguments: Kind.allCases)
-  func oneOfTheTwoWins(_ kind: Kind) async {
+  func lastPutRacingWithGiveUpHasOneWinner(_ kind: Kind) async {
     var zeroes = 0, ends = 0, round = 0
     while (zeroes < 50 || ends < 50) && round < 100_000 {
       round += 1
@@ -67,8 +68,9 @@ import Testing
     #expect(zeroes >= 50 && ends >= 50, "\(zeroes) and \(ends)")
   }
 
-  /// Who brought the count to zero before anybody waited comes to waking afterwards: that is not the zero that is waited for.
-  @Test func aLateWakeIsNoZero() {
+  /// A thread brings the count to zero before the wait begins, and wakes the waiter afterwards.
+  /// That wakeup is not for the zero that the waiter waits for.
+  @Test func lateWakeUpIsNotTakenForZero() {
     let waiter = ZeroWaiter()
     let users = Counter()
     let called = Counter()
@@ -85,7 +87,7 @@ import Testing
 
   /// A wait that was given up leaves nothing that a later zero would find.
   @Test(arguments: Kind.allCases)
-  func aLaterWaitIsANewOne(_ kind: Kind) {
+  func laterWaitIgnoresAnEarlierOne(_ kind: Kind) {
     let count = count(kind)
     let called = Counter()
     for _ in 0..<3 {
@@ -97,8 +99,8 @@ import Testing
     #expect(called.value == 1)
   }
 
-  /// The end comes when the first stage is over and the second has not begun: it is noticed there.
-  @Test func anEndBetweenTwoStages() async throws {
+  /// The end comes after the first stage and before the second: the unload notices it there.
+  @Test func endBetweenTwoStagesIsNoticed() async throws {
     let scheme = UnloadScheme("two-stages", "", source: "", promises: [], busyErrno: EBUSY) { _ in
       TwoStages()
     }
@@ -106,7 +108,7 @@ import Testing
     try await manager.load(BuiltInModule("staged") { _ in 0 })
     let request = manager.unloadLater("staged")
     request.cancel()
-    // Each comes behind what is queued on the manager's thread.
+    // Each is queued behind what is on the manager's thread.
     for _ in 0..<4 {
       try await manager.load(BuiltInModule("other") { _ in 0 }, policy: ModulePolicy(scheme: .bigref))
       try await manager.unload("other")
@@ -120,7 +122,7 @@ import Testing
   }
 }
 
-/// Given up, it says at first that what comes next is on its way.
+/// When its wait is given up, it first answers that the next stage is about to begin.
 private final class TwoStages: Scheme {
   func get() -> Bool { true }
   func put() {}

@@ -5,11 +5,11 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Modules that serve on until nobody uses them, and go then.
+/// Modules that stay in service until they have no users, and are unloaded then.
 @Suite struct WhenIdleTests {
   typealias Argument = Guest.Argument
 
-  /// It is called, counts, and can be opened: as if nobody wanted it gone.
+  /// Checks that the module works as before: it is called, counts, and can be opened.
   private func expectService(_ manager: ModuleManager, _ point: Guest.Point) async throws {
     while manager.list().first?.state != .live { await Task.yield() }
     for command in [Guest.Command.look, .acquireCount, .releaseCount] {
@@ -23,7 +23,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all)
-  func itServesOnAndGoesWithTheLastUser(_ scheme: UnloadScheme) async throws {
+  func idleUnloadHappensAfterTheLastUser(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -37,14 +37,14 @@ import Testing
     second.close()
     #expect(try await outcome.isUnmapped)
     #expect(!isMapped(path))
-    // At once when nobody is there.
+    // At once if there are no users.
     try await manager.load(path: path)
     #expect(try await manager.unload("guest", ifBusy: .whenIdle, within: .seconds(60)).isUnmapped)
   }
 
-  /// Out of time, or cancelled: it can be used, and unloaded, with every scheme.
+  /// After the time limit or a cancellation the module can be used and unloaded, with every scheme.
   @Test(arguments: UnloadScheme.all)
-  func aWaitThatEndsLeavesIt(_ scheme: UnloadScheme) async throws {
+  func moduleStaysInServiceAfterAnIdleWaitEnds(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -78,9 +78,10 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  /// Somebody who was inside counts while the interfaces are down: up again, whatever the scheme does with users at that point.
+  /// A call that was inside takes a reference while the interfaces are unregistered: they are
+  /// registered again, with every scheme.
   @Test(arguments: UnloadScheme.all, [Guest.Command.waitAndCount, .waitAndAcquire])
-  func aUserInBetweenPutsItUpAgain(_ scheme: UnloadScheme, _ command: Guest.Command) async throws {
+  func userDuringTheAttemptRestoresService(_ scheme: UnloadScheme, _ command: Guest.Command) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -95,7 +96,7 @@ import Testing
     let isBehindGate = !scheme.promises.contains(.freeCalls)
     async let outcome = manager.unload("guest", ifBusy: .whenIdle)
     if !isBehindGate {
-      // The caller holds nothing, so there is an attempt, which waits for it.
+      // The caller holds no reference, so there is an attempt, which waits for the call.
       while manager.list().first?.state != .going { await Task.yield() }
     }
     flags.letGo()
@@ -104,7 +105,7 @@ import Testing
       try await expectService(manager, point)
       #expect(manager.list().first?.users == 1)
     } else {
-      // It was refused its reference, since the module was going just then.
+      // Its reference was refused, because the module was going at that moment.
       #expect(command == .waitAndAcquire && !isBehindGate)
     }
     packet.value.withLock { $0 }.finish()
@@ -112,9 +113,10 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  /// Nobody loses anything while it comes and goes under its users, and it goes in the end.
+  /// No call is lost while the module is unloaded and loaded under its users, and in the end it is
+  /// unloaded.
   @Test(.exclusive, arguments: UnloadScheme.all)
-  func underTraffic(_ scheme: UnloadScheme) async throws {
+  func idleUnloadLosesNoCallUnderTraffic(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     let path = Guest.file()
     try await manager.load(path: path)
@@ -148,8 +150,8 @@ import Testing
     #expect(try await manager.unload("guest").isUnmapped)
   }
 
-  /// A module whose `cleanup` or `exit` refuses says so, and is not asked again and again.
-  @Test func aRefusalIsAnAnswer() async throws {
+  /// The refusal of `cleanup` or `exit` is the answer; the unload is not tried again and again.
+  @Test func refusalEndsTheIdleWait() async throws {
     let (manager, _) = Guest.manager(.activeBit)
     let calls = Lines()
     manager.setLog { _, line in calls.add(line) }

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 @Suite struct CachedTests {
-  @Test func aCacheIsRenewedByEveryKindOfWrite() {
+  @Test func everyKindOfWriteRenewsTheCache() {
     let seen = RCUBox([1]).lend { box in
       var cached = box.cached()
       var seen = [cached.snapshot()]
@@ -24,7 +24,7 @@ import Testing
     #expect(seen == [[1], [1, 2], [3], [4], [4, 5], [6]])
   }
 
-  @Test func aHitMakesNothingAndOpensNoSection() {
+  @Test func cacheHitAllocatesNothingAndOpensNoSection() {
     let made = Counter()
     RCUBox(1).lend { box in
       let source = box.map { value in
@@ -44,22 +44,22 @@ import Testing
     }
   }
 
-  /// A version's address comes back as soon as it is freed; its number does not.
+  /// The address of a version is reused as soon as the version is freed. Its number is not.
   ///
   /// Mutant: a cache that compares addresses.
-  @Test func anAddressThatComesBackIsNotTakenForTheOldVersion() async {
+  @Test func reusedAddressIsNotTakenForTheOldVersion() async {
     let stale = await onThread {
-      // An existential is lent by its address: that of the version.
+      // An existential is passed by its address, which is the address of the version.
       RCUBox(0 as any Sendable).lend { box in
         var cached = box.cached()
         var stale = 0
         var cameBack = 0
         var round = 0
-        // Until versions have lain where the cache's own one lay, many times.
+        // Until later versions have had the address of the cached one many times.
         while cameBack < 100 {
           round += 1
           let before = Self.address(of: box)
-          // The first lets go of the address that the cache knows; the second may get it.
+          // The first write frees the address that the cache knows; the second may get it.
           _ = box.exchange(-round).take()
           _ = box.exchange(round).take()
           if Self.address(of: box) == before { cameBack += 1 }
@@ -75,7 +75,7 @@ import Testing
     box.read { withUnsafePointer(to: $0) { UInt(bitPattern: $0) } }
   }
 
-  @Test func theCopyIsLetGoWithTheCache() async {
+  @Test func copyIsReleasedWithTheCache() async {
     let alive = Counter()
     await onThreads { _ in
       let box = RCUBox(Tracked(1, alive: alive))
@@ -94,11 +94,11 @@ import Testing
     }
   }
 
-  /// In the middle of a publication, before and after the pointer is stored: what a reader of the box has seen,
-  /// a cache on the same thread sees.
+  /// During a publication, before and after the store of the pointer: what a reader of the box has
+  /// seen, a cache on the same thread sees too.
   ///
   /// Mutants: no odd number; a cache that keeps what it copied under an odd one.
-  @Test func aCacheFollowsTheBoxInTheMiddleOfAPublication() {
+  @Test func cacheReadDuringAPublicationIsCorrect() {
     let seen = RCUBox(1).lend { box in
       var early = box.cached()
       var late = box.cached()
@@ -112,9 +112,10 @@ import Testing
     #expect(seen == [[1, 1], [2, 2], [2, 2], [2, 2, 2]])
   }
 
-  /// Mutants: the number before the pointer; the copy before the number.
+  /// Mutants: the number is stored before the pointer; the copy is made before the number is
+  /// loaded.
   @Test(.exclusive, arguments: FlavorCase.all)
-  func aCacheIsNeverStalerThanTheBox(_ flavor: FlavorCase) async {
+  func cacheIsNeverOlderThanTheBox(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> (stale: Int, backwards: Int, untold: Int) {
       let box = Shared(RCUBox(0, flavor: F.self))
       let told = Counter()
@@ -122,7 +123,7 @@ import Testing
       let stale = Counter()
       let backwards = Counter()
       let untold = Counter()
-      // At the first finding, too: a cache that is stale for good would see no more changes.
+      // At the first failure too: a cache that is outdated for ever would see no more changes.
       var isOver: Bool { changes.value >= 10_000 || stale.value + backwards.value + untold.value > 0 }
       await onThreads(3) { index in
         if index == 0 {
@@ -134,7 +135,8 @@ import Testing
           }
           return
         }
-        // A cache for a while: what is retired has to wait for the section around it, and there is a limit to that.
+        // A cache for a limited time: retired objects wait for the section around it, and their
+        // number is limited.
         while !isOver {
           F.readAnywhere {
             box.value.lend { box in

@@ -15,12 +15,12 @@ import Testing
     var sum: Int { hops + packets }
   }
 
-  /// Code that is written for any cell.
+  /// Code that works with any cell.
   private func twice(_ cell: borrowing some RCUCell<Int> & ~Copyable & ~Escapable) -> Int {
     cell.read { $0 } + cell.snapshot()
   }
 
-  @Test func everyCellIsReadByTheSameCode() {
+  @Test func sameCodeReadsEveryCell() {
     let plain = RCUBox(4)
     #expect(twice(plain) == 8)
     let projections = RCUBox(Limits()).lend { [twice($0.map(\.hops)), twice($0.map { $0.hops + 1 })] }
@@ -71,8 +71,9 @@ import Testing
     }
   }
 
-  @Test func storedPropertiesAreLentInPlace() {
-    // An existential has no registers to be lent in: whoever borrows it has the address of the one that is lent.
+  @Test func projectionsOfStoredPropertiesDoNotCopy() {
+    // An existential is never passed in registers, so the borrower has the address of the value
+    // itself.
     struct Settings: Sendable {
       var padding = 1
       var part: any Sendable = "part"
@@ -145,11 +146,11 @@ import Testing
     #expect(cell.map { Key(bits: $0.bits + 1) }.read { $0.bits } == 4)
   }
 
-  @Test func addressesStayWhereTheBoxesAre() async {
+  @Test func boxAddressesAreStable() async {
     #expect(await onThread { cellAddressFailures() } == [])
   }
 
-  @Test func aPartIsLentExactlyOnce() async {
+  @Test func projectionMustLendExactlyOnce() async {
     let never = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       RCUBox(1).lend { box in
         let part: Projection<Int, Int, Memb> = box.map(lending: { _, _ in })

@@ -4,23 +4,24 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Behaviors that liburcu's tests and documentation promise and that no other suite shows: see BEHAVIORS.md.
+/// Behaviors that liburcu's tests and documentation promise, and that no other suite tests: see
+/// BEHAVIORS.md.
 @Suite(.exclusive) struct ContractTests {
-  /// Leaving inner sections ends nothing; leaving the outermost does.
+  /// Leaving inner sections ends no grace period; leaving the outermost section does.
   @Test(arguments: FlavorCase.anywhere)
-  func aGracePeriodWaitsForTheOutermostSectionOnly(_ flavor: FlavorCase) async {
+  func gracePeriodWaitsForTheOutermostSectionOnly(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> (early: Bool, late: Bool) {
       await onThread {
         var early = false
         var gracePeriod: GracePeriod<F>?
-        for _ in 0..<8 { F.unsafeEnter() }
+        var tokens = (0..<8).map { _ in F.unsafeEnter() }
         gracePeriod = F.startGracePeriod()
         for _ in 0..<7 {
-          F.unsafeLeave()
+          F.unsafeLeave(tokens.removeLast())
           for _ in 0..<100 { Processor.yield() }
           early = early || gracePeriod!.isElapsed
         }
-        F.unsafeLeave()
+        F.unsafeLeave(tokens.removeLast())
         gracePeriod!.wait()
         return (early, gracePeriod!.isElapsed)
       }
@@ -28,9 +29,10 @@ import Testing
     #expect(await run(flavor.type) == (false, true))
   }
 
-  /// The writer has given up spinning and sleeps on a futex by then: the reader that leaves has to wake it.
+  /// By then the writer has stopped spinning and sleeps on a futex: the leaving reader must wake
+  /// it.
   @Test(arguments: FlavorCase.all)
-  func aReaderThatStayedLongWakesTheGracePeriod(_ flavor: FlavorCase) async {
+  func longSectionWakesTheSleepingGracePeriod(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       for _ in 0..<5 {
         await onThreads(2) { index in
@@ -54,7 +56,7 @@ import Testing
         var wrong = 0
         for _ in 0..<2000 {
           cookies.append(F.startGracePeriod())
-          // Looked at from the latest on: when one is over, those before it are.
+          // Tested from the latest to the earliest: if one has elapsed, the earlier ones have too.
           let elapsed = cookies.reversed().map(\.isElapsed)
           if let first = elapsed.firstIndex(of: true), elapsed[first...].contains(false) { wrong += 1 }
           if cookies.count > 64 { cookies.removeFirst(32) }
@@ -66,8 +68,8 @@ import Testing
     #expect(await run(flavor.type) == 0)
   }
 
-  /// More than liburcu's ring of 4,096, odd addresses, and another function each time.
-  @Test func functionsAndOddPointers() async {
+  /// More than liburcu's ring of 4,096 entries, odd addresses, and another function each time.
+  @Test func retireTakesFunctionsAndOddPointers() async {
     let reclaimer = RCUReclaimer(named: "functions", Memb.self, limit: RetireLimit(4096, .synchronizeInline))
     await onThread {
       for number in 0..<20_000 {
@@ -90,7 +92,7 @@ import Testing
     static let odd = Atomic<Int>(0)
   }
 
-  @Test func aProcessMayEndWithCallbacksUnderWay() async {
+  @Test func processMayEndWithPendingCallbacks() async {
     await #expect(processExitsWith: .success) {
       let own = RCUReclaimer(named: "own", Memb.self)
       await onThreads(3) { _ in
@@ -105,7 +107,7 @@ import Testing
     }
   }
 
-  /// A thousand short threads under grace periods that never cease.
+  /// A thousand short-lived threads, while grace periods follow each other.
   @Test(arguments: FlavorCase.all)
   func threadsEndAtEveryPoint(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> Int {

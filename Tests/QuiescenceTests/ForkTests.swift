@@ -26,7 +26,7 @@ import Testing
             results.value.withLock { $0.append(result) }
           }
           done.add(1)
-        case 1: while done.value == 0 { F.readAnywhere { for _ in 0..<100 { Processor.yield() } } }
+        case 1: while done.value == 0 { F.readAnywhere { for _ in 0..<10 { Processor.yield() } } }
         case 2: while done.value == 0 { F.synchronize() }
         case 3:
           while done.value == 0 {
@@ -108,32 +108,38 @@ import Testing
 
   private static func holding(_ object: AnyObject & Sendable) -> Waiter { .call { _ = object } }
 
-  /// What the parent's threads had retired runs in the child too: it is the owner of its copy.
+  /// What the parent's threads had retired runs in the child too, which owns its copy; but what was
+  /// running in a thread of the parent runs there only.
   @Test func theChildInheritsWhatWasRetired() async {
     let result = await onThread {
       let ran = Counter()
-      let inside = Parker()
-      let leave = Parker()
-      _ = ServiceThread.start(named: "reader") {
-        Memb.read { _ in
-          inside.open(); leave.wait()
+      let own = RCUReclaimer(named: "own", Memb.self)
+      let other = RCUReclaimer(named: "other", Bulletproof.self)
+      let reclaimers = [own, other]
+      let running = reclaimers.map { _ in Parker() }
+      let mayReturn = Parker()
+      for (reclaimer, running) in zip(reclaimers, running) {
+        reclaimer.retire {
+          running.open()
+          mayReturn.wait()
+          ran.add(1)
         }
       }
-      inside.wait()
-      let retired = Parker()
-      // A thread that ends, and one that the child does not have.
+      for parker in running { parker.wait() }
+      defer { mayReturn.open() }
+      // A thread that the child does not have.
+      let retired = Parker(), mayEnd = Parker()
       _ = ServiceThread.start(named: "retirer") {
-        for _ in 0..<1000 { Memb.retire { ran.add(1) } }; retired.open()
+        for _ in 0..<1000 { own.retire { ran.add(1) } }
+        retired.open()
+        mayEnd.wait()
       }
       retired.wait()
-      // The grace period that waits for the reader would hold up the fork.
-      defer { leave.open() }
-      let own = RCUReclaimer(named: "own", Bulletproof.self)
-      own.retire { ran.add(1) }
-      leave.open()
+      defer { mayEnd.open() }
+      other.retire { ran.add(1) }
       return Forked.run {
-        Memb.barrier()
         own.barrier()
+        other.barrier()
         return ran.value == 1001 ? 0 : 1
       }
     }
@@ -257,5 +263,79 @@ import Testing
     #expect(
       line.contains(
         "a grace period of the SleepableDomain \"open\" in a child that was forked while sections"))
+  }
+
+  /// Two threads fork at the same time, one of them inside a section: no grace period waits for it.
+  @Test func aForkInsideASectionBesideAnotherForkLosesNoGracePeriod() async {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      // Before the library's handlers were added, so that it runs after them.
+      Handlers.add()
+      await onThread {
+        Memb.synchronize()
+        let first = Parker(), second = Parker(), registered = Parker(), mayFork = Parker()
+        let children = Counter(), id = Counter()
+        // Registers before the first thread forks, which holds the registry's lock.
+        _ = ServiceThread.start(named: "second") {
+          Memb.read { _ in }
+          registered.open()
+          mayFork.wait()
+          Memb.read { _ in
+            id.add(Int(ServiceThread.currentID))
+            let child = Forked.run {
+              Memb.unsafeLeave()
+              Memb.synchronize()
+              return 0
+            }
+            if child == .exited(0) { children.add(1) }
+          }
+          second.open()
+        }
+        registered.wait()
+        _ = ServiceThread.start(named: "first") {
+          Handlers.holdsUp.add(1)
+          let child = Forked.run {
+            Memb.synchronize(); return 0
+          }
+          if child == .exited(0) { children.add(1) }
+          first.open()
+        }
+        Handlers.isHeldUp.wait()
+        mayFork.open()
+        // Until it waits for the first one's locks.
+        while id.value == 0 || !Handlers.sleeps(id.value) { usleep(100) }
+        Handlers.goesOn.open()
+        first.wait()
+        second.wait()
+        Memb.synchronize()
+        precondition(children.value == 2, "a child could not wait for a grace period")
+      }
+    }
+    #expect(result != nil, "\(result.errorOutput)")
+  }
+
+  private enum Handlers {
+    static let holdsUp = Counter(), isHeldUp = Parker(), goesOn = Parker()
+
+    static func add() {
+      let error = pthread_atfork(
+        {
+          if !Handlers.holdsUp.exchange(from: 1, to: 2) { return }
+          Handlers.isHeldUp.open()
+          Handlers.goesOn.wait()
+        }, nil, nil)
+      precondition(error == 0)
+    }
+
+    /// Whether the thread waits in the kernel, and not just now: a hundred looks in a row.
+    static func sleeps(_ id: Int) -> Bool {
+      (0..<100).allSatisfy { _ in
+        guard let file = fopen("/proc/self/task/\(id)/stat", "r") else { return false }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        guard fgets(&line, 256, file) != nil else { return false }
+        usleep(50)
+        return String(decoding: line.map { UInt8(bitPattern: $0) }, as: UTF8.self).contains(") S ")
+      }
+    }
   }
 }

@@ -12,17 +12,18 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func emptyBarrierHoldsAGracePeriod(_ flavor: FlavorCase) async {
+  func emptyBarrierIncludesAGracePeriod(_ flavor: FlavorCase) async {
     await expectToWaitForASection(flavor.type) { $0.barrier() }
   }
 
   @Test(arguments: FlavorCase.anywhere)
-  func nestedSectionsAreOne(_ flavor: FlavorCase) async {
+  func nestedSectionsEndWithTheOutermost(_ flavor: FlavorCase) async {
     @Sendable func nest<F: Flavor>(_: F.Type) { for _ in 0..<5 { F.read { _ in F.read { _ in } } } }
     await expectToWaitForASection(flavor.type, after: { nest(flavor.type) }, { $0.synchronize() })
   }
 
-  /// Opens a section on one thread, does `inside` in it, and expects `wait` on another to end after the section.
+  /// Opens a section on one thread, runs `inside` in it, and expects `wait` on another thread to
+  /// end after the section.
   private func expectToWaitForASection<F: Flavor>(
     _: F.Type, after inside: @escaping @Sendable () -> Void = {},
     _ wait: @escaping @Sendable (any Flavor.Type) -> Void
@@ -34,7 +35,8 @@ import _QuiescenceShims
         F.readAnywhere {
           inside()
           entered.open()
-          // Long enough for the other thread to be waiting; what is expected does not depend on it.
+          // Long enough that the other thread is probably waiting. The expectations do not depend
+          // on it.
           for _ in 0..<1000 { Processor.yield() }
           left.add(1)
         }
@@ -48,7 +50,7 @@ import _QuiescenceShims
 
   @Test(arguments: FlavorCase.anywhere)
   func synchronizeDoesNotWaitForLaterSections(_ flavor: FlavorCase) async {
-    // Two readers whose sections follow each other closely, so that one is nearly always open.
+    // Two readers whose sections overlap, so that a section is nearly always open.
     func run<F: Flavor>(_: F.Type) async -> Int {
       let stop = Counter()
       let rounds = Counter()
@@ -68,7 +70,7 @@ import _QuiescenceShims
     #expect(await run(flavor.type) == 100)
   }
 
-  /// A section of one flavor holds up no grace period of another.
+  /// A section of one flavor delays no grace period of another.
   @Test(arguments: FlavorCase.all)
   func flavorsAreIndependent(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
@@ -89,7 +91,7 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func retiredThingsGoAfterTheBarrier(_ flavor: FlavorCase) async {
+  func retiredObjectsAreDestroyedBeforeTheBarrierReturns(_ flavor: FlavorCase) async {
     let alive = Counter()
     let ran = Counter()
     for index in 0..<1000 {
@@ -104,7 +106,7 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func barrierWaitsForWhatCallbacksRetire(_ flavor: FlavorCase) async {
+  func barrierWaitsForChainedCallbacks(_ flavor: FlavorCase) async {
     let ran = Counter()
     flavor.type.retire {
       flavor.type.retire {
@@ -116,7 +118,7 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func boxesOfEveryFlavor(_ flavor: FlavorCase) async {
+  func everyFlavorReadsAndUpdatesBoxes(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       let alive = Counter()
       await onThreads { _ in
@@ -134,7 +136,7 @@ import _QuiescenceShims
   }
 
   @Test(arguments: FlavorCase.all)
-  func threadsComeAndGo(_ flavor: FlavorCase) async {
+  func gracePeriodsEndWhileThreadsStartAndEnd(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> Int {
       let box = Shared(RCUBox(1, flavor: F.self))
       let sum = Counter()
@@ -151,8 +153,8 @@ import _QuiescenceShims
     #expect(await run(flavor.type) == 400)
   }
 
-  /// Other code of the process may use liburcu directly, on the same threads.
-  @Test func threadsThatOthersRegistered() async {
+  /// Other code in the process may use liburcu directly, on the same threads.
+  @Test func threadsRegisteredByOtherCodeMayRead() async {
     let box = Shared(RCUBox(1))
     let fast = Shared(RCUBox(1, flavor: QSBR.self))
     let fenced = Shared(RCUBox(1, flavor: MB.self))
@@ -168,7 +170,7 @@ import _QuiescenceShims
       urcu_memb_unregister_thread()
       urcu_mb_unregister_thread()
       urcu_qsbr_unregister_thread()
-      // Nobody's now: it registers itself, and leaves when the thread ends.
+      // Not registered now: the thread registers at its next read, and unregisters at its end.
       sum += box.value.snapshot() + fenced.value.snapshot()
       sum += QSBR.withOnlineReader { reader in fast.value.load(reader).value }
       return sum
@@ -179,6 +181,6 @@ import _QuiescenceShims
 }
 
 extension Processor {
-  /// A point at which another thread may run.
+  /// A point where another thread may run.
   static func yield() { _ = sched_yield() }
 }

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 @Suite struct QSBRTests {
-  @Test func readsOnline() async {
+  @Test func onlineThreadReadsAndSynchronizes() async {
     let sum = await onThread {
       let box = RCUBox(20, flavor: QSBR.self)
       return QSBR.withOnlineReader { reader in
@@ -19,7 +19,7 @@ import Testing
     #expect(sum == 61)
   }
 
-  @Test func onlineAgainAfterwards() async {
+  @Test func threadMayGoOnlineRepeatedly() async {
     let isOnline = await onThread {
       for _ in 0..<3 { QSBR.withOnlineReader { reader in reader.quiescentState() } }
       return QSBR.isInside
@@ -27,7 +27,7 @@ import Testing
     #expect(!isOnline)
   }
 
-  @Test func offlineReaderDoesNotHoldUpAGracePeriod() async {
+  @Test func offlineReaderDelaysNoGracePeriod() async {
     let isOffline = Parker()
     let mayReturn = Parker()
     await onThreads(2) { index in

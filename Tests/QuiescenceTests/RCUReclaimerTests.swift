@@ -35,7 +35,7 @@ import Testing
       reclaimer.retire(Tracked(1, alive: alive))
       reclaimer.retireValue(Noncopyable(tracked: Tracked(2, alive: alive)))
       reclaimer.unsafeRetire(Unmanaged.passRetained(called).toOpaque()) { argument in
-        // Retained by the call that this is an argument of.
+        // Retained by the call that takes this closure as an argument.
         Unmanaged<Counter>.fromOpaque(argument!).takeRetainedValue().add(1)
       }
       reclaimer.retire { called.add(1) }
@@ -47,9 +47,10 @@ import Testing
     #expect(called.value == 2)
   }
 
-  /// While a callback of somebody else is stuck, a cohort drains: by those who wait, on their own thread.
+  /// While a callback of another owner is stuck, the waiters of a cohort run its callbacks on their
+  /// own threads.
   @Test(arguments: [false, true])
-  func aCohortDrainsAlone(isAsync: Bool) async {
+  func cohortBarrierWaitsOnlyForItsCallbacks(isAsync: Bool) async {
     let reclaimer = RCUReclaimer(named: "host", Memb.self)
     let cohort = reclaimer.cohort(named: "module")
     let other = reclaimer.cohort(named: "other")
@@ -72,7 +73,8 @@ import Testing
     await reclaimer.shutdown()
   }
 
-  /// The reclaimer's thread runs a cohort's callbacks when nobody waits for them, and both may do so at once.
+  /// The reclaimer's thread runs a cohort's callbacks when no thread waits for them. It may do so
+  /// concurrently with a waiter.
   @Test func theHostAndTheWaitersShareTheWork() async {
     let reclaimer = RCUReclaimer(named: "host", Memb.self)
     let cohort = reclaimer.cohort(named: "module")
@@ -115,7 +117,7 @@ import Testing
     #expect(Set(ids).count > 1)
   }
 
-  @Test func retiringWhileItEndsLosesNothing() async {
+  @Test func retireDuringShutdownLosesNothing() async {
     let reclaimer = RCUReclaimer(named: "ending", Memb.self)
     let ran = Counter()
     let done = Counter()
@@ -131,8 +133,9 @@ import Testing
     #expect(ran.value == 40_000)
   }
 
-  /// Dropping the last reference loses nothing, and its place serves others: threads have queues of earlier ones there.
-  @Test func whatIsLeftRunsWhenItGoes() async {
+  /// Releasing the last reference loses no callback. A later reclaimer uses the same place in
+  /// threads' tables, where queues of the earlier one may be left.
+  @Test func releasedReclaimerRunsItsPendingCallbacks() async {
     let ran = Counter()
     await onThreads(3) { index in
       for round in 0..<200 {
@@ -146,7 +149,7 @@ import Testing
     #expect(ran.value == 900)
   }
 
-  @Test func anExecutorRunsTheCallbacks() async {
+  @Test func executorRunsTheCallbacks() async {
     let executor = CountingExecutor()
     let reclaimer = RCUReclaimer(named: "executed", Memb.self, runner: .executor(executor))
     let ran = Counter()
@@ -192,8 +195,8 @@ import Testing
     #expect(line.contains("barrier() inside a Memb read-side critical section"))
   }
 
-  /// The slow destructor of one owner holds up nobody's grace period.
-  @Test func aStuckCallbackHoldsUpNoGracePeriod() async {
+  /// A slow destructor of one owner delays no grace period of others.
+  @Test func stuckCallbackDelaysNoGracePeriod() async {
     let stuck = Parker()
     Memb.retire { stuck.wait() }
     await Memb.synchronize()

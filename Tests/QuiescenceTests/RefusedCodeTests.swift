@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// Code that would be a use after free, and that the compiler must not let through.
+/// Code that would use memory after it was freed, and that the compiler must refuse.
 @Suite struct RefusedCodeTests {
   struct Refusal: Sendable, CustomTestStringConvertible {
     let rule: String
@@ -84,7 +84,7 @@ import Testing
         message: "expression is 'async' but is not marked with 'await'"),
       Refusal(
         rule: "a section is not made by hand",
-        code: "func f() { let s = ReadSection<Memb>(entering: ()); print(box.load(s).value) }",
+        code: "func f() { let s = ReadSection<Memb>(entered: ()); print(box.load(s).value) }",
         message: "initializer is inaccessible due to 'internal' protection level"),
     ]
       + cells + sleepable)
@@ -94,7 +94,7 @@ import Testing
     #expect(result.output.contains(refusal.message), "\(result.output)")
   }
 
-  /// What belongs to a box, and would point to where the box is no more.
+  /// Values that belong to a box, and would point to the box's former place.
   static let cells = [
     Refusal(
       rule: "a projection does not outlive its box",
@@ -189,7 +189,7 @@ import Testing
       message: "requires that 'Borrowed<[Int]>' conform to 'Escapable'"),
   ]
 
-  /// What may suspend with its section, and must not leave it even so.
+  /// Values that may be suspended together with their section, and still must not leave it.
   static let sleepable = [
     Refusal(
       rule: "a reference is not returned from a section that may suspend",
@@ -237,8 +237,8 @@ import Testing
       message: "initializer is inaccessible due to 'internal' protection level"),
   ]
 
-  /// Without this, a refusal above could come from a compiler that finds nothing to compile against.
-  @Test func theSamePreambleCompiles() async {
+  /// Without this, a refusal above could come from a compiler that does not find the modules.
+  @Test func preambleCompilesByItself() async {
     let result = await Compiler.swift(
       Self.preamble + """
         func help(_ s: borrowing ReadSection<Memb>) -> Int { box.load(s).value.count }

@@ -5,7 +5,7 @@ import Testing
 @Suite(.exclusive) struct RetireTests {
   @Test(arguments: FlavorCase.all)
   func everyCallbackRunsOnceAndInItsThreadsOrder(_ flavor: FlavorCase) async {
-    // More than a few segments of a queue for each thread; some threads end with callbacks under way.
+    // More than a few segments of each thread's queue. Some threads end with pending callbacks.
     let perThread = 2000
     let last = Last()
     let ran = Counter()
@@ -25,7 +25,8 @@ import Testing
     #expect(disorder.value == 0)
   }
 
-  /// What callbacks of a thread see is the number before theirs. They all run on one thread, in turn.
+  /// Each callback of a thread sees the number of the callback before it. All of them run on one
+  /// thread, in turn.
   private final class Last: Sendable {
     private let numbers = (0..<4).map { _ in Counter() }
 
@@ -36,10 +37,12 @@ import Testing
     }
   }
 
-  /// A lost wakeup would leave the one callback in its queue for ever: nothing else wakes the reclaimer here.
+  /// A lost wakeup would leave the callback in its queue for ever: nothing else wakes the reclaimer
+  /// here.
   ///
-  /// The next one is retired at once, while the reclaimer is about to fall asleep, a little later in each round.
-  @Test func aSingleCallbackNeedsNobodyElse() async {
+  /// The next callback is retired while the reclaimer is about to sleep, a little later in each
+  /// round.
+  @Test func singleCallbackIsNeverLost() async {
     let lost = await onThread {
       let pauses = Counter()
       for round in 0..<50_000 {
@@ -81,7 +84,7 @@ import Testing
     #expect(alive.value == 0)
   }
 
-  @Test func threadsThatRetireAndEnd() async {
+  @Test func callbacksOfEndedThreadsRun() async {
     let ran = Counter()
     for _ in 0..<100 {
       await onThreads(4) { _ in

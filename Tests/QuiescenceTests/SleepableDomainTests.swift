@@ -6,7 +6,7 @@ import Testing
 @Suite struct SleepableDomainTests {
   struct Refused: Error, Equatable { var value = 0 }
 
-  @Test func sectionsGiveBackWhatTheirBodyReturns() async throws {
+  @Test func sectionsReturnTheResultOfTheirBody() async throws {
     let domain = SleepableDomain("d")
     let box = SleepableBox([1, 2], in: domain)
     #expect(domain.name == "d")
@@ -42,7 +42,7 @@ import Testing
     await other.synchronize()
   }
 
-  @Test func aSectionThatThrowsIsLeft() async {
+  @Test func throwingSectionIsLeft() async {
     let domain = SleepableDomain()
     #expect(throws: Refused(value: 1)) { try domain.read { _ throws(Refused) in throw Refused(value: 1) } }
     do throws(Refused) {
@@ -56,9 +56,9 @@ import Testing
     await domain.synchronize()
   }
 
-  @Test func aTaskThatIsCancelledLeaves() async {
+  @Test func cancelledTaskLeavesItsSection() async {
     let domain = Shared(SleepableDomain())
-    let inside = Gate()
+    let inside = AsyncEvent()
     let task = Task {
       try await domain.value.read { _ in
         inside.open()
@@ -73,7 +73,7 @@ import Testing
     #expect(domain.value.statistics.sections == 0)
   }
 
-  @Test func aGracePeriodWaitsForWhoSleepsInside() async {
+  @Test func gracePeriodWaitsForSleepingSections() async {
     let domain = Shared(SleepableDomain())
     let (reader, leave) = await sleeper(in: domain)
     let gracePeriod = domain.value.startGracePeriod()
@@ -82,7 +82,7 @@ import Testing
       await domain.value.synchronize()
       isOver.add(1)
     }
-    // Whoever comes later is not waited for.
+    // Sections that begin later are not waited for.
     while domain.value.statistics.gracePeriods == 0 && !domain.value.isDraining { await Task.yield() }
     let (laterReader, laterLeaves) = await sleeper(in: domain)
     #expect(domain.value.statistics.sections == 2)
@@ -113,7 +113,7 @@ import Testing
     await held.elapsed()
   }
 
-  @Test func aSectionGoesOnWhereverItsTaskDoes() async {
+  @Test func sectionFollowsItsTaskToOtherThreads() async {
     let domain = Shared(SleepableDomain())
     let first = Hopper(), second = Hopper()
     let ids = await withTaskGroup(of: Set<Int32>.self) { group in
@@ -133,13 +133,13 @@ import Testing
       }
       return await group.reduce(into: Set<Int32>()) { $0.formUnion($1) }
     }
-    // The two homes, and wherever tasks run.
+    // The two actors' threads, and the threads of the pool.
     #expect(ids.count > 2)
     #expect(domain.value.statistics.sections == 0)
     await domain.value.synchronize()
   }
 
-  @Test func blockingWaitsEndAsWell() async {
+  @Test func blockingWaitsEnd() async {
     await onThread {
       let domain = SleepableDomain()
       domain.synchronize()
@@ -155,8 +155,8 @@ import Testing
     }
   }
 
-  /// Each waits for one that begins after its call; between them they need few.
-  @Test func whoWaitsAtTheSameTimeShares() async {
+  /// Each task waits for a grace period that begins after its call. Together they need few.
+  @Test func concurrentWaitersShareGracePeriods() async {
     let domain = Shared(SleepableDomain())
     let (reader, leave) = await sleeper(in: domain)
     let asked = Counter()
@@ -173,7 +173,7 @@ import Testing
     #expect(domain.value.statistics.gracePeriods <= 64)
   }
 
-  @Test func whatIsRetiredGoesAfterAGracePeriod() async {
+  @Test func retiredObjectsAreDestroyedAfterAGracePeriod() async {
     let alive = Counter()
     let domain = Shared(SleepableDomain())
     let (reader, leave) = await sleeper(in: domain)
@@ -188,7 +188,7 @@ import Testing
     await reader.value
   }
 
-  /// What waits for a grace period of a domain needs nobody to keep the domain.
+  /// A wait for a grace period keeps the domain alive by itself.
   @Test func retiringOutlivesTheDomain() async {
     let alive = Counter()
     do {
@@ -200,7 +200,7 @@ import Testing
     while alive.value > 0 { await Task.yield() }
   }
 
-  @Test func manyDomainsComeAndGo() async {
+  @Test func manyDomainsAreCreatedAndDestroyed() async {
     await onThreads(4) { _ in
       for _ in 0..<500 {
         let domain = SleepableDomain()
@@ -211,9 +211,11 @@ import Testing
   }
 }
 
-/// A task that sleeps in a section until the gate is opened.
-private func sleeper(in domain: Shared<SleepableDomain>) async -> (reader: Task<Void, Never>, leave: Gate) {
-  let inside = Gate(), leave = Gate()
+/// A task that sleeps in a section until the event is opened.
+private func sleeper(in domain: Shared<SleepableDomain>) async -> (
+  reader: Task<Void, Never>, leave: AsyncEvent
+) {
+  let inside = AsyncEvent(), leave = AsyncEvent()
   let reader = Task {
     await domain.value.read { _ in
       inside.open()
@@ -224,7 +226,7 @@ private func sleeper(in domain: Shared<SleepableDomain>) async -> (reader: Task<
   return (reader, leave)
 }
 
-/// An actor on a thread of its own: whoever calls it goes there.
+/// An actor on a thread of its own. Its callers switch to that thread.
 private actor Hopper {
   private let home = Home()
 

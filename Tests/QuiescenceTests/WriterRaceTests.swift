@@ -2,10 +2,10 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Many writers of one box with every kind of write, and readers beside them.
+/// Many writers of one box that use every kind of write, and concurrent readers.
 @Suite(.exclusive) struct WriterRaceTests {
-  /// Each version has an object of its own: destroying one twice releases it once too often, and one that is
-  /// never destroyed is still counted at the end.
+  /// Each version has an object of its own. A version that is destroyed twice releases the object
+  /// too often; a version that is never destroyed is still counted at the end.
   struct Version: Sendable {
     let count: Int
     let object: Tracked
@@ -15,12 +15,13 @@ import Testing
       object = Tracked(count, alive: alive)
     }
 
-    /// Both halves are of the same version.
+    /// Both halves must belong to the same version.
     var isWhole: Bool { count == object.value }
   }
 
-  /// Mutants, each found by this test: compareExchange that ignores what was expected; update without the
-  /// lock; updateRetrying that publishes over any number; update that retires the version it published.
+  /// Mutants, each found by this test: compareExchange ignores the expected version; update does
+  /// not take the lock; updateRetrying publishes over any version; update retires the version that
+  /// it has published.
   @Test(arguments: FlavorCase.all)
   func noWriteIsLost(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
@@ -30,7 +31,7 @@ import Testing
       await onThreads(6) { index in
         if index < 4 {
           var round = index
-          // Until they have met in the middle of their writes, many times.
+          // Until writes have overlapped many times.
           while counts.written.value < 12_000 || counts.retried.value + counts.refused.value < 50 {
             Self.write(round % 5, to: box.value, alive, counts)
             counts.written.add(1)
@@ -48,13 +49,14 @@ import Testing
       #expect(left + counts.taken.value == counts.written.value)
       #expect(counts.torn.value == 0)
       await F.barrier()
-      // The threads' closures may hold the box a moment longer; so its last version is counted.
+      // The closures of ended threads may hold the box a moment longer, so its last version is
+      // counted.
       withExtendedLifetime(box) { #expect(alive.value == 1) }
     }
     await run(flavor.type)
   }
 
-  /// How many versions were not whole, read in every way.
+  /// The number of inconsistent versions that were seen, over all ways to read.
   private static func lookAtAll<F: Flavor>(_ box: borrowing RCUBox<Version, F>) -> Int {
     var cached = box.cached()
     let count = box.map(\.count)
@@ -70,7 +72,7 @@ import Testing
     let retried = Counter(), refused = Counter()
   }
 
-  /// One more, by each kind of write.
+  /// Adds one, by each kind of write.
   private static func write<F: Flavor>(
     _ kind: Int, to box: borrowing RCUBox<Version, F>, _ alive: Counter, _ counts: Counts
   ) {
@@ -87,7 +89,7 @@ import Testing
       while !compareExchange(box, alive) { counts.refused.add(1) }
     case 3: box.replace { Version($0.count + 1, alive) }
     default:
-      // Takes everything that was counted so far out of the box, and adds its own one to that.
+      // Takes the current value out of the box, and adds it to its own.
       let old = box.exchange(Version(0, alive))
       counts.taken.add(old.read { $0.count } + 1)
     }
@@ -104,10 +106,10 @@ import Testing
     }
   }
 
-  /// The closure runs without the lock: others get through meanwhile, and it runs again.
+  /// The closure runs without the lock: other writers publish in between, and it runs again.
   ///
   /// Mutant: updateRetrying that publishes over any number.
-  @Test func updateRetryingLetsOthersThrough() async {
+  @Test func updateRetryingDoesNotBlockOtherWriters() async {
     let box = Shared(RCUBox((long: 0, quick: 0)))
     let runs = Counter()
     let isDone = Counter()
@@ -119,8 +121,9 @@ import Testing
           box.value.updateRetrying { value in
             runs.add(1)
             value.long += 1
-            // Waits for the other thread once; under the lock it would wait for ever. For two updates, since the
-            // first may have been published before this run began, and counted after.
+            // Waits for the other thread once, which would deadlock under the lock. For two
+            // updates, because the first may have been published before this run began, and counted
+            // after that.
             let enough = quick.value + 2
             while isFirst, quick.value < enough { Processor.yield() }
             isFirst = false

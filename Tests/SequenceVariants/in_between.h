@@ -1,4 +1,4 @@
-// Time between the test and the commit, without touching a register.
+// Takes time between the test and the commit, without changing a register.
 #pragma once
 
 #if defined(__x86_64__)

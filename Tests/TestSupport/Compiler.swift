@@ -1,9 +1,9 @@
 import Foundation
 internal import Quiescence
 
-/// Runs the compilers that built the tests, on code that a test brings along.
+/// Runs the compilers that built the tests, on code in a test.
 package enum Compiler {
-  /// What a program printed, and how it ended.
+  /// The output and exit status of a program.
   package struct Run: Sendable {
     package let status: Int32
     package let output: String
@@ -13,10 +13,11 @@ package enum Compiler {
   package static let root = URL(filePath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-  /// Compiles Swift code against the modules of this build, up to the checks of lifetimes and ownership.
+  /// Compiles Swift code against the modules of this build, including the checks of lifetimes and
+  /// ownership.
   package static func swift(_ code: String) async -> Run {
     await onThread {
-      // The test bundle lies in the build folder, and the modules in one folder of it.
+      // The test bundle is in the build folder, and the modules are in a folder beside it.
       let executable = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
       let bundle = ProcessInfo.processInfo.arguments.first { $0.hasSuffix(".xctest") }
       let products = (bundle.map { URL(filePath: $0) } ?? executable).deletingLastPathComponent()
@@ -32,20 +33,42 @@ package enum Compiler {
     }
   }
 
-  /// Compiles C code to a shared object; returns its path. Fails the process when the code is wrong.
-  package static func module(_ code: String, in folder: URL, named name: String) -> String {
+  /// Compiles C code to a shared object, and returns its path. Traps if the code does not compile.
+  package static func module(
+    _ code: String, in folder: URL, named name: String, options: [String] = []
+  ) -> String {
     let file = temporaryFile("c", code)
     defer { try? FileManager.default.removeItem(at: file) }
     let object = folder.appending(path: "\(name).so")
-    let result = run([
-      "clang", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-fvisibility=hidden",
-      "-I\(root.appending(path: "Sources/CModuleABI/include").path)", "-o", object.path, file.path,
-    ])
+    let result = run(
+      [
+        "clang", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-fvisibility=hidden",
+        "-I\(root.appending(path: "Sources/CModuleABI/include").path)", "-o", object.path, file.path,
+      ] + options)
     precondition(result.status == 0, "clang: \(result.output)")
     return object.path
   }
 
-  /// A new folder that nobody else uses.
+  /// Compiles C code to a program, with the shims' folders on its search path; returns the
+  /// program's path. Fails the process when the code is wrong. Blocks: call it on a thread of one's
+  /// own.
+  package static func program(
+    _ code: String, in folder: URL, named name: String, _ flags: String...
+  ) -> String {
+    let file = temporaryFile("c", code)
+    defer { try? FileManager.default.removeItem(at: file) }
+    let program = folder.appending(path: name)
+    let shims = root.appending(path: "Sources/_QuiescenceShims")
+    let result = run(
+      [
+        "clang", "-O2", "-Wall", "-Werror", "-pthread", "-I\(shims.path)",
+        "-I\(shims.appending(path: "include").path)", "-o", program.path, file.path,
+      ] + flags)
+    precondition(result.status == 0, "clang: \(result.output)")
+    return program.path
+  }
+
+  /// Creates a new folder for the calling test alone.
   package static func temporaryFolder() -> URL {
     let folder = FileManager.default.temporaryDirectory.appending(path: "quiescence-\(UUID().uuidString)")
     do {
@@ -62,7 +85,7 @@ package enum Compiler {
     return file
   }
 
-  /// Runs a program found by the PATH. Blocks: call it on a thread of one's own.
+  /// Runs a program, found through the PATH. Blocks: call it on a thread of its own.
   package static func run(_ command: [String]) -> Run {
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/env")

@@ -1,17 +1,17 @@
 import Synchronization
 package import Testing
 
-/// Runs one exclusive test of the whole run at a time.
+/// Runs one exclusive test at a time.
 ///
-/// For tests that keep every processor busy. Beside each other they would wait for each other's time slices at every
-/// grace period, and show nothing more for it.
+/// For tests that keep every processor busy. Run in parallel, they would wait for each other's time
+/// slices at every grace period, and test nothing more.
 package struct Exclusive: TestTrait, SuiteTrait, TestScoping {
   package var isRecursive: Bool { true }
 
   package func provideScope(
     for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
   ) async throws {
-    // A suite has no case of its own; its tests take their turns one by one.
+    // A suite has no case of its own; its tests wait for their turns one by one.
     if testCase == nil { return try await function() }
     await Self.turn.take()
     defer { Self.turn.give() }

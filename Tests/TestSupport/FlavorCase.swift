@@ -5,6 +5,8 @@ internal import Testing
 package struct FlavorCase: Sendable, CustomTestStringConvertible {
   package let type: any Flavor.Type
 
+  package init(type: any Flavor.Type) { self.type = type }
+
   package var testDescription: String { "\(type)" }
 
   /// Those whose sections any thread enters at any time.

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Lines that threads add.
+/// Lines that any thread may append.
 package final class Lines: Sendable {
   private let lines = Mutex<[String]>([])
 

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Runs tests of this very executable, in a process with other variables.
+/// Runs tests of this executable in a process with additional environment variables.
 package enum TestProcess {
   package static func run(
     _ variables: [String: String], _ arguments: String...
@@ -8,11 +8,11 @@ package enum TestProcess {
     await onThread {
       let process = Process()
       process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-      // The helper of some platforms takes the bundle first.
+      // On some platforms the test helper takes the bundle as an argument.
       let bundle = ["--test-bundle-path", CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? ""]
       let isHelper = process.executableURL?.pathExtension != "xctest"
       process.arguments = (isHelper ? bundle : []) + ["--testing-library", "swift-testing"] + arguments
-      // Without backtraces of those that have to trap.
+      // Without backtraces of processes that must trap.
       process.environment = ProcessInfo.processInfo.environment
         .merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }.merging(variables) { $1 }
       let output = Pipe()

@@ -1,15 +1,17 @@
 internal import Quiescence
 import Synchronization
 
-/// Runs `body` on `count` threads of their own and waits for all of them, without blocking the task's thread.
+/// Runs `body` on `count` threads of their own, and waits for all of them without blocking the
+/// task's thread.
 ///
-/// Started together: each waits until all are there.
+/// The threads start together: each waits until all are running.
 package func onThreads(_ count: Int = 1, _ body: @escaping @Sendable (Int) -> Void) async {
   let start = Parker()
   let ready = Counter(0)
-  await suspended { (continuation: UnsafeContinuation<Void, Never>) in
-    // Resumes the task on a thread that no test has bound to a processor: resuming may start a thread of the pool, which
-    // would be bound as well, and so would every process that is started from there.
+  await suspended { (continuation: Suspended<Void>) in
+    // Resumes the task on a thread that no test has pinned to a processor. Resuming may start a
+    // thread of the pool, which would inherit the pinning, and so would every process that is
+    // started from there.
     run(named: "test-crew") {
       let left = Counter(count)
       let end = Parker()
@@ -32,7 +34,7 @@ private func run(named name: String, _ body: @escaping @Sendable () -> Void) {
   precondition(error == 0, "no thread for a test: errno \(error)")
 }
 
-/// Runs `body` on one thread of its own and returns what it returns.
+/// Runs `body` on one thread of its own and returns its result.
 package func onThread<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
   let result = Mutex<Result?>(nil)
   let box = Shared(result)
@@ -40,7 +42,7 @@ package func onThread<Result: Sendable>(_ body: @escaping @Sendable () -> Result
     let value = body()
     box.value.withLock { $0 = value }
   }
-  // Set by the thread before it ended.
+  // Not nil: the thread stored it before it ended.
   return box.value.withLock { $0! }
 }
 
@@ -53,7 +55,7 @@ package final class Shared<Value: ~Copyable & Sendable>: Sendable {
   }
 }
 
-/// A number that threads count on.
+/// A number that threads change atomically.
 package final class Counter: Sendable {
   private let count: Atomic<Int>
 
@@ -68,13 +70,13 @@ package final class Counter: Sendable {
     count.add(difference, ordering: .sequentiallyConsistent).newValue
   }
 
-  /// Returns whether it was `old`, and now is `new`.
+  /// Replaces `old` by `new`. Returns whether it did.
   package func exchange(from old: Int, to new: Int) -> Bool {
     count.compareExchange(expected: old, desired: new, ordering: .sequentiallyConsistent).exchanged
   }
 }
 
-/// Counts how many of it are alive.
+/// Counts how many instances are alive.
 package final class Tracked: Sendable {
   private let alive: Counter
   package let value: Int
@@ -85,7 +87,7 @@ package final class Tracked: Sendable {
     alive.add(1)
   }
 
-  /// Keeps it alive up to here.
+  /// Keeps the object alive up to this call.
   package func use() {}
 
   deinit { alive.add(-1) }

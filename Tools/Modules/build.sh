@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds every module of this folder: build.sh OUTDIR
+# Builds every module in this folder: build.sh OUTDIR
 set -eu
 
 if [ $# -ne 1 ]; then
@@ -13,7 +13,8 @@ mkdir -p "$out"
 
 for source in "$here"/*.c; do
   name=$(basename "$source" .c)
-  # A new file under the name, never new bytes in the old one: a host may have that one mapped.
+  # A new file under the old name, not new bytes in the old file: a host may have the old file
+  # mapped.
   "${CC:-clang}" -std=c11 -D_GNU_SOURCE -Wall -Wextra -O2 -g -fPIC -fvisibility=hidden -shared \
     -I "$root/Sources/CModuleABI/include" -I "$root/Tools/Sources/CRelay/include" \
     -o "$out/$name.so.new" "$source"

@@ -1,8 +1,9 @@
-// Connection tracking, after the ip_conntrack of 2002 that the scheme of this host was invented for: it
-// hangs callback pointers on packets in flight, counts them in a bigref, and publishes a table that a
-// client can hold open while somebody asks for the module to go.
+// Connection tracking, after the ip_conntrack of 2002 that the scheme "bigref" was made for: it
+// attaches callbacks to packets in flight, counts them in a bigref, and publishes a table that a
+// client can hold open while an unload is requested.
 //
-// Copy it when your module's pointers outlive its hooks. What matters is marked with [1] to [4].
+// Copy this module if pointers of your module outlive its hooks. The essential lines are marked [1]
+// to [4].
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -14,8 +15,9 @@
 
 #include "quiesce_packet.h"
 
-// The table has a fixed size, so that no traffic can make the module grow: a connection lives in one of the
-// few entries of its bucket, and a new one takes the place of the one that was silent for the longest time.
+// The table has a fixed size, so no traffic can make the module grow. A connection is stored in one
+// of the few entries of its bucket; a new connection replaces the one that was idle for the longest
+// time.
 enum { BUCKETS = 256, ENTRIES = 4 };
 
 struct endpoint {
@@ -35,8 +37,8 @@ struct connection {
   atomic_ulong in_flight;   // packets that carry a pointer to this entry
 };
 
-// A lock for each bucket, held for a few instructions: packets of different connections hardly ever meet.
-// One lock for the whole table would be taken by every packet on every processor.
+// A lock per bucket, held for a few instructions: packets of different connections rarely contend.
+// A single lock for the table would be taken for every packet on every processor.
 struct bucket {
   pthread_mutex_t lock;
   struct connection entries[ENTRIES];
@@ -49,7 +51,7 @@ static struct bucket table[BUCKETS];
 static atomic_ulong clock_ticks;
 
 static struct endpoint endpoint_of(const struct sockaddr_storage *address) {
-  // Every byte is set, padding too: endpoints are compared and hashed as bytes.
+  // Every byte is set, including padding: endpoints are compared and hashed as bytes.
   struct endpoint endpoint;
   memset(&endpoint, 0, sizeof endpoint);
   endpoint.family = address->ss_family;
@@ -75,7 +77,7 @@ static bool same(const struct endpoint *a, const struct endpoint *b) {
   return memcmp(a, b, sizeof *a) == 0;
 }
 
-// Both directions of a connection are one entry: the client's first.
+// Both directions of a connection use one entry, with the client first.
 struct key {
   struct endpoint client;
   struct endpoint server;
@@ -92,7 +94,7 @@ static struct key key_of(const struct quiesce_packet *packet) {
   return key;
 }
 
-// The connection's entry, or NULL. Under the bucket's lock.
+// Finds the connection's entry, or NULL. The caller holds the bucket's lock.
 static struct connection *find(const struct key *key) {
   for (int i = 0; i < ENTRIES; i++) {
     struct connection *entry = &key->bucket->entries[i];
@@ -102,13 +104,13 @@ static struct connection *find(const struct key *key) {
   return NULL;
 }
 
-// An entry for a new connection, or NULL while a packet in flight points to each. Under the bucket's lock,
-// which keeps new pointers away from the entry that is chosen.
+// Chooses an entry for a new connection; NULL if packets in flight point to every entry. The caller
+// holds the bucket's lock, so no new pointer to the chosen entry can appear.
 static struct connection *take(const struct key *key) {
   struct connection *oldest = NULL;
   for (int i = 0; i < ENTRIES; i++) {
     struct connection *entry = &key->bucket->entries[i];
-    // Acquire: whatever the last packet did with the entry is over.
+    // Acquire: everything that the last packet did with the entry is complete.
     if (atomic_load_explicit(&entry->in_flight, memory_order_acquire) != 0) continue;
     if (oldest == NULL || !entry->used || (oldest->used && entry->last_use < oldest->last_use))
       oldest = entry;
@@ -123,14 +125,15 @@ static struct connection *take(const struct key *key) {
   return oldest;
 }
 
-// [1] What hangs on a packet: the relay calls it when it is done with the packet. By then the hook has
-// returned long ago, and the host may have been asked to unload this module; only the count below keeps the
-// code here.
+// [1] The callback on a packet: the relay calls it when it is done with the packet. By then the
+// hook has long returned, and an unload of this module may be in progress. Only the count below
+// keeps this code mapped.
 static void packet_done(void *context) {
   struct connection *connection = context;
   atomic_fetch_sub_explicit(&connection->in_flight, 1, memory_order_release);
-  // Last: when this is the last count, the module may go. The caller is inside a read-side critical section,
-  // and the host waits for one more grace period before it unmaps the code that is still returning.
+  // The last action: if this is the last reference, the module may be unloaded. The caller is
+  // inside a read-side critical section, and the host waits for one more grace period before it
+  // unmaps the code that is still returning.
   host->bigref_release(packet_count);
 }
 
@@ -147,8 +150,8 @@ static int on_prerouting(void *argument, void *context) {
     else
       connection->answers++;
     connection->last_use = atomic_fetch_add_explicit(&clock_ticks, 1, memory_order_relaxed);
-    // [2] Count first, then hand the pointer out; and take the count back when that fails. Inside a hook the
-    // count cannot have been closed yet.
+    // [2] Count first, then attach the pointer; release the count if that fails. Inside a hook the
+    // counter cannot be closed yet.
     host->bigref_acquire(packet_count);
     atomic_fetch_add_explicit(&connection->in_flight, 1, memory_order_relaxed);
     if (packet->attach(packet, packet_done, connection) != 0) packet_done(connection);
@@ -157,7 +160,7 @@ static int on_prerouting(void *argument, void *context) {
   return QUIESCENT_ACCEPT;
 }
 
-// The packet has passed everything that could have dropped it: now its connection counts.
+// The packet has passed every hook that could drop it: now its connection counts.
 static int on_postrouting(void *argument, void *context) {
   (void)context;
   struct key key = key_of(argument);
@@ -175,8 +178,8 @@ static void print_endpoint(const struct endpoint *endpoint, char *text, size_t c
            ntohs(endpoint->port));
 }
 
-// One connection as a line. Its length depends on the kind of address alone, so that a line stays where it is
-// when only the numbers change between two reads.
+// Prints one connection as a line. The length depends only on the address family, so that a line
+// keeps its offset when only numbers change between two reads.
 enum { LONGEST_LINE = 192 };
 
 static size_t print(const struct connection *connection, char *line) {
@@ -191,8 +194,8 @@ static size_t print(const struct connection *connection, char *line) {
   return (size_t)length;
 }
 
-// [3] The named object: protocol, client, server, packets each way, packets in flight. The host keeps the
-// module loaded while a client holds it open.
+// [3] The named object: protocol, client, server, packets each way, packets in flight. The host
+// keeps the module loaded while a client holds the object open.
 static long read_table(void *context, char *buffer, size_t capacity, uint64_t offset) {
   (void)context;
   size_t written = 0;
@@ -205,8 +208,8 @@ static long read_table(void *context, char *buffer, size_t capacity, uint64_t of
       const struct connection *connection = &table[i].entries[j];
       if (connection->used && connection->confirmed) length = print(connection, line);
       pthread_mutex_unlock(&table[i].lock);
-      // Whole lines only, from the first one that starts at the offset or behind it: a reader never sees half
-      // of one connection and half of another, even when the table changed in between.
+      // Whole lines only, starting with the first line at or behind the offset. So a reader never
+      // sees parts of two connections in one line, even if the table has changed in between.
       if (length > 0 && position >= offset) {
         if (written + length > capacity) return written > 0 ? (long)written : -EINVAL;
         memcpy(buffer + written, line, length);
@@ -224,7 +227,7 @@ static int start(const struct quiescent_host *h, struct quiescent_self *s) {
   for (int i = 0; i < BUCKETS; i++) pthread_mutex_init(&table[i].lock, NULL);
   packet_count = host->bigref_create(self, "packets in flight");
   if (packet_count == NULL) return -ENOMEM;
-  // When one of these fails, the host takes the earlier ones back.
+  // If one of these fails, the host unregisters the earlier ones.
   int error = host->register_hook(self, "prerouting", QUIESCE_PACKET_TYPE, 0, on_prerouting, NULL);
   if (error != 0) return error;
   error = host->register_hook(self, "postrouting", QUIESCE_PACKET_TYPE, 0, on_postrouting, NULL);
@@ -232,8 +235,8 @@ static int start(const struct quiescent_host *h, struct quiescent_self *s) {
   return host->publish(self, "conntrack", read_table, NULL);
 }
 
-// [4] The hooks and the object are gone, and no hook runs any more; packets may still be on their way. With
-// -EBUSY the module stays until somebody asks again.
+// [4] The hooks and the object are unregistered, and no hook is running. Packets may still be in
+// flight: with -EBUSY the module stays until the next request to unload it.
 static int leave(void) {
   if (!host->bigref_is_zero(packet_count)) return -EBUSY;
   for (int i = 0; i < BUCKETS; i++) pthread_mutex_destroy(&table[i].lock);

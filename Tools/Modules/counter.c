@@ -1,5 +1,5 @@
-// As small as a module can be: one hook, which counts the datagrams that pass, and a line in the host's log
-// that says how many there were. Build it with build.sh, load it with `quiesce insmod counter`.
+// The smallest useful module: one hook that counts the datagrams that pass, and a line with the
+// total in the host's log. Build it with build.sh, load it with `quiesce insmod counter`.
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -9,8 +9,8 @@ static const struct quiescent_host *host;
 static struct quiescent_self *self;
 static atomic_ulong count;
 
-// Called for every datagram, by several threads at once, and between two system calls of the relay: short,
-// and nothing that waits.
+// Called for every datagram, by several threads at once, between two system calls of the relay. It
+// must be short and must not block.
 static int see(void *packet, void *context) {
   (void)packet;
   (void)context;
@@ -24,7 +24,7 @@ static int start(const struct quiescent_host *h, struct quiescent_self *s) {
   return host->register_hook(self, "forward", QUIESCE_PACKET_TYPE, 0, see, NULL);
 }
 
-// The host has taken the hook away and every call has returned: the count is final.
+// The host has unregistered the hook, and every call has returned: the count is final.
 static int leave(void) {
   char line[64];
   snprintf(line, sizeof line, "saw %lu datagrams", atomic_load(&count));

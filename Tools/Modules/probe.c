@@ -1,7 +1,8 @@
-// What `quiesce schemes` measures with: a hook that does nothing, or takes and gives back so many references.
+// The module that `quiesce schemes` measures with: a hook that does nothing, or acquires and
+// releases a given number of references.
 #include "quiescent_module.h"
 
-// As `Probe` of the tool has it.
+// The same layout as `Probe` in the tool.
 struct probe {
   long pairs;
   long failed;

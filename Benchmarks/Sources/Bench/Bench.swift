@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 
-/// Says in one line what is wrong with the arguments.
+/// Reports wrong arguments in one line.
 @main
 enum Main {
   static func main() async {
@@ -21,13 +21,12 @@ enum Main {
 /// The command line.
 struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench",
-    abstract: "Measure this library beside what you would use instead, in one run.",
+    abstract: "Compare this library with the alternatives, in one run.",
     discussion: """
-      A ratio taken in one run counts; an absolute figure is the machine's. Contenders take turns round by round, \
-      on pinned threads that start together and stay busy until the last one has finished. A figure is the best \
-      round, with the median beside it. The exit status is 1 when a wanted ratio or figure is missed, \
-      and standard error says which.
+      Ratios within one run are comparable; absolute figures depend on the machine. Contenders take turns round \
+      by round, on pinned threads that start together and stay busy until the last one has finished. A figure is \
+      the best round but one, with the median beside it. The exit status is 1 if a promised ratio or figure is \
+      missed; standard error says which.
 
       Example:
         bench --only read,grace-period --rounds 25 --format json
@@ -53,11 +52,12 @@ struct Bench: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Writes the rows to a file as well, as JSON.", valueName: "path"))
   var output: String?
 
-  /// What the Swift compiler says of itself.
+  /// The version that the Swift compiler reports.
   @Option(help: .hidden)
   var compiler: String?
 
-  /// The check of the check: the Swift reader of `Memb` retains an object in each section.
+  /// For the test of the benchmark itself: the Swift reader of `Memb` retains an object in each
+  /// section.
   @Flag(help: .hidden)
   var retainOnPurpose = false
 
@@ -91,6 +91,7 @@ struct Bench: AsyncParsableCommand {
     case .update: UpdateExperiment()
     case .section: SectionExperiment()
     case .gracePeriod: GracePeriodExperiment()
+    case .oversubscribed: OversubscribedExperiment()
     case .retire: RetireExperiment()
     case .bigref: BigrefExperiment()
     case .sleepable: SleepableExperiment()
@@ -113,7 +114,7 @@ struct Bench: AsyncParsableCommand {
 enum ExperimentName: String, CaseIterable {
   case read, update, section
   case gracePeriod = "grace-period"
-  case retire, bigref, sleepable, hooks, unload, urcu
+  case oversubscribed, retire, bigref, sleepable, hooks, unload, urcu
 
   /// The value of `--only`.
   static func selection(_ argument: String) throws -> [ExperimentName] {
@@ -126,7 +127,7 @@ enum ExperimentName: String, CaseIterable {
   }
 }
 
-/// Lines for people, also when standard output is a program's.
+/// Messages for people, also when another program reads standard output.
 enum StandardError {
   static func write(_ line: String) {
     FileHandle.standardError.write(Data("\(line)\n".utf8))

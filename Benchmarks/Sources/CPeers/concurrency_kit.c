@@ -1,4 +1,4 @@
-// ConcurrencyKit, where it is installed.
+// ConcurrencyKit, if it is installed.
 #include "peer.h"
 
 #ifndef PEER_CONCURRENCY_KIT
@@ -45,7 +45,7 @@ static void epoch_begin(void *opaque) {
   struct epoch_cell *cell = opaque;
   epoch_record = ck_epoch_recycle(&cell->epoch, NULL);
   if (epoch_record != NULL) return;
-  // Never freed: the epoch goes on visiting it.
+  // Never freed: the epoch keeps visiting it.
   epoch_record = aligned_alloc(_Alignof(ck_epoch_record_t), sizeof *epoch_record);
   if (epoch_record == NULL) abort();
   ck_epoch_register(&cell->epoch, epoch_record, NULL);
@@ -69,7 +69,7 @@ static void epoch_update(void *opaque, uint64_t number) {
   struct epoch_cell *cell = opaque;
   struct peer_item *old = ck_pr_fas_ptr(&cell->item, epoch_node_make(number));
   ck_epoch_call(epoch_record, &((struct epoch_node *)old)->entry, epoch_free);
-  // Whoever retires also frees, now and then.
+  // The thread that retires also frees, every 64th time.
   if (++epoch_updates % 64 == 0) ck_epoch_poll(epoch_record);
 }
 
@@ -87,7 +87,7 @@ struct brlock_cell {
   struct peer_item *item;
 };
 
-// In a cache line of its own.
+// On a cache line of its own.
 static __thread ck_brlock_reader_t brlock_reader __attribute__((aligned(64)));
 
 static void *brlock_make(uint64_t number) {
@@ -128,7 +128,7 @@ static void brlock_synchronize(void *opaque) {
   ck_brlock_write_unlock(&cell->lock);
 }
 
-// A reader spins while it waits: its processor time is what it costs.
+// A reader spins while it waits, so its processor time includes the wait.
 const struct peer peer_ck_brlock = {
     .name = "ck_brlock, C", .make = brlock_make, .begin = brlock_begin, .end = brlock_end, .read = brlock_read,
     .work = brlock_work, .update = brlock_update, .synchronize = brlock_synchronize};

@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-// A cache line of its own.
+// On a cache line of its own.
 static struct {
   int64_t number;
 } shared __attribute__((aligned(64)));

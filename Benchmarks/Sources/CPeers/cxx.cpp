@@ -1,4 +1,4 @@
-// What C++ programs use.
+// The alternatives in C++.
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -19,7 +19,7 @@ struct SharedPointerCell {
   std::atomic<std::shared_ptr<peer_item>> item;
 };
 
-// One step of the loops, given to them as a function that is inlined.
+// The loops. The step is passed as a function that is inlined.
 template <typename Read>
 inline uint64_t sum(void (*place)(), uint64_t count, Read read) {
   uint64_t sum = 0;
@@ -118,7 +118,7 @@ uint64_t peer_count_shared_ptr(uint64_t count) {
   static const std::shared_ptr<peer_item> shared = std::make_shared<peer_item>(peer_item{3});
   return sum(0, count, []() -> uint64_t {
     std::shared_ptr<peer_item> copy = shared;
-    // The copy could be left out otherwise.
+    // Keeps the compiler from removing the copy.
     __asm__ volatile("" : : "r"(copy.get()) : "memory");
     return copy != nullptr;
   });

@@ -1,4 +1,5 @@
-// DPDK's quiescent-state library, where it is installed. It needs neither DPDK's environment nor hugepages.
+// DPDK's quiescent-state library, if it is installed. It needs neither DPDK's environment nor huge
+// pages.
 #include "peer.h"
 
 #ifndef PEER_DPDK
@@ -12,7 +13,7 @@ const struct peer peer_rte_qsbr = {
 
 #include "read_loop.h"
 
-/// Reports of readers for one cell: bits of a word.
+/// The largest number of readers of a cell, as bits of a word.
 enum { THREADS = 64 };
 
 struct rte_cell {
@@ -92,7 +93,7 @@ static void rte_synchronize(void *opaque) {
   rte_rcu_qsbr_synchronize(cell->variable, rte_thread);
 }
 
-// Its queue of deferred frees needs DPDK's memory manager, so the writer waits.
+// DPDK's queue of deferred frees needs its memory manager, so the writer waits for a grace period.
 static void rte_update(void *opaque, uint64_t number) {
   struct rte_cell *cell = opaque;
   struct peer_item *old = __atomic_exchange_n(&cell->item, item_make(number), __ATOMIC_ACQ_REL);

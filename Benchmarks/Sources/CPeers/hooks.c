@@ -12,7 +12,7 @@
 extern __thread struct urcu_reader urcu_memb_reader __attribute__((tls_model("initial-exec")));
 
 struct entry {
-  int (*call)(void *argument, void *context);
+  peer_hook call;
   void *context;
 };
 
@@ -26,18 +26,18 @@ struct peer_hooks {
   pthread_rwlock_t lock;
 };
 
-struct peer_hooks *peer_hooks_make(uint64_t count) {
+struct peer_hooks *peer_hooks_make(uint64_t count, peer_hook hook) {
   struct peer_hooks *hooks = malloc(sizeof *hooks);
   struct table *table = malloc(sizeof *table + count * sizeof table->entries[0]);
   if (hooks == NULL || table == NULL) abort();
   table->count = count;
-  for (uint64_t i = 0; i < count; i++) table->entries[i] = (struct entry){.call = peer_hook};
+  for (uint64_t i = 0; i < count; i++) table->entries[i] = (struct entry){.call = hook};
   hooks->table = table;
   pthread_rwlock_init(&hooks->lock, NULL);
   return hooks;
 }
 
-/// The same round as in Swift: until one does not accept.
+/// The same round as in Swift: until one hook does not accept.
 static inline int round_of(const struct table *table, void *argument) {
   for (uint64_t i = 0; i < table->count; i++) {
     int verdict = table->entries[i].call(argument, table->entries[i].context);
@@ -46,7 +46,7 @@ static inline int round_of(const struct table *table, void *argument) {
   return 0;
 }
 
-// At one of PEER_PLACES, as the reading loops.
+// At one of PEER_PLACES, like the reading loops.
 #define ROUNDS(place, enter, load, leave)        \
   ({                                             \
     uint64_t sum = 0;                            \

@@ -1,4 +1,4 @@
-// What liburcu's flavors publish, and how they replace it.
+// The object that liburcu's flavors publish, and how they replace it.
 #pragma once
 
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "peer.h"
 
-// liburcu declares these for the flavor that is included first, and not for a second one.
+// liburcu declares these for the first flavor that is included, but not for others.
 #define PEER_DECLARE(flavor)                                                          \
   void urcu_##flavor##_call_rcu(struct rcu_head *, void (*)(struct rcu_head *));      \
   void urcu_##flavor##_barrier(void);
@@ -19,7 +19,7 @@ struct peer_cell {
   struct peer_item *item;
 };
 
-/// The item first: readers see nothing else.
+/// The item is the first field: readers see only the item.
 struct peer_node {
   struct peer_item item;
   struct rcu_head head;
@@ -41,7 +41,7 @@ static inline void *peer_cell_make(uint64_t number) {
 
 static inline void peer_node_free(struct rcu_head *head) { free(caa_container_of(head, struct peer_node, head)); }
 
-/// Defines what a flavor does besides reading.
+/// Defines the functions of a flavor besides reading.
 #define PEER_WRITES(flavor)                                                                       \
   static void flavor##_begin(void *cell) { (void)cell; urcu_##flavor##_register_thread(); }       \
   static void flavor##_end(void *cell) { (void)cell; urcu_##flavor##_unregister_thread(); }       \

@@ -19,7 +19,7 @@ struct rwlock_cell {
 static void *rwlock_make(uint64_t number) {
   struct rwlock_cell *cell = malloc(sizeof *cell);
   if (cell == NULL) abort();
-  // glibc's default lets readers pass a waiting writer for ever.
+  // glibc's default lets readers overtake a waiting writer for ever.
   pthread_rwlockattr_t attributes;
   pthread_rwlockattr_init(&attributes);
   pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);

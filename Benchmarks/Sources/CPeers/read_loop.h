@@ -1,4 +1,4 @@
-// The loops of every peer that reads.
+// The loops of every reading peer.
 #pragma once
 
 #include "peer.h"
@@ -17,7 +17,7 @@
     sum;                                       \
   })
 
-/// Defines `name_read` and `name_work`, for cells of that type.
+/// Defines `name_read` and `name_work` for cells of this type.
 #define PEER_LOOPS(name, type, enter, load, leave)                                           \
   static uint64_t name##_read(void *opaque, int place, uint64_t count) {                     \
     type *cell = opaque;                                                                     \

@@ -1,4 +1,4 @@
-// Without _LGPL_SOURCE: liburcu's sections are calls into its shared library.
+// Without _LGPL_SOURCE, liburcu's sections are calls into its shared library.
 #undef _LGPL_SOURCE
 #include <urcu/urcu-bp.h>
 #include <urcu/urcu-mb.h>

@@ -7,8 +7,8 @@
 #include "liburcu_cell.h"
 #include "read_loop.h"
 
-// Repeats liburcu's declarations to add the TLS model that a program of its own would get: SwiftPM compiles C
-// position-independent, and without it each read would ask __tls_get_addr for the address.
+// Repeats liburcu's declarations with the TLS model that an ordinary program would use: SwiftPM
+// compiles C position-independent, and without this every read would call __tls_get_addr.
 extern __thread struct urcu_reader urcu_memb_reader __attribute__((tls_model("initial-exec")));
 extern __thread struct urcu_reader urcu_mb_reader __attribute__((tls_model("initial-exec")));
 extern __thread struct urcu_bp_reader *urcu_bp_reader __attribute__((tls_model("initial-exec")));

@@ -12,7 +12,7 @@
 
 uint64_t peer_released;
 
-/// 24 bytes and more, as an object of Swift's with one number.
+/// 24 bytes or more, like a Swift object with one number.
 struct node {
   struct rcu_head head;
   uint64_t number;

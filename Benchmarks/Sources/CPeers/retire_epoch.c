@@ -9,7 +9,7 @@ const struct peer_reclaimer peer_epoch_call = {
 #include <ck_epoch.h>
 #include <stdlib.h>
 
-/// Fits into what `peer_retirable_make` makes.
+/// Fits into the memory from `peer_retirable_make`.
 struct node {
   ck_epoch_entry_t entry;
 };

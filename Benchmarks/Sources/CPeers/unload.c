@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stddef.h>
 
-// glibc's default would let readers pass the waiting writer for ever.
+// glibc's default would let readers overtake the waiting writer for ever.
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 static void *image;
 static int (*hook)(void *argument, void *context);

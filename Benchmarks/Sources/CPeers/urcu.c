@@ -88,7 +88,7 @@ static inline int goes_on(struct peer_run *run) { return !__atomic_load_n(&run->
     return count;                                                                 \
   }
 
-// Quiescent states mean something to qsbr only.
+// Only qsbr has quiescent states.
 #define urcu_memb_quiescent_state() ((void)0)
 #define urcu_mb_quiescent_state() ((void)0)
 #define urcu_bp_quiescent_state() ((void)0)

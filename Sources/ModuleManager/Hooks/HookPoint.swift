@@ -1,48 +1,50 @@
 public import Quiescence
 
-/// A place in a subsystem where others hook in: an ordered array of functions, called under RCU.
+/// A place in a subsystem where modules hook in: an ordered array of functions, called under RCU.
 ///
 /// ```swift
-/// let prerouting = HookPoint<Packet, Memb>("prerouting", argumentType: "packet.1", flavor: Memb.self)
+/// let prerouting = HookPoint<Packet, Memb>(
+///   "prerouting", argumentType: "packet.1", flavor: Memb.self)
 /// let hook = prerouting.register { packet in packet.length > 1500 ? .drop : .accept }
 /// let result = prerouting.dispatch(&packet)
 /// hook.unregister()
 /// ```
 ///
-/// Calling costs one read-side critical section for the whole round, and nothing is counted: hooks that were
-/// unregistered may still be running until the next grace period of `F`, and no longer.
+/// A round of calls is one read-side critical section, and nothing is counted. A hook that was
+/// unregistered may still be running until the next grace period of `F` ends, but not after it.
 ///
-/// Source: Linux net/netfilter/core.c; seeds 001 (Keith Owens) for why calls need no count.
+/// Source: Linux net/netfilter/core.c; Keith Owens, 9 July 2002, for why calls need no count.
 public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
-  /// What modules look it up by.
+  /// The name by which modules find it.
   public let name: String
-  /// Names the layout of `Argument`. A C module that expects another one is refused.
+  /// Names the layout of `Argument`. A C module that expects another layout is refused.
   public let argumentType: String
 
   @usableFromInline
   let table: RCUBox<HookTable, F>
   private let hooks = Locked(Hooks())
 
-  /// Makes a hook point without hooks.
+  /// Creates a hook point without hooks.
   public init(_ name: String, argumentType: String, flavor: F.Type) {
     self.name = name
     self.argumentType = argumentType
     table = RCUBox(HookTable([]), flavor: flavor)
   }
 
-  /// Passes `argument` through the hooks, lowest priority first, until one does not accept.
+  /// Passes `argument` through the hooks, lowest priority first, until one does not accept it.
   ///
-  /// - Complexity: one section of `F`, and one indirect call a hook. No lock, no allocation, no count.
+  /// - Complexity: one section of `F`, and one indirect call a hook. No lock, no allocation, no
+  ///   count.
   /// - Threads: any; under `QSBR` only online.
   @inlinable @inline(__always)
   public func dispatch(_ argument: inout Argument) -> HookResult {
     table.read { hooks in hooks.call(&argument) }
   }
 
-  /// Puts a Swift hook on the point; it is called from now on.
+  /// Registers a Swift hook. Calls start at once.
   ///
   /// - Complexity: O(hooks), a lock and a few allocations. Does not wait for readers.
-  /// - Threads: any. Among equal priorities, first come, first called.
+  /// - Threads: any. Hooks of equal priority are called in the order of registration.
   public func register(
     priority: Int = 0, _ body: @escaping @Sendable (inout Argument) -> Verdict
   ) -> HookRegistration {
@@ -65,7 +67,7 @@ public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
 }
 
 extension HookPoint where F == QSBR, Argument: ~Copyable {
-  /// Passes `argument` through the hooks, in the online time of `reader`.
+  /// Passes `argument` through the hooks while `reader` is online.
   ///
   /// - Complexity: one load, and one indirect call a hook.
   @inlinable @inline(__always)
@@ -74,7 +76,7 @@ extension HookPoint where F == QSBR, Argument: ~Copyable {
   }
 }
 
-/// A hook that can be taken off its point again.
+/// A registered hook, which can be unregistered.
 public struct HookRegistration: Sendable {
   private let remove: @Sendable () -> Void
 
@@ -82,22 +84,22 @@ public struct HookRegistration: Sendable {
     self.remove = remove
   }
 
-  /// Takes the hook off. No round that starts afterwards calls it; one that is under way still may, until a
-  /// grace period has passed. The second call does nothing.
+  /// Unregisters the hook. No round that starts afterwards calls it. A round that has started
+  /// before may still call it, until a grace period has passed. A second call has no effect.
   ///
   /// - Complexity: O(hooks); does not wait for readers.
   public func unregister() { remove() }
 }
 
-/// A hook point whose argument and flavor are not known: what the manager links modules to.
+/// A hook point without its argument and flavor types: the manager links modules to it.
 package protocol AnyHookPoint: AnyObject, Sendable {
   var name: String { get }
   var argumentType: String { get }
   var flavor: any Flavor.Type { get }
-  /// Adds a hook and returns its id on this point. The point keeps `closure` and `gate` until the hook is removed and no
-  /// round can be inside them any more.
+  /// Adds a hook and returns its id on this point. The point keeps `closure` and `gate` until the
+  /// hook is removed and no round can be inside them any more.
   func link(_ function: HookFunction, closure: HookClosure?, gate: HookGate?, priority: Int) -> UInt64
-  /// Removes a hook; false when it is not there any more.
+  /// Removes a hook. Returns false if it was removed before.
   @discardableResult func unlink(_ id: UInt64) -> Bool
 }
 

@@ -1,26 +1,18 @@
-/// A hook as C sees it: plain words, called without reference counting.
+/// A hook as C sees it: two plain words, called without reference counting.
 @usableFromInline
 package struct HookFunction: @unchecked Sendable {
-  // Unchecked for the context, which belongs to the hook: it is called from many threads by contract.
+  // Unchecked for the context, which belongs to the hook: by contract, many threads call it.
   @usableFromInline
   let call: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?) -> Int32
   @usableFromInline
   let context: UnsafeMutableRawPointer?
-  /// A ``HookGate`` that the call has to pass; nil where the section protects the code.
-  @usableFromInline
-  let gate: UnsafeRawPointer?
 
   init(
     call: @escaping @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?) -> Int32,
-    context: UnsafeMutableRawPointer?, gate: UnsafeRawPointer? = nil
+    context: UnsafeMutableRawPointer?
   ) {
     self.call = call
     self.context = context
-    self.gate = gate
-  }
-
-  func behind(_ gate: HookGate?) -> HookFunction {
-    HookFunction(call: call, context: context, gate: gate?.address)
   }
 }
 
@@ -35,41 +27,65 @@ struct HookEntry: Sendable {
 /// One published version of a hook point's functions, in order and contiguous.
 @usableFromInline
 struct HookTable: ~Copyable, @unchecked Sendable {
-  // Unchecked for the buffer: it never changes after the initializer.
+  // Unchecked for the pointers: what they point to never changes after the initializer.
   @usableFromInline
-  let functions: UnsafeMutableBufferPointer<HookFunction>
+  let functions: UnsafeMutablePointer<HookFunction>
+  /// The first function whose call has to pass a gate; ``end`` without one. A round asks for gates
+  /// here and at no function before.
+  @usableFromInline
+  let firstGated: UnsafeMutablePointer<HookFunction>
+  @usableFromInline
+  let end: UnsafeMutablePointer<HookFunction>
+  /// The gate of each function. Does not keep it alive: the hook point does.
+  private let gates: UnsafeMutablePointer<Unmanaged<HookGate>?>
 
   init(_ entries: [HookEntry]) {
     functions = .allocate(capacity: entries.count)
-    _ = functions.initialize(from: entries.map { $0.function.behind($0.gate) })
+    gates = .allocate(capacity: entries.count)
+    for (index, entry) in entries.enumerated() {
+      (functions + index).initialize(to: entry.function)
+      (gates + index).initialize(to: entry.gate.map { Unmanaged.passUnretained($0) })
+    }
+    firstGated = functions + (entries.firstIndex { $0.gate != nil } ?? entries.count)
+    end = functions + entries.count
   }
 
   deinit {
     functions.deallocate()
+    gates.deallocate()
   }
 
   /// The caller's section keeps the table, and the code of every function in it that has no gate.
   @inlinable @inline(__always)
   func call<Argument: ~Copyable>(_ argument: inout Argument) -> HookResult {
     withUnsafeMutablePointer(to: &argument) { pointer in
-      var called = 0
-      for function in functions {
-        if function.gate != nil { return callBehindGates(pointer, from: called) }
-        called += 1
-        let verdict = function.call(pointer, function.context)
-        if verdict != 0 { return HookResult(verdict: Verdict(rawValue: verdict), called: called) }
+      let firstGated = firstGated
+      var next = functions
+      while next != firstGated {
+        let verdict = next.pointee.call(pointer, next.pointee.context)
+        next += 1
+        if verdict != 0 { return HookResult(verdict: Verdict(rawValue: verdict), called: next - functions) }
       }
-      return HookResult(verdict: .accept, called: called)
+      if _slowPath(firstGated != end) { return callBehindGates(pointer) }
+      return HookResult(verdict: .accept, called: next - functions)
     }
   }
 
-  /// The rest of a round that has come to a function with a gate. Out of line: the way of the others stays short.
+  /// The rest of a round, from the first function with a gate on. Out of line, so that the code of
+  /// other rounds stays short.
   @inline(never) @usableFromInline
-  func callBehindGates(_ pointer: UnsafeMutableRawPointer, from first: Int) -> HookResult {
-    var called = first
-    for function in functions[first...] {
-      // Refused: as if it were off the point already.
-      guard let verdict = function.callBehindGate(pointer) else { continue }
+  func callBehindGates(_ pointer: UnsafeMutableRawPointer) -> HookResult {
+    var called = firstGated - functions
+    for index in called..<(end - functions) {
+      let function = functions[index]
+      let verdict: Int32
+      if let gate = gates[index] {
+        // Refused: the round continues as if the hook were off the point already.
+        guard let answer = gate._withUnsafeGuaranteedRef({ $0.call(function, pointer) }) else { continue }
+        verdict = answer
+      } else {
+        verdict = function.call(pointer, function.context)
+      }
       called += 1
       if verdict != 0 { return HookResult(verdict: Verdict(rawValue: verdict), called: called) }
     }

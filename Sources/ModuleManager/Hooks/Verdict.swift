@@ -9,7 +9,7 @@ public struct Verdict: RawRepresentable, Hashable, Sendable {
   @inlinable
   public init(rawValue: Int32) { self.rawValue = rawValue }
 
-  /// Go on to the next hook.
+  /// Continue with the next hook.
   @inlinable public static var accept: Verdict { Verdict(rawValue: 0) }
   /// Discard the argument.
   @inlinable public static var drop: Verdict { Verdict(rawValue: 1) }
@@ -17,7 +17,7 @@ public struct Verdict: RawRepresentable, Hashable, Sendable {
   @inlinable public static var stolen: Verdict { Verdict(rawValue: 2) }
 }
 
-/// What came of one round through a hook point.
+/// The result of one round through a hook point.
 public struct HookResult: Hashable, Sendable {
   /// The last hook's verdict; `accept` when there is no hook.
   public let verdict: Verdict

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// A file, whatever it is called.
+/// The identity of a file, independent of its path.
 struct FileIdentity: Hashable, Sendable {
   let device: UInt64
   let inode: UInt64

@@ -1,12 +1,13 @@
 internal import Bigref
 internal import CModuleABI
 internal import Glibc
+internal import ModuleFiles
 internal import Quiescence
 internal import Synchronization
 
-/// What the host offers to C modules: `struct quiescent_host`, filled in once.
+/// The functions that the host offers to C modules: `struct quiescent_host`, filled in once.
 enum HostTable {
-  /// Never changed after it is made, and never deallocated: modules keep it.
+  /// Never changed after this, and never deallocated: modules keep the pointer.
   nonisolated(unsafe) static let pointer = UnsafePointer<quiescent_host>(make())
 
   private static func make() -> UnsafeMutablePointer<quiescent_host> {
@@ -32,7 +33,7 @@ enum HostTable {
     table.pointee.publish = { this, name, read, context in
       guard let name, let read else { return -EINVAL }
       let string = String(cString: name)
-      if !Image.isName(string) { return -EINVAL }
+      if !ModuleName.isValid(string) { return -EINVAL }
       return Module.from(this)._withUnsafeGuaranteedRef { module in
         module.manager.publish(NamedObject(string, read, context), of: module)
       }
@@ -100,10 +101,10 @@ enum HostTable {
   }
 }
 
-// MARK: - On behalf of a module
+// MARK: - Calls from modules
 
 extension Module {
-  /// Links a hook by the name of its point. Returns 0 or a negative errno.
+  /// Links a hook to the point of that name. Returns 0 or a negative errno.
   fileprivate func link(
     _ function: HookFunction, to name: String, expecting type: String, priority: Int
   ) -> Int32 {
@@ -117,10 +118,12 @@ extension Module {
     _ function: HookFunction, closure: HookClosure?, to point: any AnyHookPoint, priority: Int
   ) -> Int32 {
     linking.withLock { _ in
-      // An unload sets `going` first, and takes the hooks off under this lock: it finds this one, or this finds it going.
+      // An unload first sets the state to `going`, and then unlinks the hooks under this lock. So
+      // either the unload finds this hook, or this thread finds the module going.
       let index = withLinks { links -> Int? in
         if links.state != .coming && links.state != .live { return nil }
-        // Before it can be called: what it retires has to wait for the flavor of this point as well.
+        // Before the hook can be called: what it retires must wait for the flavor of this point
+        // too.
         links.hooks.append(
           Hook(point: point, function: function, closure: closure, priority: priority, id: nil))
         return links.hooks.count - 1
@@ -132,7 +135,7 @@ extension Module {
     }
   }
 
-  /// A counter that the unload waits for; nil when the unload has begun.
+  /// Creates a counter that the unload waits for. Nil if the unload has begun.
   func makeCount(label: String) -> ModuleCount? {
     let count = ModuleCount(label: label, module: name, tracer: tracer)
     willCount()
@@ -143,8 +146,8 @@ extension Module {
     }
   }
 
-  /// Calls `function` after a grace period of every flavor that the module's hooks are called under, one after the
-  /// other: a hook of any of them may still read what is retired.
+  /// Calls `function` after a grace period of every flavor that the module's hooks run under, one
+  /// after the other: a hook under any of them may still read what was retired.
   fileprivate func retire(
     _ argument: UnsafeMutableRawPointer?,
     with function: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void
@@ -161,7 +164,7 @@ extension Module {
     guard let flavor = flavors.first, let cohort = cohort(of: flavor, isNeeded: true) else { return }
     if flavors.count == 1 { return cohort.unsafeRetire(argument, with: function) }
     nonisolated(unsafe) let argument = argument
-    // Not the module itself: it goes after its cohorts have been drained.
+    // Unowned: the module is released only after its cohorts were drained.
     cohort.retire { [unowned self] in retire(under: flavors.dropFirst(), argument, function) }
   }
 }

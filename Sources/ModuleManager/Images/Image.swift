@@ -1,23 +1,25 @@
 internal import CModuleABI
 internal import Glibc
+internal import ModuleFiles
 
-/// A shared object that the loader mapped.
+/// A shared object that the loader has mapped.
 struct Image: Sendable {
   let path: String
   private nonisolated(unsafe) let handle: UnsafeMutableRawPointer
   private let file: MappedFile
   private let bounds: Range<UInt>
 
-  /// Bytes from the first to the last mapping of the file.
+  /// The number of bytes from the first to the last mapping of the file.
   var size: Int { bounds.count }
 
   /// Maps the file, runs its constructors, and finds its entry. Blocks; runs code of the image.
   static func open(
     _ path: String
   ) throws(ModuleError) -> (image: Image, entry: UnsafePointer<quiescent_module>) {
-    try ImageFile.check(path)
+    do throws(ModuleFileError) { _ = try ImageFile(path) } catch { throw ModuleError(error) }
     if let handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD) {
-      // The loader would hand out the old mapping, with its old data, and never run its constructors.
+      // The loader would return the existing mapping, with its old data, and not run its
+      // constructors.
       dlclose(handle)
       throw ModuleError(path, EEXIST, "its image is mapped in this process already")
     }
@@ -44,23 +46,24 @@ struct Image: Sendable {
   private static func check(
     _ entry: UnsafePointer<quiescent_module>, _ path: String
   ) throws(ModuleError) {
-    // First: another ABI may have laid out everything behind it differently.
+    // First: another ABI may lay out all later fields differently.
     let abi = entry.pointee.abi
     if abi != QUIESCENT_MODULE_ABI {
       throw ModuleError(
         path, ENOEXEC, "built for module ABI \(abi), this host has \(QUIESCENT_MODULE_ABI)")
     }
-    // What every module has; the rest came later.
+    // Every module has these fields; later versions of the header added the rest.
     if entry.pointee.size < 48 {
       throw ModuleError(path, ENOEXEC, "its entry is \(entry.pointee.size) bytes, too small for its ABI")
     }
-    guard let name = entry.pointee.name, isName(String(cString: name)) else {
+    guard let name = entry.pointee.name, ModuleName.isValid(String(cString: name)) else {
       throw ModuleError(path, EINVAL, "its name is not made of letters, digits, '_', '-' and '.'")
     }
     if entry.pointee.`init` == nil { throw ModuleError(path, ENOEXEC, "it has no init") }
   }
 
-  /// Unmaps the image. Returns why it stayed, or nil when the process's mappings show that it is gone.
+  /// Unmaps the image. Returns nil if the mappings of the process show that it is gone; otherwise
+  /// the reason why it stayed.
   func close() -> String? {
     if dlclose(handle) != 0 {
       return dlerror().map { Self.oneLine(String(cString: $0), without: path) } ?? "dlclose failed"
@@ -75,7 +78,7 @@ struct Image: Sendable {
     return isMapped ? "the loader keeps it mapped" : nil
   }
 
-  /// The file whose mapping holds the symbol, and the bounds of its mappings.
+  /// The file of the mapping that holds the symbol, and the bounds of the file's mappings.
   private static func place(
     of symbol: UnsafeMutableRawPointer, _ path: String
   ) throws(ModuleError) -> (file: MappedFile, bounds: Range<UInt>)? {
@@ -83,19 +86,6 @@ struct Image: Sendable {
     do { return try ProcessMaps().image(at: symbol) } catch {
       throw ModuleError(path, error.errno, "the process's mappings cannot be read")
     }
-  }
-
-  /// Letters, digits, `_`, `-` and `.`, 1 to 64 of them.
-  static func isName(_ name: String) -> Bool {
-    (1...64).contains(name.utf8.count)
-      && name.utf8.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-          UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "."):
-          return true
-        default: return false
-        }
-      }
   }
 
   private static func oneLine(_ text: String, without path: String) -> String {

@@ -1,22 +1,24 @@
 internal import Glibc
 
-/// Questions to the kernel about single mappings of the process: a microsecond each, however many there are.
+/// Queries the kernel about single mappings of the process. A query takes about a microsecond,
+/// whatever the number of mappings.
 ///
 /// Source: Linux 6.11, `PROCMAP_QUERY` in uapi/linux/fs.h.
 struct MappingQuery: ~Copyable {
   private let descriptor: Int32
 
-  /// Nil where the kernel has no such question.
+  /// Nil if the kernel does not have this query.
   init?() {
     descriptor = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { return nil }
-    // This very function's code is mapped.
+    // There is at least one mapping to find: the one that holds this function.
     if case .failure = ask(from: 0) { return nil }
   }
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
-  /// The file that is mapped at `address`, and the bounds of its mappings around there: the loader leaves no gap in an image.
+  /// The file that is mapped at `address`, and the bounds of its mappings around it. The loader
+  /// leaves no gap inside an image.
   func image(at address: UnsafeRawPointer) -> (file: MappedFile, bounds: Range<UInt>)? {
     let address = UInt(bitPattern: address)
     guard let first = mapping(from: address), first.start <= address else { return nil }
@@ -38,7 +40,7 @@ struct MappingQuery: ~Copyable {
     return false
   }
 
-  /// The mapping of a file that covers `address`, or else the next one.
+  /// The file mapping that covers `address`, or else the next one above it.
   private func mapping(from address: UInt) -> ProcessMaps.Mapping? { try? ask(from: address).get() }
 
   /// `struct procmap_query`.
@@ -53,14 +55,14 @@ struct MappingQuery: ~Copyable {
     var inode: UInt64 = 0
     var major: UInt32 = 0
     var minor: UInt32 = 0
-    // No name and no build id are wanted.
+    // Neither the name nor the build id is requested.
     var sizes: (name: UInt32, buildID: UInt32) = (0, 0)
     var addresses: (name: UInt64, buildID: UInt64) = (0, 0)
   }
 
   private struct NoAnswer: Error {}
 
-  /// `NoAnswer` also when there is no mapping at or behind the address.
+  /// Fails also if there is no mapping at or above the address.
   private func ask(from address: UInt) -> Result<ProcessMaps.Mapping, NoAnswer> {
     var question = Question(address: UInt64(address))
     // _IOWR('f', 17, struct procmap_query)

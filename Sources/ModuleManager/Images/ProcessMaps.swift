@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// The process's file mappings, as the kernel reports them now: all of them, which takes a tenth of a millisecond and more. See
-/// ``MappingQuery``.
+/// All file mappings of the process, as the kernel reports them now. Reading them takes a tenth of
+/// a millisecond or more; see ``MappingQuery`` for the faster way.
 ///
 /// Source: proc(5), `/proc/self/maps`.
 struct ProcessMaps {
@@ -13,7 +13,7 @@ struct ProcessMaps {
 
   let mappings: [Mapping]
 
-  /// Reads the file anew. Throws the error number.
+  /// Reads the mappings. Throws the error number.
   init() throws(FileError) {
     let descriptor = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { throw FileError(errno: errno) }
@@ -30,7 +30,8 @@ struct ProcessMaps {
     self.init(text: String(decoding: bytes, as: UTF8.self))
   }
 
-  /// Lines of `start-end permissions offset device inode path`; anonymous mappings are left out.
+  /// Parses lines of the form `start-end permissions offset device inode path`. Anonymous mappings
+  /// are left out.
   init(text: String) {
     mappings = text.utf8.split(separator: UInt8(ascii: "\n")).compactMap { line in
       let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
@@ -54,7 +55,7 @@ struct ProcessMaps {
       return nil
     }
     let parts = mappings.filter { $0.file == file }
-    // At least the part that holds the address.
+    // Not empty: it includes the mapping that holds the address.
     let bounds = parts.map(\.start).min()!..<parts.map(\.end).max()!
     return (file, bounds)
   }
@@ -65,7 +66,8 @@ struct ProcessMaps {
   }
 }
 
-/// A mapped file, by the numbers of `/proc/self/maps`: some file systems report others to stat(2).
+/// A mapped file, identified by the numbers of `/proc/self/maps`. On some file systems stat(2)
+/// reports other numbers.
 struct MappedFile: Hashable, Sendable {
   let major: UInt32
   let minor: UInt32

@@ -14,7 +14,8 @@ public import Quiescence
 ///
 /// Its functions run on the manager's thread, and may block. They answer 0 or a negative errno.
 ///
-/// Source: seed 001 (Keith Owens: "the only difference is whether the code and data areas are freed or left").
+/// Source: Keith Owens, 9 July 2002: the only difference to a module in an image "is whether the
+/// code and data areas are freed or left".
 public struct BuiltInModule: ModuleCode {
   let name: String
   let version: String?

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import ModuleFiles
 
 /// Modules that are compiled in: found by their names, and started in order of what they depend on.
 ///
@@ -9,13 +10,14 @@ internal import Glibc
 /// try manager.load([flows, log])
 /// ```
 ///
-/// Source: seed 002 (Adam Richter's list, 2a, for Roman Zippel: "init order from dependencies").
+/// Source: Adam J. Richter's list of changes, quoted by Rusty Russell, 26 November 2002: order of
+/// initialization from dependencies.
 extension ModuleManager {
   /// Lets ``request(_:parameters:)-swift.method`` and dependencies find these modules, before those of the directory; one of the same
   /// name replaces another from the next load on. Starts none.
   public func provide(_ modules: [BuiltInModule]) {
     withState { state in
-      for module in modules { state.builtIns[ModuleIndex.key(module.name)] = module }
+      for module in modules { state.builtIns[ModuleName.key(module.name)] = module }
     }
   }
 
@@ -65,7 +67,7 @@ extension ModuleManager {
 
   private func startLoad(_ modules: [BuiltInModule], done: @escaping Completion<[ModuleStatus]>) {
     var keys: Set<String> = []
-    for module in modules where !keys.insert(ModuleIndex.key(module.name)).inserted {
+    for module in modules where !keys.insert(ModuleName.key(module.name)).inserted {
       return done(.failure(ModuleError(module.name, EEXIST, "is there twice")))
     }
     for module in modules {
@@ -109,8 +111,8 @@ extension ModuleManager {
 
 extension BuiltInModule {
   fileprivate var nameError: ModuleError? {
-    if !Image.isName(name) { return ModuleError(name, EINVAL, "is no name for a module") }
-    for other in dependsOn where !Image.isName(other) {
+    if !ModuleName.isValid(name) { return ModuleError(name, EINVAL, "is no name for a module") }
+    for other in dependsOn where !ModuleName.isValid(other) {
       return ModuleError(name, EINVAL, "depends on '\(other)', which is no module's name")
     }
     return nil
@@ -129,17 +131,15 @@ extension ModuleIndex {
   }
 }
 
-extension ModuleIndex.Entry {
-  var isBuiltIn: Bool { file.isEmpty }
-}
-
 extension ModuleManager {
   /// What requests find: the modules of the directory and those that are compiled in, as the configuration changes them. Nil without
   /// either.
   func findable() throws(ModuleError) -> ModuleIndex? {
     let (directory, builtIns) = withState { ($0.directory, Array($0.builtIns.values)) }
     if directory == nil && builtIns.isEmpty { return nil }
-    let index = try directory?.index() ?? ModuleIndex(directory: "", entries: [], skipped: [])
+    let index =
+      try ModuleError.ofFiles { () throws(ModuleFileError) in try directory?.index() }
+      ?? ModuleIndex(directory: "", entries: [], skipped: [])
     return index.adding(builtIns).configured(by: configuration)
   }
 }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import ModuleFiles
 
 /// A module keeps those that it depends on: by a reference on each, from before its `init` until it is gone.
 extension ModuleManager {
@@ -40,10 +41,7 @@ extension ModuleManager {
 
   /// `-` and `_` are the same.
   func module(named name: String) -> Module? {
-    withState { state in
-      state.modules[name]
-        ?? state.modules.first { ModuleIndex.key($0.key) == ModuleIndex.key(name) }?.value
-    }
+    withState { $0.modules[name] }
   }
 
   /// The loaded modules that depend on `module`, oldest first.

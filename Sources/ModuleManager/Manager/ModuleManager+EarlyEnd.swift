@@ -37,7 +37,7 @@ extension ModuleManager {
     }
     defer { timer?.cancel() }
     let result = await withTaskCancellationHandler {
-      await suspended { (continuation: UnsafeContinuation<Result<Success, ModuleError>, Never>) in
+      await suspended { (continuation: Suspended<Result<Success, ModuleError>>) in
         start(end) { continuation.resume(returning: $0) }
       }
     } onCancel: {

@@ -1,5 +1,6 @@
 internal import CModuleABI
 internal import Glibc
+internal import ModuleFiles
 internal import Quiescence
 
 extension ModuleManager {
@@ -8,14 +9,15 @@ extension ModuleManager {
     done: @escaping Completion<ModuleStatus>
   ) {
     run(path, done: done) {
-      self.load(path, policy, parameters, done: self.traced(.load, ModuleInfo.name(ofFile: path), done))
+      self.load(path, policy, parameters, done: self.traced(.load, ModuleName.ofFile(path), done))
     }
   }
 
-  /// On the manager's thread. `isFor` names the module that depends on this one, when it is loaded for that alone.
+  /// On the manager's thread. `isFor` names the module that depends on this one, when it is loaded for that alone;
+  /// `expected` is the name by which a directory's index found the file: a module of another name is refused.
   func load(
     _ path: String, _ policy: ModulePolicy, _ parameters: [String: String] = [:], isFor user: String? = nil,
-    done: @escaping Completion<ModuleStatus>
+    named expected: String? = nil, done: @escaping Completion<ModuleStatus>
   ) {
     do throws(ModuleError) {
       try checkLoading(path)
@@ -31,37 +33,44 @@ extension ModuleManager {
       let loaded = withState { state in state.modules.values.first { $0.file == file } }
       if let loaded {
         // Mapping it now would hand out the old image once more, and `dlclose` would only count down.
-        if waitUntilGone(loaded, then: { self.load(path, policy, parameters, isFor: user, done: done) }) {
+        if waitUntilGone(
+          loaded, then: { self.load(path, policy, parameters, isFor: user, named: expected, done: done) })
+        {
           return
         }
         throw ModuleError(loaded.name, EEXIST, "is loaded already")
       }
-      let providers = try holdProviders(of: ModuleInfo(path: absolute))
+      let info = try ModuleError.ofFiles { () throws(ModuleFileError) in try ModuleInfo(path: absolute) }
+      if let expected { try checkName(info.moduleName, expected, path) }
+      let providers = try holdProviders(of: info)
       let image: Image
       let entry: UnsafePointer<quiescent_module>
-      let mapping = tracer.begin(.map, ModuleInfo.name(ofFile: absolute))
+      let mapping = tracer.begin(.map, ModuleName.ofFile(absolute))
       do throws(ModuleError) {
         (image, entry) = try Image.open(absolute)
         tracer.end(mapping)
       } catch {
         tracer.end(mapping, errno: error.errno, label: error.reason)
-        releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
+        releaseProviders(providers, of: ModuleName.ofFile(absolute))
         throw error
       }
       let code: ImageCode
       do throws(ModuleError) {
         code = try ImageCode(entry, path: path)
+        if let expected { try checkName(code.name, expected, path) }
         if withState({ $0.modules[code.name] }) == nil { try code.setFirst(parameters) }
       } catch {
         _ = image.close()
-        releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
+        releaseProviders(providers, of: ModuleName.ofFile(absolute))
         throw error
       }
       let name = code.name
       if let loaded = withState({ $0.modules[name] }) {
         _ = image.close()
-        releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
-        if waitUntilGone(loaded, then: { self.load(path, policy, parameters, isFor: user, done: done) }) {
+        releaseProviders(providers, of: ModuleName.ofFile(absolute))
+        if waitUntilGone(
+          loaded, then: { self.load(path, policy, parameters, isFor: user, named: expected, done: done) })
+        {
           return
         }
         throw ModuleError(name, EEXIST, "a module of this name is loaded already")
@@ -73,6 +82,12 @@ extension ModuleManager {
     } catch {
       done(.failure(error))
     }
+  }
+
+  /// Throws `ENOEXEC` when a module that was found as `expected` has another name. Nil: not known before it is mapped.
+  private func checkName(_ name: String?, _ expected: String, _ path: String) throws(ModuleError) {
+    guard let name, ModuleName.key(name) != ModuleName.key(expected) else { return }
+    throw ModuleError(path, ENOEXEC, "its module is called '\(name)', and was found as '\(expected)'")
   }
 
   /// Tries the load again when a module that is going has gone, or has not: then it fails. False when it is not going.

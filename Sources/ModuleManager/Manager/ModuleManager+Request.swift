@@ -1,15 +1,20 @@
 internal import Glibc
+internal import ModuleFiles
 internal import Quiescence
 
 extension ModuleManager {
-  /// Lets ``request(_:)`` and dependencies find modules in `directory`, by its index: see ``ModuleIndex``.
+  /// Lets ``request(_:)`` and dependencies find modules in `directory`, by its index: see `ModuleIndex`.
   ///
   /// - Parameter isChecked: Without it a directory that is not there yet is taken all the same; requests say what is wrong.
+  /// - Parameter limit: How long a request waits for the directory's lock while another process has it exclusively; then
+  ///   it fails with `ETIMEDOUT`, naming that process.
   /// - Throws: `ENOENT` and the like for a directory that cannot be read; `EBADMSG` for a damaged index. A missing or
   ///   stale one is no error: the directory is read instead.
-  public func setDirectory(_ directory: String, isChecked: Bool = true) throws(ModuleError) {
-    let directory = ModuleDirectory(path: directory)
-    if isChecked { _ = try directory.index() }
+  public func setDirectory(
+    _ directory: String, isChecked: Bool = true, lockedWithin limit: Duration = .seconds(10)
+  ) throws(ModuleError) {
+    let directory = ModuleDirectory(path: directory, lockLimit: limit)
+    if isChecked { _ = try ModuleError.ofFiles { () throws(ModuleFileError) in try directory.index() } }
     withState { $0.directory = directory }
   }
 
@@ -74,31 +79,34 @@ extension ModuleManager {
   private func serve(
     _ name: String, _ parameters: [String: String], _ done: @escaping Completion<[ModuleStatus]>
   ) {
-    serve(name, parameters, done) { index throws(ModuleError) in try index.found(name) }
+    serve(name, parameters, done) { index throws(ModuleFileError) in try index.found(name) }
   }
 
   /// Loads what `choose` finds, with all that it needs. On the manager's thread.
   func serve(
     _ name: String, _ parameters: [String: String], _ done: @escaping Completion<[ModuleStatus]>,
-    _ choose: @escaping @Sendable (ModuleIndex) throws(ModuleError) -> [ModuleIndex.Entry]
+    _ choose: @escaping @Sendable (ModuleIndex) throws(ModuleFileError) -> [ModuleIndex.Entry]
   ) {
     let start: @Sendable (_ done: @escaping Completion<[ModuleStatus]>) -> Void = { done in
       do throws(ModuleError) {
         guard let index = try self.findable() else { throw self.noDirectory(name) }
-        let wanted = try choose(index)
+        let wanted = try ModuleError.ofFiles { () throws(ModuleFileError) in
+          let wanted = try choose(index)
+          // All of them, before the first is loaded.
+          for entry in wanted { _ = try index.order(for: entry.name) }
+          return wanted
+        }
         if !parameters.isEmpty, let live = wanted.first(where: { self.liveModule($0.name) != nil }) {
           throw ModuleError(live.name, EEXIST, "is loaded already; its parameters can be set one by one")
         }
         let flight = LoadRequest(index: index, wanted: Set(wanted.map(\.name)), parameters: parameters)
-        // All of them, before the first is loaded.
-        for entry in wanted { _ = try index.order(for: entry.name) }
         self.load(wanted[...], in: flight, loaded: [], done)
       } catch {
         done(.failure(error))
       }
     }
     guard let directory = withState({ $0.directory }) else { return start(done) }
-    withSharedLock(of: directory.path, failed: { done(.failure($0)) }) { lock in
+    withSharedLock(of: directory, failed: { done(.failure($0)) }) { lock in
       // Until everything is loaded.
       start { result in withExtendedLifetime(lock) { done(result) } }
     }
@@ -131,7 +139,9 @@ extension ModuleManager {
     _ entry: ModuleIndex.Entry, in flight: LoadRequest, _ done: @escaping Completion<ModuleStatus>
   ) {
     do throws(ModuleError) {
-      let order = try flight.index.order(for: entry.name)
+      let order = try ModuleError.ofFiles { () throws(ModuleFileError) in
+        try flight.index.order(for: entry.name)
+      }
       let required = Set(flight.index.required(for: entry.name))
       try checkRules(order, required: required)
       loadInOrder(order[...], in: flight, required: required, asked: entry.name) { result in
@@ -189,9 +199,10 @@ extension ModuleManager {
     let options = rules.options.merging(isWanted ? flight.parameters : [:]) { _, asked in asked }
     let user = isWanted ? nil : asked
     if !entry.isBuiltIn {
-      return load(flight.index.path(of: entry), ModulePolicy(), options, isFor: user, done: done)
+      return load(
+        flight.index.path(of: entry), ModulePolicy(), options, isFor: user, named: entry.name, done: done)
     }
-    guard let builtIn = withState({ $0.builtIns[ModuleIndex.key(entry.name)] }) else {
+    guard let builtIn = withState({ $0.builtIns[ModuleName.key(entry.name)] }) else {
       return done(.failure(ModuleError(entry.name, ENOENT, "is not compiled in any more")))
     }
     load(builtIn, ModulePolicy(), options, isFor: user, done: done)

@@ -1,5 +1,6 @@
 public import Bigref
 internal import Glibc
+internal import ModuleFiles
 public import Quiescence
 
 /// Loads modules into the process, links them to hook points, and unloads them while they are being called.
@@ -29,12 +30,12 @@ public final class ModuleManager: Sendable {
   struct State {
     var points: [String: any AnyHookPoint] = [:]
     /// By name, from the check of the image on until it is unmapped.
-    var modules: [String: Module] = [:]
+    var modules = ModulesByName()
     /// Names in the order of loading.
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
     var places: [UnloadScheme: SchemePlace] = [:]
-    /// Those that are compiled in, by ``ModuleIndex/key(_:)``.
+    /// Those that are compiled in, by `ModuleName.key`.
     var builtIns: [String: BuiltInModule] = [:]
     /// Where modules are found by name.
     var directory: ModuleDirectory?
@@ -242,7 +243,7 @@ extension ModuleManager {
   ) async throws(ModuleError) -> Success {
     if let error = deadlock(subject) { throw error }
     return try await suspended {
-      (continuation: UnsafeContinuation<Result<Success, ModuleError>, Never>) in
+      (continuation: Suspended<Result<Success, ModuleError>>) in
       start { continuation.resume(returning: $0) }
     }.get()
   }

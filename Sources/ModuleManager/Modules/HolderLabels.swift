@@ -1,15 +1,16 @@
 internal import Quiescence
 
-/// Who holds a module, by what they call themselves.
+/// The labels under which a module is held.
 ///
-/// Under a lock of its own, under which nothing else happens: hooks take it, inside their sections.
+/// They have a lock of their own, which is held only briefly: hooks take it inside their sections.
 final class HolderLabels: Sendable {
   private let counts = Locked<[String: Int]>([:])
 
-  /// Whoever has just taken a reference says who it is.
+  /// Call this after a reference was acquired.
   func add(_ label: String) { counts.withLock { $0[label, default: 0] += 1 } }
 
-  /// Before the reference is given back. False when nobody holds under this label.
+  /// Call this before the reference is released. Returns false if no reference is held under this
+  /// label.
   func remove(_ label: String) -> Bool {
     counts.withLock { counts in
       guard let count = counts[label] else { return false }
@@ -27,16 +28,18 @@ final class HolderLabels: Sendable {
 // MARK: - References under a label
 
 extension Module {
-  /// Counts a reference under a label, by which `holders` names it. False as of ``get(_:)``.
+  /// Acquires a reference under a label, which appears in `holders`. Returns false like
+  /// ``get(_:)``.
   ///
-  /// A lock, and memory for a label that is new or longer than 15 bytes; does not wait for readers.
+  /// Takes a lock; allocates for a label that is new or longer than 15 bytes. Does not wait for
+  /// readers.
   func get(for label: String) -> Bool {
     if !get(label) { return false }
     labels.add(label)
     return true
   }
 
-  /// Gives a reference back that was taken under the label. As ``put(_:)``.
+  /// Releases a reference that was acquired under this label, like ``put(_:)``.
   func put(for label: String) {
     if !labels.remove(label) { Misuse.releasedUnderLabel(label, of: name) }
     put(label)

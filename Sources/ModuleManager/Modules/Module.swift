@@ -1,3 +1,4 @@
+internal import ModuleFiles
 package import Bigref
 package import Quiescence
 
@@ -85,7 +86,7 @@ package final class Module: Sendable {
   }
 
   /// What it is found by.
-  var fileName: String { image.map { ModuleInfo.name(ofFile: $0.path) } ?? name }
+  var fileName: String { image.map { ModuleName.ofFile($0.path) } ?? name }
 
   func withLinks<Result>(_ body: (inout Links) -> Result) -> Result {
     state.withLock(body)
@@ -131,8 +132,8 @@ package final class Module: Sendable {
 
   package var currentState: ModuleState { withLinks { $0.state } }
 
-  /// Whoever reads behind its hooks waits for these: every flavor of its hook points, and `Memb`, which
-  /// its counters and objects use.
+  /// The flavors whose grace periods an unload waits for: that of each hook point of the module, and
+  /// `Memb`, which its counters and objects use.
   package var flavors: [any Flavor.Type] {
     var all: [any Flavor.Type] = [Memb.self]
     for hook in withLinks({ $0.hooks }) where !all.contains(where: { $0 == hook.point.flavor }) {
@@ -158,11 +159,11 @@ package final class Module: Sendable {
   /// Everyone who keeps the module, by label.
   package var holders: [ModuleHolder] {
     var holders = labels.holders
-    let labelled = holders.reduce(0) { $0 + $1.count }
+    let labeled = holders.reduce(0) { $0 + $1.count }
     func add(_ label: String, _ users: Int) {
       if users > 0 { holders.append(ModuleHolder(label: label, count: users)) }
     }
-    add("reference", scheme.references - labelled)
+    add("reference", scheme.references - labeled)
     for count in counts { add(count.label, count.bigref.approximateCount) }
     // On the thread that unmaps it alone: on any other, its code could go between the look and the call. And not once its exit
     // has begun.

@@ -1,3 +1,5 @@
+public import Bigref
+internal import ModuleFiles
 internal import Quiescence
 
 /// Why a module could not be loaded, unloaded or used: one line, and the number that the kernel gives for the
@@ -9,7 +11,7 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
   public let errno: Int32
   /// What is wrong, without the name and the number.
   public let reason: String
-  /// Who keeps the module, when that is the reason.
+  /// The holders that keep the module loaded, if that is the reason.
   public let holders: [ModuleHolder]
 
   /// The number's name, such as `EBUSY`; `EWOULDBLOCK` where it means that others need the module.
@@ -27,6 +29,16 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
     errnoName = name ?? ErrorNumber.name(errno)
   }
 
+  /// The same about a file that was read for a module.
+  init(_ error: ModuleFileError) { self.init(error.subject, error.errno, error.reason) }
+
+  /// Runs `body`; what is wrong with a file is thrown as an error about a module.
+  static func ofFiles<Result: ~Copyable>(
+    _ body: () throws(ModuleFileError) -> Result
+  ) throws(ModuleError) -> Result {
+    do throws(ModuleFileError) { return try body() } catch { throw ModuleError(error) }
+  }
+
   /// One line: what, why, and the number's name. Of a name that is longer than any path, the beginning.
   public var description: String {
     let count = module.utf8.count
@@ -35,21 +47,8 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// Someone who keeps a module loaded.
-public struct ModuleHolder: Hashable, Sendable, Codable, CustomStringConvertible {
-  /// Who: a label that the holder gave, or what kind of reference it is.
-  public let label: String
-  /// How many references.
-  public let count: Int
-
-  package init(label: String, count: Int) {
-    self.label = label
-    self.count = count
-  }
-
-  /// The label, and how many references when there are several.
-  public var description: String { count == 1 ? label : "\(label) × \(count)" }
-}
+/// A holder of references to a module: the label that it gave or the kind of reference, and how many.
+public typealias ModuleHolder = Bigref.Holder
 
 /// The name of an error number, such as `ENOENT` for 2.
 public func errnoName(_ error: Int32) -> String { ErrorNumber.name(error) }

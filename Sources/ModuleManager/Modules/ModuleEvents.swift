@@ -1,6 +1,6 @@
 internal import Quiescence
 
-/// A module changed its state.
+/// A change of a module's state.
 public struct ModuleEvent: Hashable, Sendable {
   /// The module's name.
   public let module: String
@@ -8,9 +8,10 @@ public struct ModuleEvent: Hashable, Sendable {
   public let state: ModuleState
 }
 
-/// The life-cycle events of a manager from the moment of subscribing on, in order, none left out.
+/// All changes of state of a manager's modules, in order, from the moment of subscribing on.
 ///
-/// Events are kept until they are read: end the iteration, or drop the sequence, when you lose interest.
+/// Events are kept until they are read: end the iteration, or release the sequence, when you no
+/// longer need it.
 public struct ModuleEvents: AsyncSequence, Sendable {
   let stream: AsyncStream<ModuleEvent>
 
@@ -20,7 +21,7 @@ public struct ModuleEvents: AsyncSequence, Sendable {
   }
 }
 
-/// Everybody who listens.
+/// The subscribers to a manager's events.
 final class EventSource: Sendable {
   private struct State {
     var listeners: [Int: AsyncStream<ModuleEvent>.Continuation] = [:]

@@ -6,16 +6,16 @@
 /// try manager.load(path: "modules/lsm.so", policy: .interfacesFirst)
 /// ```
 ///
-/// Source: seed 000 (Daniel Phillips: "it's entirely up to the module to decide").
+/// Source: Daniel Phillips, 18 July 2002 ("it's entirely up to the module to decide").
 public struct ModulePolicy: Hashable, Sendable {
-  /// Nil: the manager's.
+  /// The scheme; nil for the manager's.
   public var scheme: UnloadScheme?
-  /// What to do when an unload finds the module in use, where the request does not say it.
+  /// What to do when an unload finds the module in use, and the request does not say it.
   public var ifBusy: BusyPolicy
-  /// It is never unloaded: `EBUSY`.
+  /// Whether the module can never be unloaded; an unload fails with `EBUSY`.
   public var isPermanent: Bool
 
-  /// A policy of one's own.
+  /// Creates a policy.
   public init(scheme: UnloadScheme? = nil, ifBusy: BusyPolicy = .fail, isPermanent: Bool = false) {
     self.scheme = scheme
     self.ifBusy = ifBusy
@@ -24,7 +24,8 @@ public struct ModulePolicy: Hashable, Sendable {
 
   /// First make sure that there are no users, then unregister: for file systems.
   public static let usersFirst = ModulePolicy(scheme: .activeBit)
-  /// First unregister, then wait until nobody is inside: for what hooks into everything, such as security modules.
+  /// First unregister, then wait until no call is in progress: for modules that hook into
+  /// everything, such as security modules.
   public static let interfacesFirst = ModulePolicy(scheme: .bigref)
   /// "Or possibly there really are modules that just can't be unloaded."
   public static let never = ModulePolicy(isPermanent: true)

@@ -3,7 +3,8 @@
 /// `unformed → coming → live → going → gone`; back to `live` when an unload found it busy; to
 /// `cleanup` when its `exit` refused after its interfaces were taken down, from where only another unload leads on.
 ///
-/// Source: Linux kernel/module/main.c; seed 003 (Roman Zippel) for `cleanup`.
+/// Source: Linux kernel/module/main.c; Roman Zippel, quoted by Rusty Russell, 22 September 2002,
+/// for `cleanup`.
 public struct ModuleState: RawRepresentable, Hashable, Sendable, Codable, CustomStringConvertible {
   /// The state's name, as `list` and the wire show it.
   public let rawValue: String

@@ -36,19 +36,24 @@ public struct ModuleStatus: Hashable, Sendable, Codable {
 public struct BusyPolicy: Hashable, Sendable {
   private let rawValue: UInt8
 
-  /// Give up with `EBUSY` and say who holds it; the module serves on. (Keith Owens, seed 001: "reregister".)
+  /// Fails with `EBUSY` and names the holders; the module stays in service. (Keith Owens, 9 July
+  /// 2002: "reregister".)
   public static let fail = BusyPolicy(rawValue: 0)
-  /// Keep new users out, and finish when the last one lets go. (Rusty Russell, seed 001: "delayed removal".)
+  /// Refuses new users, and finishes after the last release. (Rusty Russell, quoted by Keith Owens,
+  /// 9 July 2002: "delayed removal".)
   public static let wait = BusyPolicy(rawValue: 1)
-  /// Keep new users out, tell those that are there to let go (``OpenObject``'s `onRevoke`, and the module itself), and finish when
-  /// they have. Nothing is ever taken away from under a user. Leaves a taint, see ``ModuleManager/taints``.
-  /// (Daniel Phillips, seed 000: the force flag.)
+  /// Refuses new users, asks the present ones to let go (``OpenObject``'s `onRevoke`, and the
+  /// module itself), and finishes after the last release. Users keep what they hold until they
+  /// release it. Leaves a taint, see ``ModuleManager/taints``. (Daniel Phillips, 18 July 2002: the
+  /// force flag.)
   public static let force = BusyPolicy(rawValue: 2)
-  /// Serve on, let new users in, and go at the first moment when nobody holds it and no module depends on it: as ``fail``, again
-  /// whenever somebody has let go. An attempt that meets a new user puts the module up again, with every scheme. (Rusty Russell, seed
-  /// 003: "wake me when you can be unloaded".)
+  /// Stays in service, admits new users, and unloads at the first moment without a holder and
+  /// without a dependent module: it tries as ``fail``, and again after each release. An attempt
+  /// that meets a new user puts the module back into service, with every scheme. (Rusty Russell, 22
+  /// September 2002: "wake me when you can be unloaded".)
   ///
-  /// There is no promise that such a moment comes: under steady use ``wait`` ends, and this may not.
+  /// There is no promise that such a moment comes: under steady use ``wait`` ends, and this may
+  /// not.
   public static let whenIdle = BusyPolicy(rawValue: 3)
 }
 

@@ -1,51 +1,53 @@
 internal import Glibc
 internal import Quiescence
 
-/// A module that has gone, kept in mind: who finds an address in nothing, or a counter that nobody counts on, wants to know what was there.
+/// A record of a module that was unloaded, for debugging: it tells which module an address or a
+/// counter belonged to.
 ///
 /// Source: Linux `last_unloaded_module`, which its oopses print.
 public struct UnloadedModule: Hashable, Sendable {
   /// The module's name.
   public let name: String
-  /// The version that it gave itself.
+  /// The version in the module's description.
   public let version: String?
-  /// The file it was loaded from; empty for a built-in one.
+  /// The file that it was loaded from; empty for a built-in module.
   public let path: String
-  /// How it went.
+  /// How it ended.
   public let end: End
-  /// When it had gone.
+  /// When it ended.
   public let instant: ContinuousClock.Instant
 
-  /// How a module went.
+  /// The ways in which a module can end.
   public struct End: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
-    /// What it is called.
+    /// The name.
     public let rawValue: String
 
-    /// An end by its name.
+    /// Creates an end from its name.
     public init(rawValue: String) { self.rawValue = rawValue }
 
     /// The name.
     public var description: String { rawValue }
 
-    /// Somebody has unloaded it.
+    /// Unloaded by a request.
     public static let unloaded = End(rawValue: "unloaded")
-    /// The same, and users were told to go: see ``BusyPolicy/force``.
+    /// The same, after users were asked to let go: see ``BusyPolicy/force``.
     public static let forced = End(rawValue: "forced")
     /// Its `init` has failed.
     public static let failed = End(rawValue: "failed")
-    /// Its `exit` has run, and the loader kept its image mapped.
+    /// Its `exit` has run, but the loader has kept its image mapped.
     public static let resident = End(rawValue: "resident")
   }
 }
 
 extension ModuleManager {
-  /// The module that was the last to go.
+  /// The module that was unloaded last.
   public var lastUnloaded: UnloadedModule? { recentlyUnloaded.first }
 
-  /// The last modules that have gone, eight at the most, the latest first.
+  /// The last eight modules that were unloaded, the latest first.
   public var recentlyUnloaded: [UnloadedModule] { withState { $0.unloaded } }
 
-  /// Keeps in mind that a module has gone; before anybody can see that it has. On the manager's thread.
+  /// Records that a module was unloaded, before any thread can see that it was. On the manager's
+  /// thread.
   func remember(_ module: Module, _ end: UnloadedModule.End) {
     let unloaded = UnloadedModule(
       name: module.name, version: module.code.version, path: module.image?.path ?? "", end: end,
@@ -58,8 +60,9 @@ extension ModuleManager {
 }
 
 extension ModuleManager {
-  /// Loads no module from here on, compiled in or not: `EPERM`. There is no way back. What is loaded stays, can be asked for, and can be
-  /// unloaded. A load whose `init` has begun is not ended.
+  /// Forbids loading from now on, for images and built-in modules: `EPERM`. There is no way back.
+  /// Loaded modules stay, can be requested, and can be unloaded. A load whose `init` has begun
+  /// continues.
   ///
   /// Source: Linux `kernel.modules_disabled`, which forbids unloading as well.
   public func forbidLoading() { withState { $0.isLoadingForbidden = true } }
@@ -67,7 +70,7 @@ extension ModuleManager {
   /// Whether ``forbidLoading()`` was called.
   public var isLoadingForbidden: Bool { withState { $0.isLoadingForbidden } }
 
-  /// Before any code of a module runs.
+  /// Call this before any code of the module runs.
   func checkLoading(_ name: String) throws(ModuleError) {
     if isLoadingForbidden { throw ModuleError(name, EPERM, "loading modules has been forbidden for good") }
   }

@@ -7,7 +7,7 @@ struct NamedObject: Sendable {
     @convention(c) (UnsafeMutableRawPointer?, UnsafeMutablePointer<CChar>?, Int, UInt64) -> Int
 
   let name: String
-  /// As `quiescent_read`: how many bytes it wrote, or a negative errno.
+  /// Like `quiescent_read`: returns the number of bytes written, or a negative errno.
   let read: @Sendable (_ buffer: UnsafeMutableBufferPointer<CChar>, _ offset: UInt64) -> Int
 
   init(name: String, read: @escaping @Sendable (UnsafeMutableBufferPointer<CChar>, UInt64) -> Int) {
@@ -15,7 +15,7 @@ struct NamedObject: Sendable {
     self.read = read
   }
 
-  /// Of an image.
+  /// An object of an image.
   init(_ name: String, _ read: @escaping Read, _ context: UnsafeMutableRawPointer?) {
     nonisolated(unsafe) let context = context
     nonisolated(unsafe) let read = read
@@ -23,12 +23,13 @@ struct NamedObject: Sendable {
   }
 }
 
-/// A named object that someone holds open: its module stays loaded until it is closed.
+/// An open object of a module. The module stays loaded until the object is closed.
 ///
-/// An unload that waits (``BusyPolicy/wait``) takes the name away at once; this keeps working until it is closed,
-/// as an unlinked file does.
+/// An unload that waits (``BusyPolicy/wait``) removes the name at once. An open object stays
+/// readable until it is closed, like an unlinked file.
 ///
-/// Source: seed 003 (Roman Zippel: "unlinked but still open files").
+/// Source: Roman Zippel, quoted by Rusty Russell, 22 September 2002 ("unlinked but still open
+/// files").
 public final class OpenObject: Sendable {
   /// The object's name.
   public let name: String
@@ -38,10 +39,11 @@ public final class OpenObject: Sendable {
   private let object: NamedObject
   private let owner: Module
   private let label: String
-  /// Closed, and how many reads are under way: the last one out gives the reference back.
+  /// Whether the object was closed, and the number of reads in progress. The last one to end
+  /// releases the reference.
   private let state = Locked((closed: false, reads: 0))
 
-  /// The caller took a reference on `owner` for this.
+  /// The caller has acquired a reference to `owner` for this object.
   init(_ object: NamedObject, of owner: Module, label: String) {
     name = object.name
     module = owner.name
@@ -52,10 +54,10 @@ public final class OpenObject: Sendable {
 
   deinit { close() }
 
-  /// At most `capacity` bytes from `offset` on; empty at the end.
+  /// Reads at most `capacity` bytes from `offset` on; empty at the end.
   ///
   /// - Threads: any, outside sections: the module may block.
-  /// - Throws: `EBADF` once it is closed; what the module answers.
+  /// - Throws: `EBADF` after ``close()``, or the error that the module returns.
   public func read(from offset: UInt64, upTo capacity: Int) throws(ModuleError) -> [UInt8] {
     let open = state.withLock { state in
       if !state.closed { state.reads += 1 }
@@ -73,7 +75,7 @@ public final class OpenObject: Sendable {
     return bytes
   }
 
-  /// Lets go of the module. Further reads fail; the second call does nothing.
+  /// Releases the module. Later reads fail; a second call has no effect.
   public func close() {
     leave { $0.closed = true }
   }

@@ -1,7 +1,8 @@
 internal import Glibc
 internal import Quiescence
 
-/// An object that can be unlinked while it is open: gone for those who look for it, there for those who have it.
+/// An object that can be unlinked while it is open: it can no longer be found, and stays usable for
+/// those that have it open.
 ///
 /// ```swift
 /// func publish(_ host: ModuleHost) throws {
@@ -13,31 +14,35 @@ internal import Quiescence
 /// }
 /// ```
 ///
-/// The first stage takes it off the lists; whoever lets go last is the second, and releases it. The object's functions are in a
-/// module: so it holds the module, until its release function has *returned*. The reference is given back here, by the host's code,
-/// since the module's could be unmapped under it (scenario R24).
+/// Unlinking is the first stage: the object is no longer found. The second stage is the release
+/// function, which runs after the last user has closed the object. That function is code of the
+/// module, so the object holds a reference to its module until the release function has *returned*.
+/// The host's code gives this reference back: the module's own code could be unmapped before it
+/// returns from doing so.
 ///
-/// Source: seeds 002 and 003 (Rusty Russell: two-stage delete; Roman Zippel: unlinked but still open files).
+/// Source: Rusty Russell, 26 November 2002 (two-stage delete); Roman Zippel, quoted by Rusty
+/// Russell, 22 September 2002 ("unlinked but still open files").
 public final class TwoStageObject<Value: Sendable>: Sendable {
   private let value: Value
   private let module: Module
   private let release: @Sendable (Value) -> Void
-  /// The list's reference, and those of whoever has it open.
+  /// The list's reference, and one per open handle.
   private let state = Primitive.Guarded((isLinked: true, users: 1))
 
-  /// Makes an object that is linked. Throws `EBUSY` when its module takes no users any more.
+  /// Creates an object that is linked. Throws `EBUSY` if its module accepts no users any more.
   ///
-  /// - Parameter release: called once, when it is unlinked and nobody has it open; on the thread of whoever was last.
+  /// - Parameter release: called once, after the object is unlinked and the last handle is closed,
+  ///   on the thread that did the last of these.
   public init(
     _ value: Value, of host: ModuleHost, release: @escaping @Sendable (Value) -> Void
   ) throws(ModuleError) {
     self.value = value
     self.release = release
     module = host.record
-    if !host.acquire() { throw ModuleError(module.name, EBUSY, "takes no users any more") }
+    if !host.acquire() { throw ModuleError(module.name, EBUSY, "accepts no users any more") }
   }
 
-  /// Opens the object; nil once it is unlinked.
+  /// Opens the object. Nil once it is unlinked.
   public func open() -> Open? {
     let isLinked = state.withLock { state in
       if state.isLinked { state.users += 1 }
@@ -46,7 +51,7 @@ public final class TwoStageObject<Value: Sendable>: Sendable {
     return isLinked ? Open(self) : nil
   }
 
-  /// Takes it off: nobody opens it from here on. False when it was off already.
+  /// Unlinks the object: it cannot be opened from now on. Returns false if it was unlinked before.
   @discardableResult
   public func unlink() -> Bool {
     let wasLinked = state.withLock { state in
@@ -67,7 +72,7 @@ public final class TwoStageObject<Value: Sendable>: Sendable {
     module.put()
   }
 
-  /// An object that somebody has open.
+  /// An open handle of an object.
   public final class Open: Sendable {
     private let object: TwoStageObject
     private let isOpen = Primitive.Flag(true)
@@ -76,10 +81,10 @@ public final class TwoStageObject<Value: Sendable>: Sendable {
 
     deinit { close() }
 
-    /// The object, whether it has been unlinked or not. Until ``close()``.
+    /// The object, linked or not. Valid until ``close()``.
     public var value: Value { object.value }
 
-    /// Lets go. The second call does nothing.
+    /// Closes the handle. A second call has no effect.
     public func close() {
       if isOpen.exchange(false, ordering: .acquiringAndReleasing) { object.put() }
     }

@@ -1,20 +1,24 @@
 internal import CModuleABI
 internal import Glibc
+internal import ModuleFiles
 internal import Quiescence
 internal import Synchronization
 
-/// A parameter in a module's image: `struct quiescent_parameter`. Valid until the image goes.
+/// A parameter in a module's image: `struct quiescent_parameter`. Valid until the image is
+/// unmapped.
 final class ImageParameter: ParameterSlot {
   let form: ParameterForm
   private nonisolated(unsafe) let descriptor: UnsafePointer<quiescent_parameter>
   private nonisolated(unsafe) let variable: UnsafeMutableRawPointer
   private let width: Int
-  /// Of a string or list: the module owns the variable, and may be writing it.
+  /// The last content of a string or a list, which is not read from the variable: the module owns
+  /// the variable, and may be writing to it.
   private let last: Locked<ParameterContent?>
 
   /// The parameters of a module whose entry was checked.
   ///
-  /// - Throws: `EINVAL` for one that is none.
+  /// - Throws: `EINVAL` for a descriptor that does not describe a parameter, or a name that occurs
+  ///   twice.
   static func all(of entry: quiescent_module, _ path: String) throws(ModuleError) -> [any ParameterSlot] {
     guard var next = entry.parameters, let end = entry.parameters_end else { return [] }
     var all: [any ParameterSlot] = []
@@ -32,7 +36,7 @@ final class ImageParameter: ParameterSlot {
     let raw = descriptor.pointee
     guard raw.size >= MemoryLayout<quiescent_parameter>.size,
       let kind = ParameterForm.Kind(rawValue: raw.kind),
-      let name = raw.name.map({ String(cString: $0) }), Image.isName(name), let variable = raw.value,
+      let name = raw.name.map({ String(cString: $0) }), ModuleName.isValid(name), let variable = raw.value,
       [1, 2, 4, 8].contains(raw.width), raw.capacity > 0,
       kind != .bool && kind != .string || raw.width == 1,
       kind != .string || raw.count == nil
@@ -45,7 +49,7 @@ final class ImageParameter: ParameterSlot {
     form = ParameterForm(
       name: name, kind: kind, isList: isList,
       isWritable: isWritable && (raw.set != nil || !isList && kind != .string),
-      // With its zero.
+      // The capacity in the descriptor includes the zero at the end.
       capacity: Int(raw.capacity) - (kind == .string ? 1 : 0), minimum: least, maximum: most)
     self.descriptor = descriptor
     self.variable = variable
@@ -54,7 +58,7 @@ final class ImageParameter: ParameterSlot {
     if isList || kind == .string { last.withLock { $0 = firstContent() } }
   }
 
-  /// What fits the type and is asked for; by its bits.
+  /// The range that fits the type and was declared, or nil if there is none. As bits.
   private static func signedRange(_ raw: quiescent_parameter) -> (Int64, Int64)? {
     let all = (Int64.min >> Int64(64 - raw.width * 8))...(Int64.max >> Int64(64 - raw.width * 8))
     return range(Int64(bitPattern: raw.minimum), Int64(bitPattern: raw.maximum), in: all)
@@ -69,7 +73,7 @@ final class ImageParameter: ParameterSlot {
     _ least: Number, _ most: Number, in all: ClosedRange<Number>
   ) -> (Number, Number)? {
     if least == 0 && most == 0 { return (all.lowerBound, all.upperBound) }
-    // Only one of them was set.
+    // The module set only one of the two limits.
     if least > most && most == 0 { return least > all.upperBound ? nil : (least, all.upperBound) }
     if least > most && least == 0 { return most < all.lowerBound ? nil : (all.lowerBound, most) }
     let (least, most) = (max(least, all.lowerBound), min(most, all.upperBound))
@@ -96,7 +100,7 @@ final class ImageParameter: ParameterSlot {
       let result = ask(set, content)
       if result != 0 { return result }
     }
-    // One store: a hook that reads it now finds the old number or the new one.
+    // One store: a hook that reads the variable concurrently finds the old number or the new one.
     if case .number(let number) = content { store(number, at: 0) }
     remember(content)
     return 0
@@ -107,14 +111,14 @@ final class ImageParameter: ParameterSlot {
       UnsafePointer<quiescent_parameter>?, UnsafeRawPointer?, Int
     ) -> Int32
 
-  /// Laid out as the variable is.
+  /// Passes the content in the layout of the variable.
   private func ask(_ set: Setter, _ content: ParameterContent) -> Int32 {
     switch content {
     case .text(let text): return set(descriptor, Array(text.utf8) + [0], text.utf8.count)
     case .number(let number):
       return withUnsafeBytes(of: number.littleEndian) { set(descriptor, $0.baseAddress, 1) }
     case .list(let numbers):
-      // 64 bits at least, so that the address is aligned for any width.
+      // In words of 64 bits, so that the address is aligned for every width.
       var words = [Int64](repeating: 0, count: max(1, (numbers.count * width + 7) / 8))
       words.withUnsafeMutableBytes { bytes in
         for (index, number) in numbers.enumerated() {
@@ -143,7 +147,7 @@ final class ImageParameter: ParameterSlot {
 
   // MARK: Numbers
 
-  /// An aligned atomic of the width, which is what C's `__atomic_load_n` sees too.
+  /// An aligned atomic access of the element's width, compatible with C's `__atomic_load_n`.
   private func number(at index: Int) -> Int64 {
     let place = variable + index * width
     let bits: UInt64 =

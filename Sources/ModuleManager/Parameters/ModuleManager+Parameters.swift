@@ -1,7 +1,7 @@
 internal import Glibc
 
 extension ModuleCode {
-  /// Sets parameters before `init`: all, or after an error none.
+  /// Sets parameters before `init` runs: all of them, or none after an error.
   func setFirst(_ values: [String: String]) throws(ModuleError) {
     var contents: [(any ParameterSlot, ParameterContent)] = []
     for (parameter, text) in values.sorted(by: { $0.key < $1.key }) {
@@ -29,10 +29,11 @@ extension ParameterSlot {
 }
 
 extension ModuleManager {
-  /// The parameters of a loaded module.
+  /// The parameters of a loaded module, with their values at this moment.
   ///
-  /// - Threads: as ``load(path:policy:parameters:)``. Numbers are read as they are now.
-  /// - Throws: `ENOENT` when it is not loaded; `EBUSY` when it is on its way out: its variables may be gone.
+  /// - Threads: as ``load(path:policy:parameters:)``.
+  /// - Throws: `ENOENT` if the module is not loaded; `EBUSY` if it is not live, because its
+  ///   variables may be unmapped.
   @available(*, noasync, message: "await parameters(of:) instead of blocking the task's thread")
   public func parameters(of name: String) throws(ModuleError) -> [ParameterStatus] {
     try block(name) { self.startParameters(of: name, done: $0) }
@@ -44,11 +45,13 @@ extension ModuleManager {
   }
 
   /// Changes a parameter of a loaded module, if the parameter may be changed and the module agrees.
+  /// After an error the parameter is unchanged.
   ///
-  /// - Threads: as ``load(path:policy:parameters:)``. The module is asked on the manager's thread.
-  /// - Throws: `ENOENT` no such module or parameter; `EPERM` it cannot be changed; `EINVAL`, `ERANGE`, `E2BIG` and
-  ///   `ENAMETOOLONG` for what it cannot hold; `EBUSY` when the module is not live; what the module answers. It is
-  ///   as it was then.
+  /// - Threads: as ``load(path:policy:parameters:)``. The module's `set` function runs on the
+  ///   manager's thread.
+  /// - Throws: `ENOENT` for an unknown module or parameter; `EPERM` if the parameter cannot be
+  ///   changed; `EINVAL`, `ERANGE`, `E2BIG` or `ENAMETOOLONG` if it cannot hold the value; `EBUSY`
+  ///   if the module is not live; or the error that the module returns.
   @available(*, noasync, message: "await set(_:of:to:) instead of blocking the task's thread")
   public func set(_ parameter: String, of name: String, to value: String) throws(ModuleError) {
     try block(name) { self.startSet(parameter, of: name, to: value, done: $0) }
@@ -59,7 +62,8 @@ extension ModuleManager {
     try await suspend(name) { self.startSet(parameter, of: name, to: value, done: $0) }
   }
 
-  // On the manager's thread, where alone images go: the variables are there as long as this runs.
+  // Runs on the manager's thread. Only that thread unmaps images, so the variables exist while this
+  // runs.
   private func startParameters(of name: String, done: @escaping Completion<[ParameterStatus]>) {
     run(name, done: done) {
       do throws(ModuleError) {

@@ -2,7 +2,8 @@ internal import Glibc
 internal import Quiescence
 internal import Synchronization
 
-/// A parameter of a module that is compiled into the host; those of an image are C variables, see `QUIESCENT_PARAMETER`.
+/// A parameter of a module that is compiled into the host. The parameters of an image are C
+/// variables; see `QUIESCENT_PARAMETER`.
 ///
 /// ```swift
 /// let limit = ModuleParameter("limit", 64, in: 1...1500, isWritable: true)
@@ -17,7 +18,8 @@ public struct ModuleParameter<Value: Sendable>: Sendable {
   let slot: BuiltInParameter
   private let decode: @Sendable (ParameterContent) -> Value
 
-  /// What it holds. A number is one atomic load, for hooks; a string or a list takes a lock.
+  /// The current value. Reading a number is one atomic load, fit for hooks; a string or a list
+  /// takes a lock.
   public var value: Value { decode(slot.load()) }
 
   private init(
@@ -30,7 +32,8 @@ public struct ModuleParameter<Value: Sendable>: Sendable {
 }
 
 extension ModuleParameter where Value == Int {
-  /// An integer. `accept` is asked for a change while the module is loaded, on the manager's thread: 0, or a negative errno.
+  /// An integer. `accept` is called for each change while the module is loaded, on the manager's
+  /// thread. It returns 0, or a negative errno to refuse.
   public init(
     _ name: String, _ initial: Int, in range: ClosedRange<Int> = Int.min...Int.max, isWritable: Bool = false,
     accept: @escaping @Sendable (Int) -> Int32 = { _ in 0 }
@@ -45,7 +48,7 @@ extension ModuleParameter where Value == Int {
 }
 
 extension ModuleParameter where Value == Bool {
-  /// Yes or no; `accept` as for an integer.
+  /// A Boolean; `accept` as for an integer.
   public init(
     _ name: String, _ initial: Bool, isWritable: Bool = false,
     accept: @escaping @Sendable (Bool) -> Int32 = { _ in 0 }
@@ -60,7 +63,7 @@ extension ModuleParameter where Value == Bool {
 }
 
 extension ModuleParameter where Value == String {
-  /// A string of at most so many bytes; `accept` as for an integer.
+  /// A string of at most `capacity` bytes; `accept` as for an integer.
   public init(
     _ name: String, _ initial: String, atMost capacity: Int = 4096, isWritable: Bool = false,
     accept: @escaping @Sendable (String) -> Int32 = { _ in 0 }
@@ -75,7 +78,7 @@ extension ModuleParameter where Value == String {
 }
 
 extension ModuleParameter where Value == [Int] {
-  /// A list of at most so many integers; `accept` as for an integer.
+  /// A list of at most `capacity` integers; `accept` as for an integer.
   public init(
     _ name: String, _ initial: [Int], in range: ClosedRange<Int> = Int.min...Int.max,
     atMost capacity: Int = 1024,
@@ -90,11 +93,12 @@ extension ModuleParameter where Value == [Int] {
   }
 }
 
-/// A ``ModuleParameter`` of any type, for a list of them.
+/// A ``ModuleParameter`` without its value type, so that parameters of several types fit into one
+/// list.
 public struct AnyModuleParameter: Sendable {
   let slot: BuiltInParameter
 
-  /// The same parameter.
+  /// Wraps a parameter.
   public init<Value>(_ parameter: ModuleParameter<Value>) { slot = parameter.slot }
 }
 
@@ -102,7 +106,7 @@ public struct AnyModuleParameter: Sendable {
 final class BuiltInParameter: ParameterSlot {
   let form: ParameterForm
   private let number: Atomic<Int64>
-  /// Of a string or a list.
+  /// The content of a string or a list.
   private let other: Locked<ParameterContent>
   private let accept: @Sendable (ParameterContent) -> Int32
 

@@ -1,24 +1,25 @@
 internal import Glibc
 
-/// One parameter of a module, wherever its variable is.
+/// A parameter of a module, in an image or compiled in.
 protocol ParameterSlot: Sendable {
   var form: ParameterForm { get }
-  /// What it holds now. Any thread.
+  /// The current content. Any thread.
   func load() -> ParameterContent
-  /// Before `init`: nobody reads it yet.
+  /// Stores a value before `init` runs, when no other thread reads the parameter.
   func storeFirst(_ content: ParameterContent)
-  /// While the module is loaded, on the manager's thread: 0, or the negative errno of a module that refuses.
+  /// Changes the value while the module is loaded, on the manager's thread. Returns 0, or the
+  /// negative errno of a module that refuses.
   func change(to content: ParameterContent) -> Int32
 }
 
-/// What a parameter holds: numbers by their bits, sign-extended.
+/// The content of a parameter. Numbers are stored as bits, sign-extended.
 enum ParameterContent: Hashable, Sendable {
   case number(Int64)
   case list([Int64])
   case text(String)
 }
 
-/// What a parameter can hold, and how it is written.
+/// The type and limits of a parameter, and how its values are written.
 struct ParameterForm: Hashable, Sendable {
   enum Kind: UInt32 { case bool = 1, int, uint, string }
 
@@ -26,9 +27,9 @@ struct ParameterForm: Hashable, Sendable {
   let kind: Kind
   let isList: Bool
   let isWritable: Bool
-  /// Elements of a list, bytes of a string.
+  /// Elements of a list, or bytes of a string.
   let capacity: Int
-  /// By their bits.
+  /// The limits, as bits.
   let minimum: Int64
   let maximum: Int64
 
@@ -43,7 +44,8 @@ struct ParameterForm: Hashable, Sendable {
     return isList ? "list of \(one)" : one
   }
 
-  /// - Throws: `EINVAL` for what is of another type, `ERANGE`, `E2BIG` for too long a list, `ENAMETOOLONG` for too long a string.
+  /// - Throws: `EINVAL` for a value of another type, `ERANGE` for a number outside the limits,
+  ///   `E2BIG` for a list that is too long, `ENAMETOOLONG` for a string that is too long.
   func parse(_ text: String) throws(ParameterError) -> ParameterContent {
     if kind == .string {
       if text.utf8.contains(0) { throw ParameterError(EINVAL, "a string has no zero bytes") }
@@ -73,7 +75,7 @@ struct ParameterForm: Hashable, Sendable {
       default: throw ParameterError(EINVAL, "\(shown) is neither yes nor no")
       }
     case .int:
-      // A number that does not fit is one that is out of range.
+      // An integer that does not fit into 64 bits is out of range, not malformed.
       guard Self.isInteger(text) else {
         throw ParameterError(EINVAL, "\(shown) is no integer")
       }
@@ -98,7 +100,7 @@ struct ParameterForm: Hashable, Sendable {
     return !digits.isEmpty && digits.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
   }
 
-  /// As ``parse(_:)`` reads it.
+  /// The text that ``parse(_:)`` reads as this content.
   func text(of content: ParameterContent) -> String {
     switch content {
     case .text(let text): text
@@ -116,7 +118,7 @@ struct ParameterForm: Hashable, Sendable {
   }
 }
 
-/// Why a parameter cannot have a value.
+/// Why a parameter cannot hold a value.
 struct ParameterError: Error {
   let errno: Int32
   let reason: String
@@ -133,9 +135,9 @@ public struct ParameterStatus: Hashable, Sendable, Codable {
   public let name: String
   /// `bool`, `int`, `uint`, `string`, `list of int` and so on.
   public let type: String
-  /// What it holds, as it would be given.
+  /// The current value, written as a request would give it.
   public let value: String
-  /// It can be changed while the module is loaded.
+  /// Whether it can be changed while the module is loaded.
   public let isWritable: Bool
 
   init(_ slot: any ParameterSlot) {

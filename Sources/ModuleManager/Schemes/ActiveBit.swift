@@ -16,7 +16,7 @@ extension UnloadScheme {
 ///
 /// 1. lock; if nobody is counted, clear the bit; unlock. Somebody is: `EBUSY`, and nothing was touched: "it fails early, before
 ///    unregistering or destroying any resources". As printed in the mail the test is the other way round, which leaves the old race
-///    and zombies (R16); that is `BrokenSchemes`' business.
+///    and zombies: modules that neither serve nor can be unloaded. `BrokenSchemes` shows that form.
 /// 2. the module's own `cleanup(force)`, if it has one: what it answers is the answer, and the bit is set again.
 /// 3. unregister all, `exit`, and the manager frees.
 ///

@@ -17,15 +17,15 @@ extension UnloadScheme {
 /// out: take its read side, count, release. Each call of a hook does both.
 ///
 /// 1. take the write side of every lock that was registered for the module: sorted by address, each distinct one once. Interrupted
-///    (`EINTR`): those that were taken are released. Nobody looks anything up in these tables now.
+///    (`EINTR`): those that were taken are released. No lookup in these tables is under way now.
 /// 2. users: release everything, `EBUSY`. To wait: sleep until the last user lets go, and start again at 1. Sleeping with the locks
-///    held would keep that user from letting go (R11); so somebody else may come first, and there is no promise of progress.
-/// 3. unregister, `exit`, under the locks; whoever looks now waits, and finds nothing afterwards. Therefore `exit` must not wait for
-///    readers.
-/// 4. release the locks. The nodes of the list are the manager's, so they can be walked; and each is unlocked here alone (R14, R15).
+///    held would keep that user from letting go. So a new user may come first, and there is no promise of progress.
+/// 3. unregister, `exit`, under the locks. A lookup that starts now waits, and finds nothing afterwards. So `exit` must not wait
+///    for readers.
+/// 4. release the locks. The nodes of the list are the manager's, so they can be walked; and each is unlocked here alone.
 /// 5. the callback barrier, and the manager frees.
 ///
-/// A wait that is given up leaves everything as it was: nobody was kept out. Only where nothing but the module's counters was left,
+/// A wait that is given up leaves everything as it was: no user was refused. Only where nothing but the module's counters was left,
 /// 3 has closed it and taken its interfaces down, and they come back.
 ///
 /// By force, and after a failed `init`, 2 closes the module before it releases the locks: gets fail from then on.

@@ -24,8 +24,8 @@ extension UnloadScheme {
 /// calls `exit` under the users and taints; this one waits and taints. A wait that is given up takes the base back unless the count
 /// is zero, and the module is live again; hooks and names were never away, but where only counters were left to wait for.
 ///
-/// Objections: each get and put writes to one cache line that all processors share; and a get that fails although the module could
-/// be loaded again (R12).
+/// Objections: each get and put writes to one cache line that all processors share; and a get fails
+/// although the module could be loaded again.
 final class OneAtomic: Scheme, Gate {
   private let count = BaseCount()
   private let isLive = Primitive.Flag(true)

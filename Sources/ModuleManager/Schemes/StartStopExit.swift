@@ -11,7 +11,7 @@ extension UnloadScheme {
   ) { _ in StartStopExit() }
 }
 
-/// Initialise, start, stop, exit, usecount.
+/// Initialize, start, stop, exit, usecount.
 ///
 /// 1. references or `usecount`: `EBUSY`, and nothing was touched. `usecount` need not be exact.
 /// 2. stop: every interface is unregistered, each of which answers at once and is nothing the second time; a grace period, so
@@ -31,7 +31,7 @@ extension UnloadScheme {
 /// Objections (Rusty Russell): a module that failed to exit and is not started again can neither be used nor replaced; a third
 /// function, "restart", is too much work for every author; and nobody says "wake me when you can be unloaded". Here ``BusyPolicy/wait``
 /// says that. An `exit` written as `if ((error = unregister(a))) return error;` never gets to b when a is not registered
-/// any more (R22): here unregistering is the manager's, each by itself.
+/// any more: here unregistering is the manager's, each by itself.
 final class StartStopExit: Scheme {
   private let users = UserCount()
   /// The module's counters are its users' alone: no owner keeps them from zero. Only on the manager's thread.

@@ -29,9 +29,10 @@ extension UnloadScheme {
 /// 6. not zero, **reregister** (Keith Owens prefers it): hooks on, names back, `EBUSY`. It may fail: somebody else has taken a
 ///    name in the window. Then it is `EEXIST`; the module could not serve as before, so it goes as in 5.
 ///
-/// The manager frees. Objections: who keeps others from holding a reference past the sync point (Roman Zippel)? Nobody but the
-/// contract. In the window between 2 and 6 a module that serves on was not to be found: lookups failed (scenario R6). With delayed
-/// removal it may take as long as its users like (R7).
+/// The manager frees. Objections: nothing but the contract keeps a user from holding a reference
+/// past the sync point (Roman Zippel). Between 2 and 6 a lookup of the module's names fails,
+/// although the module goes on serving afterwards. With delayed removal, the unload may take as
+/// long as the users like.
 final class SyncAndRecheck: Scheme {
   enum IfUsed { case delay, reregister }
 

@@ -29,8 +29,9 @@ extension UnloadScheme {
 ///
 /// Without restartable sequences the addition is atomic, in a `Memb` section with the test, and 1 is a grace period of `Memb`.
 ///
-/// Objections (Adam Richter): error legs that nobody tests; a mount that fails although the module could have been loaded again
-/// (R12: here a load waits for a module that is going); yet another "most fundamental" lock.
+/// Objections (Adam J. Richter): error legs that no test reaches; a mount that fails although the
+/// module could be loaded again (here a load waits for a module that is going); yet another "most
+/// fundamental" lock.
 final class TryAcquire: Scheme, Gate {
   private let slots = Primitive.Slots()
   private let count = BaseCount(bias: TryAcquire.bias)

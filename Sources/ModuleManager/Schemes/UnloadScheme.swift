@@ -1,4 +1,5 @@
-/// A way to keep modules and to unload them: the schemes of the debate of 2002, and what came of it.
+/// A way to count the users of modules and to unload modules: the schemes of the mails of 2002, and
+/// today's kernel.
 ///
 /// ```swift
 /// let manager = ModuleManager(scheme: .bigref)
@@ -6,16 +7,18 @@
 /// for scheme in UnloadScheme.all { print(scheme.name, scheme.source) }
 /// ```
 ///
-/// Each is a file under `Schemes/`, whose comment has the steps in order, what fails with which number, who frees, and the
-/// objection that was raised. The default is ``bigref``.
+/// Each scheme is a file under `Schemes/`. Its comment has the steps in order, the error number of
+/// each failure, which code frees the module, and the objection that was raised. The default is
+/// ``bigref``.
 public struct UnloadScheme: Hashable, Sendable, CustomStringConvertible {
-  /// Unique, for command lines: lowercase words with hyphens.
+  /// A unique name for command lines: lowercase words with hyphens.
   public let name: String
-  /// What it does, in one line.
+  /// A summary in one line.
   public let summary: String
-  /// The mail and its author, or the kernel's file.
+  /// The author and date of the mail, or the kernel's file.
   public let source: String
-  /// What it keeps, beyond what all keep: no call into unmapped code, nothing freed twice.
+  /// What the scheme guarantees, beyond what all guarantee: no call into unmapped code, nothing
+  /// freed twice.
   public let promises: [Promise]
   /// The error number of an unload that finds users and does not wait.
   public let busyErrno: Int32
@@ -37,41 +40,42 @@ public struct UnloadScheme: Hashable, Sendable, CustomStringConvertible {
   /// The name.
   public var description: String { name }
 
-  /// Schemes are the same when their names are.
+  /// Schemes with equal names are equal.
   public static func == (left: UnloadScheme, right: UnloadScheme) -> Bool { left.name == right.name }
 
-  /// By the name.
+  /// Hashes the name.
   public func hash(into hasher: inout Hasher) { hasher.combine(name) }
 
-  /// The scheme of that name, of ``all``.
+  /// The scheme with this name among ``all``.
   public static func named(_ name: String) -> UnloadScheme? { all.first { $0.name == name } }
 }
 
 extension UnloadScheme {
-  /// Something that a scheme keeps, and others do not.
+  /// A guarantee that some schemes give, and others do not.
   public struct Promise: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
-    /// What it is called.
+    /// The promise's name.
     public let rawValue: String
 
-    /// A promise by its name.
+    /// Creates a promise from its name.
     public init(rawValue: String) { self.rawValue = rawValue }
 
     /// The name.
     public var description: String { rawValue }
 
-    /// A hook call counts nothing and takes no lock.
+    /// A hook call does not count and takes no lock.
     public static let freeCalls = Promise(rawValue: "free calls")
     /// An unload waits for no grace period.
     public static let noGracePeriod = Promise(rawValue: "no grace period")
-    /// Calls that are under way do not make an unload fail: it waits for them.
+    /// Calls in progress do not make an unload fail: the unload waits for them.
     public static let unloadsUnderTraffic = Promise(rawValue: "unloads under traffic")
-    /// Where an unload fails for its users, the interfaces were never down: nobody looked for them in vain.
+    /// If an unload fails because of users, the interfaces were never unregistered: no lookup has
+    /// failed in between.
     public static let noWindow = Promise(rawValue: "no window")
-    /// A get never fails while the module is there, or will be again: it waits.
+    /// A get never fails while the module is loaded or will be again: it waits.
     public static let noFailedGets = Promise(rawValue: "no failed gets")
-    /// Getting a reference writes to nothing that processors share.
+    /// A get writes to no memory that processors share.
     public static let scalingGets = Promise(rawValue: "scaling gets")
-    /// Who waits for an unload is served when the present users let go, however many new ones would like to come.
+    /// A waiting unload ends when the present users let go, however many new ones ask.
     public static let noStarvation = Promise(rawValue: "no starvation")
   }
 }

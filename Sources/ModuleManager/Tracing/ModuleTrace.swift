@@ -1,6 +1,7 @@
 internal import Quiescence
 
-/// Follows what happens to a manager's modules: references, requests, loads, unloads, and how long each part of those takes.
+/// Follows the events of a manager's modules: references, requests, loads, unloads, and how long
+/// each step of these takes.
 ///
 /// ```swift
 /// let manager = ModuleManager()
@@ -10,12 +11,14 @@ internal import Quiescence
 /// trace.stop()
 /// ```
 ///
-/// Tracing is on while at least one follower is there. Off it costs one load where a reference is taken or given back, and nothing at
-/// all where hooks are called. On, an event costs its thread about a quarter of a microsecond, mostly the system call for the thread's id; it
-/// takes no lock and wakes nobody: followers look when they like. The newest events stay; a follower that does not keep up is told
-/// how many it has missed.
+/// Tracing is on while there is at least one follower. While it is off, it costs one load per
+/// acquired or released reference, and nothing per hook call. While it is on, an event costs its
+/// thread about a quarter of a microsecond, mostly for the system call that gets the thread's id.
+/// Recording takes no lock and wakes no thread: followers read when they want. The newest events
+/// are kept; a follower that reads too slowly learns how many events it has missed.
 ///
-/// Source: Linux kernel/trace/ring_buffer.c (overwrite mode), and the tracepoints of module.h.
+/// Source: Linux kernel/trace/ring_buffer.c (overwrite mode), and the tracepoints of
+/// include/trace/events/module.h.
 public final class ModuleTrace: Sendable {
   private let tracer: Tracer
   private let ring: TraceRing
@@ -31,15 +34,16 @@ public final class ModuleTrace: Sendable {
 
   deinit { stop() }
 
-  /// How many events are kept at the most.
+  /// The largest number of events that are kept.
   public var capacity: Int { ring.capacity }
 
-  /// The events that this follower has not read yet, in order, and how many of those are gone already.
+  /// The events that this follower has not read yet, in order, and how many unread events were
+  /// overwritten.
   ///
-  /// - Parameter limit: how many at the most; the rest comes with the next read.
-  /// - Complexity: O(events), and an allocation or two for each. Does not wait: an event that its thread has not finished
-  ///   comes with a later read, and so do those behind it.
-  /// - Threads: any; those that read at the same time get different events.
+  /// - Parameter limit: the largest number of events to return; the next read returns the rest.
+  /// - Complexity: O(events), with one or two allocations per event. Does not wait: an event that
+  ///   its thread is still writing comes with a later read, and so do the events after it.
+  /// - Threads: any. Concurrent reads of one follower return different events.
   public func read(upTo limit: Int = .max) -> (events: [TraceEvent], lost: Int) {
     cursor.withLock { cursor in
       let (events, lost) = ring.read(from: &cursor, upTo: max(0, limit))
@@ -47,10 +51,10 @@ public final class ModuleTrace: Sendable {
     }
   }
 
-  /// Follows no longer; what is recorded already can still be read. The second call does nothing, and so does the end of the
-  /// last reference to a follower that was stopped.
+  /// Stops following. What was recorded before can still be read. A second call has no effect.
+  /// Releasing the last reference to a follower also stops it.
   ///
-  /// - Threads: any. Does not wait for those who are recording.
+  /// - Threads: any. Does not wait for threads that are recording.
   public func stop() {
     let isFirst = isFollowing.withLock { isFollowing in
       defer { isFollowing = false }
@@ -62,15 +66,16 @@ public final class ModuleTrace: Sendable {
 
 extension ModuleManager {
   /// Switches tracing on, if it is not, and follows it from here on.
+  /// Follows the manager's events from now on. Turns tracing on if it is off.
   ///
-  /// - Parameter capacity: how many events are kept for those who have not read them: from 1 to 2²⁰, rounded up to a power of two;
-  ///   about 280 bytes each. While others follow, their ring is shared, and what they asked for counts.
+  /// - Parameter capacity: how many unread events are kept, from 1 to 2²⁰, rounded up to a power of
+  ///   two; about 280 bytes each. The first follower sets the capacity; later ones share its ring.
   /// - Complexity: an allocation of that size.
-  /// - Threads: any. What threads do after they have seen that this returned is recorded.
+  /// - Threads: any. An event is recorded if its thread knows that this call has returned.
   public func trace(capacity: Int = 8192) -> ModuleTrace {
     ModuleTrace(tracer, capacity: min(max(1, capacity), 1 << 20))
   }
 
-  /// Whether anybody follows.
+  /// Whether there is a follower.
   public var isTraced: Bool { tracer.isOn }
 }

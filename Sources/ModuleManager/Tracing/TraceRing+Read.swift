@@ -1,23 +1,26 @@
 internal import Synchronization
 
 extension TraceRing {
-  /// What a reader finds at a ticket.
+  /// What a reader finds in the slot of a ticket.
   enum Found {
     case event(TraceEvent)
-    /// Overwritten, or given up.
+    /// The event was overwritten, or its writer gave it up.
     case lost
-    /// Its writer has not finished: it comes in a moment.
+    /// The writer has not finished.
     case notYet
   }
 
-  /// Reads up to `limit` events from `cursor` on, which moves behind them; and says how many in between are lost.
+  /// Reads up to `limit` events, starting at `cursor`, and moves the cursor past them. Also returns
+  /// how many events on the way were lost.
   ///
-  /// Stops at the first one that is still being written. Every ticket below the cursor was either returned or counted as lost.
+  /// Stops at the first event that is still being written. Every ticket below the new cursor was
+  /// either returned or counted as lost.
   func read(from cursor: inout UInt64, upTo limit: Int) -> (events: [TraceEvent], lost: UInt64) {
     var events: [TraceEvent] = []
     var lost: UInt64 = 0
     let end = end
-    // Also the way past a writer that stays inside its slot for a lap.
+    // Events more than one lap behind are lost. This also passes a writer that has stayed inside
+    // its slot for a whole lap.
     if end > UInt64(capacity), cursor < end - UInt64(capacity) {
       lost = end - UInt64(capacity) - cursor
       cursor = end - UInt64(capacity)
@@ -35,15 +38,15 @@ extension TraceRing {
 
   func look(at ticket: UInt64) -> Found {
     let slot = slot(of: ticket)
-    // Acquire: the words below are those of this event, or later ones.
+    // Acquire: the words loaded below belong to this event or to a later one.
     let sequence = slot[Slot.sequence].load(ordering: .acquiring)
     if sequence > 2 * ticket + 2 { return .lost }
     if sequence < 2 * ticket + 2 {
       return slot[Slot.given].load(ordering: .relaxed) > ticket ? .lost : .notYet
     }
     let words = (0..<Slot.size).map { slot[$0].load(ordering: .relaxed) }
-    // The words before the second look at the sequence: else a writer that claims the slot in between could go unseen, and its
-    // words be taken for those of this event.
+    // The words must be loaded before the second load of the sequence. Otherwise a writer could
+    // claim the slot between the two, and its words would be taken for this event's.
     atomicMemoryFence(ordering: .acquiring)
     if slot[Slot.sequence].load(ordering: .relaxed) != sequence { return .lost }
     return .event(TraceEvent(ticket, words))

@@ -1,9 +1,11 @@
 internal import Quiescence
 internal import Synchronization
 
-/// The newest events, in slots of a fixed size that any number of threads write and read without a lock.
+/// The newest events, in slots of a fixed size that any number of threads write and read without a
+/// lock.
 ///
-/// A writer takes a ticket, and with it a slot: the ticket modulo the number of slots. The slot's sequence word says whose it is:
+/// A writer takes a ticket, which selects a slot: the ticket modulo the number of slots. The
+/// sequence word of the slot says which ticket owns the slot:
 ///
 /// | sequence | the slot |
 /// |---|---|
@@ -11,21 +13,22 @@ internal import Synchronization
 /// | 2t + 1 | is being written by ticket t |
 /// | 2t + 2 | holds the event of ticket t |
 ///
-/// Writing takes no lock, allocates nothing and waits for nobody. A writer whose slot is still being written by one of the laps
-/// before, who was interrupted there for a whole lap, gives its event up.
+/// Writing takes no lock, allocates nothing and never waits. If the slot is still being written by
+/// a ticket of an earlier lap, whose thread was interrupted for a whole lap, the writer gives its
+/// event up.
 final class TraceRing: Sendable {
   /// A power of two.
   let capacity: Int
   private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
   private let tickets = Atomic<UInt64>(0)
 
-  /// The words of a slot, and in which of them what is.
+  /// The word indices of a slot.
   enum Slot {
     static let sequence = 0
-    /// One more than the highest ticket that gave up here.
+    /// One more than the highest ticket that was given up in this slot.
     static let given = 1
     static let time = 2
-    /// Thread, kind, phase and the lengths of both texts.
+    /// The thread, the kind, the phase, and the lengths of both texts.
     static let what = 3
     static let errno = 4
     static let duration = 5
@@ -36,7 +39,8 @@ final class TraceRing: Sendable {
     static let size = label + TraceEvent.labelLimit / 8
   }
 
-  /// Makes an empty ring of `capacity` slots, rounded up to a power of two; 280 bytes each.
+  /// Creates an empty ring of `capacity` slots, rounded up to a power of two. A slot takes 280
+  /// bytes.
   init(capacity: Int) {
     var slots = 1
     while slots < capacity { slots *= 2 }
@@ -47,24 +51,25 @@ final class TraceRing: Sendable {
 
   deinit { words.deallocate() }
 
-  /// The ticket that the next event gets: how many there were.
+  /// The next event's ticket, which is also the number of events so far.
   var end: UInt64 { tickets.load(ordering: .relaxed) }
 
   func slot(of ticket: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
     words + Int(truncatingIfNeeded: ticket & UInt64(capacity - 1)) * Slot.size
   }
 
-  /// Where a thread may be interrupted for a long time.
+  /// The points where tests interrupt a writer.
   enum Step {
-    /// It has a ticket, and no slot yet.
+    /// It has a ticket, but no slot yet.
     case hasTicket
-    /// It has found its slot finished, and has not claimed it yet.
+    /// It has found the slot finished, and has not claimed it yet.
     case hasLooked
     /// Half of its words are in the slot.
     case isInside
   }
 
-  /// Records an event of the calling thread; returns its ticket. Tests stop it in `step`.
+  /// Records an event of the calling thread. Returns its ticket. Tests pass `step` to stop the
+  /// thread there.
   ///
   /// - Threads: any, also inside sections and hooks.
   @discardableResult @inline(__always)
@@ -77,7 +82,8 @@ final class TraceRing: Sendable {
     let time = MonotonicClock.nanoseconds
     let slot = slot(of: ticket)
     guard claim(slot, ticket, step) else {
-      // Else a reader would wait here for an event that does not come. The highest one: a ticket below it is a lap behind.
+      // Otherwise a reader would wait here for an event that never comes. The maximum, because a
+      // lower ticket belongs to an earlier lap.
       slot[Slot.given].max(ticket + 1, ordering: .relaxed)
       return ticket
     }
@@ -91,7 +97,8 @@ final class TraceRing: Sendable {
     slot[Slot.errno].store(UInt64(UInt32(bitPattern: errno)), ordering: .relaxed)
     slot[Slot.duration].store(duration, ordering: .relaxed)
     slot[Slot.beginning].store(beginning, ordering: .relaxed)
-    // Release: else a reader could see the finished sequence before the words, and read those of the lap before as this event.
+    // Release: otherwise a reader could see the finished sequence before the words, and take the
+    // words of the earlier lap for this event's.
     slot[Slot.sequence].store(2 * ticket + 2, ordering: .releasing)
     return ticket
   }
@@ -101,23 +108,26 @@ final class TraceRing: Sendable {
     _ slot: UnsafeMutablePointer<Atomic<UInt64>>, _ ticket: UInt64, _ step: (Step) -> Void
   ) -> Bool {
     let seen = slot[Slot.sequence].load(ordering: .relaxed)
-    // Odd: whoever was interrupted in there a lap ago would mix its words with these, and then publish the mixture.
-    // Above: this thread itself slept for a lap, and would overwrite a newer event with an older one.
+    // Odd: a writer of an earlier lap is inside. Its words would mix with these, and it would
+    // publish the mixture. Above: this thread was interrupted for a lap, and would overwrite a
+    // newer event with an older one.
     if seen & 1 == 1 || seen > 2 * ticket { return false }
     step(.hasLooked)
-    // In one step with the look: two writers, a lap apart, that both found the slot finished would both write.
-    // Acquire: the words of the lap before come before these in each word's own order, or some of them could stay.
+    // One step with the test above: otherwise two writers, a lap apart, could both find the slot
+    // finished, and both write. Acquire: in each word's modification order, the words of the
+    // earlier lap come before these; otherwise an old word could remain.
     let isMine = slot[Slot.sequence].compareExchange(
       expected: seen, desired: 2 * ticket + 1, ordering: .acquiring
     ).exchanged
-    // Before every word: else a reader could copy one of these, and still find the sequence of the lap before at its second look.
+    // Before every word: otherwise a reader could copy one of these words, and still find the
+    // sequence of the earlier lap at its second load.
     if isMine { atomicMemoryFence(ordering: .releasing) }
     return isMine
   }
 }
 
 extension UnsafeMutablePointer where Pointee == Atomic<UInt64> {
-  /// Copies as much of `text` as fits into whole characters, and says how many bytes that is.
+  /// Copies as much of `text` as fits, in whole characters. Returns the number of bytes.
   fileprivate func store(_ text: String, at first: Int, limit: Int) -> Int {
     let cut = TraceText.cut(text, to: limit)
     var word: UInt64 = 0
@@ -137,12 +147,13 @@ extension UnsafeMutablePointer where Pointee == Atomic<UInt64> {
   }
 }
 
-/// Texts that have to fit into a slot.
+/// Cuts texts to the size of a slot.
 enum TraceText {
-  /// What stands for the rest: a string of three bytes, which needs no memory.
+  /// Marks the end of a text that was cut. Three bytes, so the string needs no allocation.
   static let mark = "…"
 
-  /// How many bytes of `text` are kept, up to the end of a character, if there are more than `limit`; the mark is not counted.
+  /// How many bytes of `text` to keep, and whether the text is cut. A cut ends at a character
+  /// boundary and leaves room for the mark.
   static func cut(_ text: String, to limit: Int) -> (bytes: Int, isShorter: Bool) {
     if text.utf8.count <= limit { return (text.utf8.count, false) }
     var bytes = limit - mark.utf8.count

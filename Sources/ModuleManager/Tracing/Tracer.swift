@@ -1,60 +1,62 @@
 internal import Quiescence
 internal import Synchronization
 
-/// The switch between what happens and the ring that records it. One a manager.
+/// Turns recording on and off, and owns the ring. One per manager.
 ///
-/// Whoever records reads the ring in a section of `Memb`, so that one that was taken away stays until the last writer has left it.
+/// A recording thread reads the ring in a section of `Memb`, so a ring that was taken away is
+/// destroyed only after its last writer has left.
 final class Tracer: Sendable {
   private let flag = Atomic<Bool>(false)
   private let ring = RCUBox<TraceRing?, Memb>(nil)
   private let followers = Locked(0)
 
-  /// Of what belongs to no manager.
+  /// For modules that belong to no manager.
   static let none = Tracer()
 
-  /// All that tracing costs while nobody follows: one load. Whoever finds it set a moment too late loses an event, or finds no ring.
+  /// The whole cost of tracing while there is no follower: one load. A thread that sees an outdated
+  /// value loses an event, or finds no ring.
   @inline(__always)
   var isOn: Bool { flag.load(ordering: .relaxed) }
 
-  /// Returns the ring, from its next event on. The first follower decides how large it is.
+  /// Returns the ring, and the number of its next event. The first follower sets the capacity.
   func follow(capacity: Int) -> (ring: TraceRing, cursor: UInt64) {
     followers.withLock { count in
       count += 1
       if count > 1, let ring = ring.read({ copy $0 }) { return (ring, ring.end) }
       let new = TraceRing(capacity: capacity)
       ring.exchange(new)
-      // After the ring: whoever sees the flag should find it.
+      // After the ring: a thread that sees the flag should find the ring.
       flag.store(true, ordering: .releasing)
       return (new, 0)
     }
   }
 
-  /// Every follower once. The last one takes the ring away.
+  /// Call this once per follower. The last one takes the ring away.
   func unfollow() {
     followers.withLock { count in
       count -= 1
       if count > 0 { return }
       flag.store(false, ordering: .relaxed)
-      // Destroyed after a grace period: a writer that read the flag before may be inside. Under the lock, or a follower that comes
-      // at once would lose its new ring here.
+      // Destroyed after a grace period: a writer that read the flag before may be inside. Under the
+      // lock: otherwise a new follower's ring could be taken away here.
       ring.exchange(nil)
     }
   }
 
-  /// Records a moment.
+  /// Records an event without a duration.
   @inline(never)
   func record(_ kind: TraceEvent.Kind, module: String, label: String = "", errno: Int32 = 0) {
     ring.read { _ = $0?.write(kind, .moment, module: module, label: label, errno: errno) }
   }
 
-  /// Records a beginning, if anybody follows.
+  /// Records a beginning, if there is a follower.
   func begin(_ kind: TraceEvent.Kind, _ module: String) -> TraceSpan {
     var ticket: UInt64?
     if isOn { ticket = ring.read { $0?.write(kind, .begin, module: module, label: "") } }
     return TraceSpan(kind: kind, module: module, start: MonotonicClock.nanoseconds, ticket: ticket)
   }
 
-  /// Records the end. Once.
+  /// Records the end. Call this once per span.
   func end(_ span: TraceSpan, errno: Int32 = 0, label: @autoclosure () -> String = "") {
     if !isOn { return }
     let label = label()
@@ -67,17 +69,17 @@ final class Tracer: Sendable {
   }
 }
 
-/// Something that has begun.
+/// A span that has begun.
 struct TraceSpan: Sendable {
   let kind: TraceEvent.Kind
   let module: String
   let start: UInt64
-  /// Nil when nobody followed then.
+  /// Nil if there was no follower at the beginning.
   let ticket: UInt64?
 }
 
 extension ModuleManager {
-  /// Records a beginning now, and the end when `done` is called, as the first thing.
+  /// Records a beginning now, and the end when `done` is called, before `done` runs.
   func traced<Success>(
     _ kind: TraceEvent.Kind, _ module: String, _ done: @escaping Completion<Success>
   ) -> Completion<Success> {
@@ -93,13 +95,13 @@ extension ModuleManager {
 }
 
 extension UnloadOutcome {
-  /// What is to be said of a success.
+  /// The label of a successful end.
   fileprivate var remark: String {
     switch self {
     case .unloaded: ""
     case .resident(_, let reason): reason
     case .deferred(let holders):
-      "goes when these let go: " + holders.map(\.description).joined(separator: ", ")
+      "goes when these holders let go: " + holders.map(\.description).joined(separator: ", ")
     }
   }
 }

@@ -24,7 +24,8 @@ extension UnloadOperation {
 
   /// Runs `next` on the manager's thread when the counters are zero: at once if they are.
   ///
-  /// - Parameter restoreService: As above; it revives the counters, those as well that are zero already: nobody has acted upon it.
+  /// - Parameter restoreService: As above. It revives the counters, also those that are zero already: nothing has acted on
+  ///   that zero yet.
   package func awaitZero(
     of counters: CounterSet, orElse restoreService: (@Sendable () -> Void)?,
     _ next: @escaping @Sendable () -> Void

@@ -1,24 +1,25 @@
-/// Proof that the thread is inside a read-side critical section; leaves it when it ends.
+/// Proof that the thread is inside a read-side critical section.
 ///
-/// Nobody makes one: ``Flavor/read(_:)`` and ``QSBR/withOnlineReader(_:)`` lend one to their body.
-/// It cannot be copied, escape the body, or be sent to another thread.
+/// ``Flavor/read(_:)`` enters the section, lends the proof to its body, and leaves the section;
+/// there is no other way to get one. It cannot be copied, escape the body, or be sent to another
+/// thread.
 public struct ReadSection<F: Flavor>: ~Copyable, ~Escapable {
+  // No deinit that leaves: Swift 6.3.1 does not call it, in a client's build without optimization,
+  // when the only stored property is a token of type Void.
   @inlinable @inline(__always)
   @_lifetime(immortal)
-  init(entering: Void) {
-    F.unsafeEnter()
-  }
+  init(entered: Void) {}
+}
 
-  deinit {
-    F.unsafeLeave()
-  }
-
-  /// Ends everything that is borrowed with the section, and lets a grace period that waits for it pass.
+extension ReadSection where F.Token == Void {
+  /// Ends everything that is borrowed with the section, and lets a grace period that waits for it
+  /// pass.
   ///
-  /// For a long scan: a section that lasts keeps everything that is retired meanwhile in memory. Does not compile
-  /// while anything that was loaded with the section is used later; load it again. Inside another section of the
-  /// same thread the grace period waits for the outer one; under `QSBR` it waits for the reader's next
-  /// ``OnlineReader/quiescentState()``, since a section is part of its thread's online time.
+  /// For a long scan: a section that lasts keeps everything that is retired meanwhile in memory. The
+  /// compiler refuses a later use of anything that was loaded with the section before; load it again.
+  /// Inside another section of the same thread the grace period waits for the outer one. A section
+  /// under `QSBR` has no `repin()`: it is a part of its thread's online time, which ends at
+  /// ``OnlineReader/quiescentState()``.
   ///
   /// ```swift
   /// Memb.read { section in
@@ -29,7 +30,7 @@ public struct ReadSection<F: Flavor>: ~Copyable, ~Escapable {
   /// }
   /// ```
   ///
-  /// - Complexity: that of a section: it is left and entered again.
+  /// - Complexity: that of a section: the thread leaves it and enters it again.
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
   public mutating func repin() {

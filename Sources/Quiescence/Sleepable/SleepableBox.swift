@@ -1,6 +1,5 @@
-public import Synchronization
-
-/// A published value that is read in the sections of a ``SleepableDomain``: what ``RCUBox`` is to a flavor.
+/// A published value that is read in the sections of a ``SleepableDomain``: what ``RCUBox`` is to a
+/// flavor.
 ///
 /// ```swift
 /// let domain = SleepableDomain("routes")
@@ -12,55 +11,50 @@ public import Synchronization
 /// routes.update { $0["b"] = 2 }
 /// ```
 ///
-/// A version that was replaced is destroyed after a grace period of the domain, on the thread `rcu-sleepable`. The box
-/// keeps what it needs of the domain alive.
+/// A version that was replaced is destroyed after a grace period of the domain, as what is retired
+/// in the domain: its ``SleepableDomain/reclaimer`` has the limit and the statistics. The box keeps
+/// what it needs of the domain alive.
 ///
 /// Source: Linux `srcu_dereference()`.
 public struct SleepableBox<Value: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer only: the value behind it is Sendable and changes by publication alone.
-  @usableFromInline
-  let current: Atomic<UnsafeMutablePointer<Value>?>
+  // Unchecked: the value behind the pointer is Sendable and changes by publication alone.
+  /// With the next two a cache line: see ``PublishedPointer``.
+  private let alignment = SIMD2<UInt>(0, 0)
 
   @usableFromInline
   let domain: SleepableDomain
 
-  private let turn = WriterTurn()
+  @usableFromInline
+  let published: PublishedPointer<Value>
 
   /// Publishes `value` to the sections of `domain`.
   ///
-  /// - Complexity: one allocation, as for every version.
+  /// - Complexity: one allocation, as for every version, and one for the lock.
   public init(_ value: consuming Value, in domain: borrowing SleepableDomain) {
-    current = Atomic(Self.allocate(value))
     self.domain = SleepableDomain(sharing: domain)
+    published = PublishedPointer(value)
   }
 
   deinit {
-    // Nobody can read through the box any more, but a section that borrowed may be open.
-    retire(current.load(ordering: .acquiring).unsafelyUnwrapped)
+    // No reader can load from the box any more, but a section that has loaded may be open.
+    protection.retire(published.load())
   }
 
-  private static func allocate(_ value: consuming Value) -> UnsafeMutablePointer<Value> {
-    let pointer = UnsafeMutablePointer<Value>.allocate(capacity: 1)
-    pointer.initialize(to: value)
-    return pointer
-  }
-
-  private func retire(_ pointer: UnsafeMutablePointer<Value>) {
-    domain.core.enqueue(Callback(destroying: pointer))
-  }
+  private var protection: Protection { .domain(domain.core, domain.reclaimer) }
 }
 
 // MARK: - Reading
 
 extension SleepableBox where Value: ~Copyable {
-  /// The current version, for as long as `section` is open. Traps when that is a section of another domain.
+  /// The current version, for as long as `section` is open. Traps when that is a section of another
+  /// domain.
   ///
   /// - Complexity: one load and one comparison.
   @inlinable @inline(__always)
   @_lifetime(borrow section)
   public borrowing func load(_ section: borrowing SleepableSection) -> Borrowed<Value> {
     if section.core.toOpaque() != Unmanaged.passUnretained(domain.core).toOpaque() { Misuse.otherDomain() }
-    let borrowed = Borrowed(unsafe: UnsafePointer(current.load(ordering: .acquiring).unsafelyUnwrapped))
+    let borrowed = Borrowed(unsafe: UnsafePointer(published.load()))
     return _overrideLifetime(borrowed, borrowing: section)
   }
 
@@ -72,82 +66,98 @@ extension SleepableBox where Value: ~Copyable {
     _ body: (borrowing Value) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     try domain.read { _ throws(Failure) in
-      try body(current.load(ordering: .acquiring).unsafelyUnwrapped.pointee)
+      try body(published.load().pointee)
     }
   }
 
-  /// Lends the current version to `body`, inside one section, which goes on while `body` is suspended.
+  /// Lends the current version to `body`, inside one section, which goes on while `body` is
+  /// suspended.
   @inlinable @inline(__always)
   public nonisolated(nonsending) borrowing func read<Result: ~Copyable, Failure: Error>(
     _ body: nonisolated(nonsending) (borrowing Value) async throws(Failure) -> Result
   ) async throws(Failure) -> Result {
     let section = SleepableSection(entering: domain)
     defer { _ = section }
-    return try await body(current.load(ordering: .acquiring).unsafelyUnwrapped.pointee)
+    return try await body(published.load().pointee)
   }
 }
 
-extension SleepableBox {
-  /// A copy of the current version, to keep or to carry out of the section.
-  @inlinable @inline(__always)
-  public borrowing func snapshot() -> Value { read { value in copy value } }
-
-  /// Copies the current version, lets `change` change the copy, and publishes it.
-  ///
-  /// Nothing is published when `change` throws. Updates take turns; none is lost. `change` runs under the box's lock: it
-  /// must neither write to the same box, which traps, nor wait for a grace period.
-  ///
-  /// - Complexity: a copy of the value, one allocation, the box's lock. Does not wait for readers.
-  /// - Threads: any, also inside a section.
-  public borrowing func update<Result: ~Copyable, Failure: Error>(
-    _ change: (inout Value) throws(Failure) -> Result
-  ) throws(Failure) -> Result {
-    turn.takeForClosure()
-    let new = Self.allocate(current.load(ordering: .relaxed).unsafelyUnwrapped.pointee)
-    let result: Result
-    do throws(Failure) {
-      result = try change(&new.pointee)
-    } catch {
-      turn.closureEnded()
-      turn.give()
-      new.deinitialize(count: 1)
-      new.deallocate()
-      throw error
-    }
-    turn.closureEnded()
-    let old = current.exchange(new, ordering: .acquiringAndReleasing)
-    turn.give()
-    retire(old.unsafelyUnwrapped)
-    return result
-  }
-}
+extension SleepableBox: RCUCell {}
 
 // MARK: - Writing
 
 extension SleepableBox where Value: ~Copyable {
-  /// Replaces the value; the old one is destroyed after a grace period.
+  /// Replaces the value. The old one is destroyed after a grace period; ``exchange(_:)`` gives it
+  /// back.
   ///
   /// - Complexity: one allocation, the box's lock and the domain's. Does not wait for readers.
-  /// - Threads: any, also inside a section.
+  /// - Threads: any, also inside a section. Traps inside a closure that the same thread runs under
+  ///   the lock.
   public borrowing func publish(_ value: consuming Value) {
-    retire(replace(value))
+    protection.retire(published.exchange(value))
   }
 
-  /// Replaces the value, suspends until nobody can be reading the old one, and gives that back.
-  public borrowing func exchange(_ value: consuming Value) async -> Value {
-    let old = replace(value)
-    await domain.synchronize()
-    let value = old.move()
-    old.deallocate()
-    return value
+  /// Replaces the value and gives the old one back, which readers may still be using. As
+  /// ``RCUBox/exchange(_:)``.
+  ///
+  /// Dropping the result destroys the old value after a grace period; ``Retired/take()-(_)`` waits
+  /// for it.
+  ///
+  /// - Complexity: as ``publish(_:)``.
+  /// - Threads: as ``publish(_:)``.
+  @discardableResult
+  public borrowing func exchange(_ value: consuming Value) -> Retired<Value> {
+    Retired(published.exchange(value), protection)
   }
 
-  private borrowing func replace(_ value: consuming Value) -> UnsafeMutablePointer<Value> {
-    let new = Self.allocate(value)
-    turn.take()
-    // Release: a reader that sees the pointer sees what it points to.
-    let old = current.exchange(new, ordering: .acquiringAndReleasing)
-    turn.give()
-    return old.unsafelyUnwrapped
+  /// Publishes what `make` makes of the current version, and gives the old one back. As
+  /// ``RCUBox/replace(_:)``.
+  ///
+  /// - Complexity: as ``update(_:)``.
+  /// - Threads: any, also inside a section.
+  @discardableResult
+  public borrowing func replace<Failure: Error>(
+    _ make: (borrowing Value) throws(Failure) -> Value
+  ) throws(Failure) -> Retired<Value> {
+    Retired(try published.replace(make), protection)
+  }
+}
+
+extension SleepableBox {
+  /// Copies the current version, lets `change` change the copy, and publishes it. As
+  /// ``RCUBox/update(_:)``.
+  ///
+  /// Nothing is published when `change` throws. Updates take turns; none is lost. `change` runs
+  /// under the box's lock: it must neither write to the same box, which traps, nor wait for a grace
+  /// period.
+  ///
+  /// - Complexity: a copy of the value, one allocation, the box's lock and the domain's. Does not
+  ///   wait for readers.
+  /// - Threads: any, also inside a section.
+  public borrowing func update<Result: ~Copyable, Failure: Error>(
+    _ change: (inout Value) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try published.update(change) { protection.retire($0) }
+  }
+
+  /// ``update(_:)`` without the lock while `change` runs, repeated until no other writer has
+  /// published meanwhile. As ``RCUBox/updateRetrying(_:)-(_)``.
+  ///
+  /// - Complexity: one allocation, a copy of the value and the box's lock twice, for each run of
+  ///   `change`.
+  /// - Threads: any, also inside a section.
+  public borrowing func updateRetrying<Result: ~Copyable, Failure: Error>(
+    _ change: (inout Value) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try published.updateRetrying(change) { protection.retire($0) }
+  }
+
+  /// ``updateRetrying(_:)-(_)`` with a `change` that may suspend.
+  ///
+  /// - Complexity: as without `async`.
+  public nonisolated(nonsending) borrowing func updateRetrying<Result: ~Copyable, Failure: Error>(
+    _ change: nonisolated(nonsending) (inout Value) async throws(Failure) -> Result
+  ) async throws(Failure) -> Result {
+    try await published.updateRetrying(change) { protection.retire($0) }
   }
 }

@@ -1,8 +1,8 @@
 internal import _QuiescenceShims
 
-/// Error numbers of the operating system, as people read them.
+/// The names of the operating system's error numbers.
 package enum ErrorNumber {
-  /// "ENOENT" for 2; "errno 4711" for a number that has no name.
+  /// The name, such as "ENOENT" for 2; "errno 4711" for a number without a name.
   package static func name(_ error: Int32) -> String {
     qs_errno_name(error).map { String(cString: $0) } ?? "errno \(error)"
   }

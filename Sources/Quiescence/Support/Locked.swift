@@ -1,9 +1,10 @@
+internal import Synchronization
 internal import _QuiescenceShims
 
 /// A lock that works in a forked child, and that the thread sanitizer sees: see `qs_lock.h`.
 @usableFromInline
 package struct Lock: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer: what is behind it is made for several threads.
+  // Unchecked for the pointer: the lock behind it is made for several threads.
   private let lock = qs_lock_create()
 
   @usableFromInline
@@ -16,8 +17,13 @@ package struct Lock: ~Copyable, @unchecked Sendable {
   @usableFromInline
   package borrowing func release() { qs_lock_release(lock) }
 
-  /// In a forked child: nobody has it, whoever had it in the parent.
+  /// In a forked child: the lock is free, also when another thread of the parent had it.
   borrowing func reset() { qs_lock_reset(lock) }
+
+  /// A word in the lock's cache line, for the lock's owner; 0 at first.
+  var word: UnsafeMutablePointer<Atomic<UInt>> {
+    UnsafeMutableRawPointer(qs_lock_word(lock)).assumingMemoryBound(to: Atomic<UInt>.self)
+  }
 }
 
 /// State under a ``Lock``.

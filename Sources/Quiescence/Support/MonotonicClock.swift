@@ -1,7 +1,7 @@
 internal import _QuiescenceShims
 
-/// Time as one number.
+/// The monotonic clock.
 package enum MonotonicClock {
-  /// Nanoseconds since some moment in the past; never 0.
+  /// Nanoseconds since an unspecified moment in the past; never 0.
   package static var nanoseconds: UInt64 { qs_clock_nanoseconds() }
 }

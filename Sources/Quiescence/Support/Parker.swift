@@ -1,9 +1,9 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
-/// A one-shot event that one or more threads wait for on a futex.
+/// A one-shot event that threads wait for on a futex.
 package final class Parker: Sendable {
-  /// On the heap: the kernel needs an address that stays.
+  /// On the heap, because the kernel needs a stable address.
   private nonisolated(unsafe) let word: UnsafeMutablePointer<Atomic<UInt32>>
 
   package init() {
@@ -16,9 +16,9 @@ package final class Parker: Sendable {
     word.deallocate()
   }
 
-  /// Lets every present and future waiter through.
+  /// Lets every present and future waiter pass.
   package func open() {
-    // Release: what the opener wrote before is seen by whoever is let through.
+    // Release: waiters that pass see what the opener wrote before.
     word.pointee.store(1, ordering: .releasing)
     qs_futex_wake_all(word)
   }
@@ -36,8 +36,8 @@ package final class Parker: Sendable {
         if left <= .zero { return isOpen }
         nanoseconds = left.nanoseconds
       }
-      // The kernel compares the word again under its own lock: an open between the test above
-      // and the sleep changes the word, and the sleep does not happen.
+      // The kernel compares the word again under its own lock. If `open` comes between the test
+      // above and the sleep, the word has changed and the thread does not sleep.
       _ = qs_futex_wait(word, 0, nanoseconds)
     }
     return true
@@ -45,7 +45,7 @@ package final class Parker: Sendable {
 }
 
 extension Duration {
-  /// Whole nanoseconds, at the most 292 years.
+  /// Whole nanoseconds; at most 292 years.
   package var nanoseconds: Int64 {
     let (seconds, attoseconds) = components
     let (scaled, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)

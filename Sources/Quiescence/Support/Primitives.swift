@@ -3,43 +3,45 @@ package import Synchronization
 
 /// Everything that unload schemes, and the slow path of counters, synchronize with.
 ///
-/// In a normal build these are other names for the real things, and cost nothing. They are here, and nowhere else, so that
-/// an explorer of interleavings can put instrumented ones in their place and run the same source.
+/// In a normal build these are aliases of the real types, and cost nothing. An explorer of
+/// interleavings can replace them by instrumented types, and run the same source through every
+/// schedule.
 package enum Primitive {
-  /// A number that threads change without a lock.
+  /// An integer that threads change without a lock: `Atomic<Int>`.
   package typealias Word = Atomic<Int>
-  /// A bit that threads change without a lock.
+  /// A Boolean that threads change without a lock: `Atomic<Bool>`.
   package typealias Flag = Atomic<Bool>
-  /// State under a lock.
+  /// State that is guarded by a lock: ``Locked``.
   package typealias Guarded<State> = Locked<State>
-  /// What a thread parks on: opened once.
+  /// A one-shot event that threads block on: ``Parker``.
   package typealias Event = Parker
-  /// A mode, and a slot on every processor that is counted on by a restartable sequence.
+  /// A mode, and a slot per processor that restartable sequences count on: ``ProcessorCell``.
   package typealias Slots = ProcessorCell
 
-  /// Orders everything before it before everything behind it, for threads that do the same: store buffers are empty.
+  /// A full fence: orders all accesses before it before all accesses after it, for threads that
+  /// also use one. It empties the store buffer.
   @inlinable
   package static func fence() { atomicMemoryFence(ordering: .sequentiallyConsistent) }
 
-  /// Lets another thread run: for a wait that ends when other threads get on, whatever that takes.
+  /// Lets another thread run, in a loop that waits for the progress of other threads.
   package static func yield() { sched_yield() }
 
-  /// Blocks until a grace period of each flavor has passed, all of them started together. The caller is outside every
-  /// section.
+  /// Blocks until a grace period of each flavor has passed. All of them start together. The caller
+  /// is outside every section.
   package static func waitForGracePeriods(of flavors: [any Flavor.Type]) {
     let events = flavors.dropLast().map { flavor in
       let event = Event()
       flavor.afterGracePeriod(.thread(event))
       return event
     }
-    // The last one on this thread: without a change of threads it is over sooner.
+    // The last one on this thread: without a switch of threads it ends sooner.
     flavors.last?.synchronize()
     for event in events { event.wait() }
   }
 }
 
 extension Primitive {
-  /// Lends a noncopyable value to closures and to many owners.
+  /// Lends a noncopyable value to closures, and shares it between owners.
   package final class Shared<Value: ~Copyable & Sendable>: Sendable {
     package let value: Value
 

@@ -10,8 +10,8 @@ extension RCUDictionary {
   public borrowing func forEach<Failure: Error>(
     _ body: (borrowing Key, borrowing Value) throws(Failure) -> Void
   ) throws(Failure) {
-    F.unsafeEnter()
-    defer { F.unsafeLeave() }
+    let token = F.unsafeEnter()
+    defer { F.unsafeLeave(token) }
     var walk = Walk(Directory(current.load(ordering: .acquiring)), seed)
     while walk.next() { try body(walk.bucket.key(walk.index).pointee, walk.bucket.value(walk.index).pointee) }
   }

@@ -148,8 +148,8 @@ extension RCUDictionary {
     _ key: Key, _ body: (borrowing Value) throws(Failure) -> Result
   ) throws(Failure) -> Result? {
     let hash = hash(of: key)
-    F.unsafeEnter()
-    defer { F.unsafeLeave() }
+    let token = F.unsafeEnter()
+    defer { F.unsafeLeave(token) }
     guard let value = find(key, hash) else { return nil }
     return try body(value.pointee)
   }
@@ -211,8 +211,8 @@ extension RCUDictionary {
   /// - Complexity: two loads in a section. Threads: as ``read(_:_:)``.
   @inlinable
   public var capacity: Int {
-    F.unsafeEnter()
-    defer { F.unsafeLeave() }
+    let token = F.unsafeEnter()
+    defer { F.unsafeLeave(token) }
     return Directory(current.load(ordering: .acquiring)).slotCount * Self.maximumLoad
   }
 

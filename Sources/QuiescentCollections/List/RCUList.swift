@@ -183,8 +183,8 @@ extension RCUList where Element: ~Copyable {
   public borrowing func forEach<Failure: Error>(
     _ body: (borrowing Element) throws(Failure) -> Void
   ) throws(Failure) {
-    F.unsafeEnter()
-    defer { F.unsafeLeave() }
+    let token = F.unsafeEnter()
+    defer { F.unsafeLeave(token) }
     // Acquire, here and below: a node was written before it was linked.
     var node = anchor.pointee.first.load(ordering: .acquiring)
     while let current = node {
@@ -344,8 +344,8 @@ extension RCUList where Element: ~Copyable {
     where condition: (borrowing Element) throws(Failure) -> Bool
   ) throws(Failure) -> Int {
     var removed = 0
-    F.unsafeEnter()
-    defer { F.unsafeLeave() }
+    let token = F.unsafeEnter()
+    defer { F.unsafeLeave(token) }
     var node = anchor.pointee.first.load(ordering: .acquiring)
     while let current = node {
       if try condition(Node.element(of: current).pointee), remove(Entry(current)) { removed += 1 }

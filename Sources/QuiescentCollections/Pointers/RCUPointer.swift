@@ -117,9 +117,9 @@ extension RCUPointer where Value: ~Copyable {
   /// - Threads: as ``publish(_:)``, and traps as that does.
   @inlinable
   @discardableResult
-  public borrowing func exchange(_ value: consuming Value) -> Retired<Value, F>? {
+  public borrowing func exchange(_ value: consuming Value) -> Retired<Value>? {
     guard let old = link.exchange(Self.allocate(value)) else { return nil }
-    return Retired(old)
+    return Retired(old, readUnder: F.self)
   }
 
   /// Publishes `value` where there is nothing; returns it when there is a node already, or when this pointer belongs to
@@ -148,14 +148,31 @@ extension RCUPointer where Value: ~Copyable {
   @inlinable
   public borrowing func compareExchange(
     _ expected: borrowing Borrowed<Value>, with new: consuming Value
-  ) -> CompareExchangeOutcome<Value, F> {
+  ) -> CompareExchangeOutcome {
     let expected = expected.pointer
     if link.load() != UnsafeMutablePointer(mutating: expected) { return .refused(new) }
     let pointer = Self.allocate(new)
     if link.compareExchange(expected, with: pointer) {
-      return .exchanged(Retired(UnsafeMutablePointer(mutating: expected)))
+      return .exchanged(Retired(UnsafeMutablePointer(mutating: expected), readUnder: F.self))
     }
     return .refused(Self.takeBack(pointer))
+  }
+
+  /// The result of ``compareExchange(_:with:)``. Each value is in one place: none is lost.
+  public enum CompareExchangeOutcome: ~Copyable, Sendable {
+    /// The new node is published; here is the one that it replaced.
+    case exchanged(Retired<Value>)
+
+    /// Another node, or none, was here and still is; here is the new value back.
+    case refused(Value)
+
+    /// Whether the new node was published.
+    public var isExchanged: Bool {
+      switch self {
+      case .exchanged: true
+      case .refused: false
+      }
+    }
   }
 
   /// Takes the node out, whatever it is; nil when there was none. Of several threads one gets it.
@@ -164,9 +181,9 @@ extension RCUPointer where Value: ~Copyable {
   /// - Threads: any, also inside a section. Traps as ``publish(_:)`` does.
   @inlinable
   @discardableResult
-  public borrowing func unlink() -> Retired<Value, F>? {
+  public borrowing func unlink() -> Retired<Value>? {
     guard let old = link.exchange(nil) else { return nil }
-    return Retired(old)
+    return Retired(old, readUnder: F.self)
   }
 
   /// Takes `expected` out if it is still the node here. Of several threads one gets it.
@@ -177,9 +194,9 @@ extension RCUPointer where Value: ~Copyable {
   /// - Threads: any that has a section open.
   @inlinable
   @discardableResult
-  public borrowing func unlink(_ expected: borrowing Borrowed<Value>) -> Retired<Value, F>? {
+  public borrowing func unlink(_ expected: borrowing Borrowed<Value>) -> Retired<Value>? {
     guard link.compareExchange(expected.pointer, with: nil) else { return nil }
-    return Retired(UnsafeMutablePointer(mutating: expected.pointer))
+    return Retired(UnsafeMutablePointer(mutating: expected.pointer), readUnder: F.self)
   }
 
   /// Takes `expected` out if it is still the node here, and puts what `successor` points to in its place. Of several
@@ -202,9 +219,9 @@ extension RCUPointer where Value: ~Copyable {
   @discardableResult
   public borrowing func unlink(
     _ expected: borrowing Borrowed<Value>, joining successor: borrowing RCUPointer
-  ) -> Retired<Value, F>? {
+  ) -> Retired<Value>? {
     guard link.compareExchange(expected.pointer, joining: successor.link) else { return nil }
-    return Retired(UnsafeMutablePointer(mutating: expected.pointer))
+    return Retired(UnsafeMutablePointer(mutating: expected.pointer), readUnder: F.self)
   }
 
   /// What nobody has seen yet.

@@ -148,8 +148,8 @@ extension LockFreeStack where Element: ~Copyable {
 
   @inlinable
   borrowing func unlinkTop() -> UnsafeMutablePointer<Node>? {
-    F.unsafeEnter()
-    defer { F.unsafeLeave() }
+    let token = F.unsafeEnter()
+    defer { F.unsafeLeave(token) }
     var seen = top.load(ordering: .acquiring)
     while let node = seen {
       // Without the section: another thread pops this node and the next one, frees both, and pushes a new node that gets

@@ -1,44 +1,49 @@
 // Restartable sequences: adding to the current processor's slot without an atomic instruction.
 //
-// A sequence is a short run of instructions that ends with its one store. The kernel knows where it starts and ends, and
-// when it takes the processor away from a thread in between (preemption, migration, a signal), it sends the thread to
-// the abort address instead of back: so whoever gets to the store is still on the processor whose number it has read,
-// and nobody else has run on it meanwhile.
+// A sequence is a short run of instructions that ends with its only store. The kernel knows where
+// it starts and ends. If the kernel interrupts a thread in between (by preemption, migration or a
+// signal), the thread continues at the abort address. So a thread that executes the store is still
+// on the processor whose number it has read, and no other thread has run on that processor in
+// between.
 //
-// The other half is `membarrier(PRIVATE_EXPEDITED_RSEQ)`: it interrupts every processor that runs this process, which
-// aborts the sequences that are under way there. Who changes a cell's mode and passes that barrier knows that nobody will
-// still add to a slot for having read the old mode: they restart and read the new one.
+// The other half is `membarrier(PRIVATE_EXPEDITED_RSEQ)`: it interrupts every processor that runs
+// this process, which aborts the sequences in progress there. After a thread has changed a cell's
+// mode and issued that barrier, no sequence that has read the old mode can still add to a slot:
+// each restarts and reads the new mode.
 //
-// Sources: rseq(2), membarrier(2), linux/rseq.h; tools/testing/selftests/rseq in the kernel; glibc's manual, "Restartable
-// Sequences". glibc from 2.35 on registers every thread.
+// Sources: rseq(2), membarrier(2), linux/rseq.h; tools/testing/selftests/rseq in the kernel;
+// glibc's manual, "Restartable Sequences". glibc 2.35 and later register every thread.
 #pragma once
 
 #include <stddef.h>
 
 #include "qs_arena.h"
 
-/// Where each thread's `struct rseq` lies, from its thread pointer. Without rseq, it leads to a stand-in that names a
-/// processor which no cell counts on.
+/// The offset of each thread's `struct rseq` from its thread pointer. Without rseq, the offset of a
+/// stand-in with a processor number that no cell counts on.
 extern ptrdiff_t qs_rseq_offset;
 
-/// Offsets in `struct rseq`, part of the kernel's interface.
+/// Offsets in `struct rseq`, which are part of the kernel's interface.
 #define QS_RSEQ_CPU_ID 4
 #define QS_RSEQ_CS 8
 
-/// Why sequences cannot be used in this process; NULL when they can. Set before main.
+/// Why this process cannot use sequences; NULL if it can. Set before main.
 const char *qs_rseq_refusal(void);
 
-/// The number of the next barrier that starts: who changed a mode before this call can rely on it.
+/// The number of the next barrier that starts. A caller that has stored a mode before this call can
+/// rely on that barrier.
 uint64_t qs_rseq_next_barrier(void);
 
-/// Returns when the barrier of that number has passed. Issues it if nobody has: calls for the same number share one.
+/// Returns after the barrier of that number has passed. Issues it if no other thread has: calls for
+/// the same number share one barrier.
 void qs_rseq_pass_barrier(uint64_t number);
 
-/// Barriers issued so far: each is one system call.
+/// The number of barriers so far. Each is one system call.
 uint64_t qs_rseq_barriers(void);
 
-// For the tests' variants of the sequence: one that takes so long between its test and its commit that it is interrupted
-// there, and one that is not announced, so that nothing restarts it. Empty, and as it is, anywhere else.
+// Hooks for the tests' variants of the sequence: one takes so long between its test and its commit
+// that it is interrupted there; one is not announced, so nothing restarts it. In the library, the
+// first is empty and the second has no effect.
 #if !defined(QS_RSEQ_IN_BETWEEN)
 #define QS_RSEQ_IN_BETWEEN
 #endif

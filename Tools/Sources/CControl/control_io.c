@@ -31,8 +31,8 @@ int control_bind(int socket, const char *path) {
   struct sockaddr_un to;
   int error = address(&to, path);
   if (error) return error;
-  // The file takes its mode from the socket, so it is never open to others; and unlike a changed
-  // umask this concerns no file that another thread creates meanwhile.
+  // The file takes its mode from the socket, so other users can never open it. Changing the umask
+  // instead would also affect files that other threads create at the same time.
   if (fchmod(socket, 0600) != 0) return -errno;
   return bind(socket, (struct sockaddr *)&to, sizeof to) == 0 ? 0 : -errno;
 }
@@ -41,7 +41,7 @@ int control_connect(int socket, const char *path, int wait) {
   struct sockaddr_un to;
   int error = address(&to, path);
   if (error) return error;
-  // Without a limit, connect waits as long as the host's queue of connections is full.
+  // Without a limit, connect blocks as long as the host's queue of connections is full.
   struct timeval limit = {.tv_sec = wait ? 1 : 0, .tv_usec = wait ? 0 : 1};
   struct timeval none = {0};
   setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -99,7 +99,7 @@ int control_bell(void) {
 
 void control_ring(int bell) {
   uint64_t one = 1;
-  // Cannot block: a bell is rung a few times, and the counter holds 2^64 - 2.
+  // Cannot block: a bell is rung only a few times, and the counter holds 2^64 - 2.
   while (write(bell, &one, sizeof one) < 0 && errno == EINTR) {
   }
 }
@@ -119,7 +119,7 @@ int control_wait(int first, int second, int milliseconds) {
 }
 
 int control_wait_or_hangup(int bell, int socket) {
-  // POLLHUP alone: a client that only ended its own sending still waits for the answer.
+  // POLLHUP alone: a client that has only shut down its sending side still waits for the answer.
   struct pollfd two[2] = {{.fd = bell, .events = POLLIN}, {.fd = socket, .events = 0}};
   return wait_for(two, -1);
 }

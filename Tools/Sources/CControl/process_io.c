@@ -10,8 +10,8 @@ int process_open_parent(void) {
   pid_t parent = getppid();
   int descriptor = (int)syscall(SYS_pidfd_open, parent, 0);
   if (descriptor < 0) return -errno;
-  // It is the parent's, and not that of a process which took over its number, only if it is still
-  // the parent now.
+  // If the parent ended in between, another process may have its number, and the descriptor would
+  // be that process's. So check that the parent is still the same.
   if (getppid() == parent) return descriptor;
   close(descriptor);
   return -ESRCH;

@@ -11,7 +11,7 @@
 #define SO_MEMINFO 55
 #endif
 
-// What is asked for; the system gives what it allows. Memory is used only while datagrams wait.
+// The requested size; the system may grant less. Memory is used only while datagrams wait.
 static const int buffer_size = 64 << 20;
 
 static unsigned prepare(struct mmsghdr *messages, struct iovec *vectors,
@@ -26,8 +26,9 @@ static unsigned prepare(struct mmsghdr *messages, struct iovec *vectors,
   return count;
 }
 
-// Keeps the local address for the answer. The interface only where an address needs one: elsewhere the
-// routes decide, since the way back may be another one.
+// Keeps the local address for the answer. The interface is kept only for link-local addresses,
+// which need one; for others the routing table decides, because the way back may be a different
+// one.
 static void keep_control(struct relay_packet *packet, struct msghdr *header) {
   packet->local.length = 0;
   for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
@@ -100,7 +101,8 @@ int relay_receive_buffer(int fd) {
 int relay_socket(int family) {
   int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
   if (fd < 0) return -errno;
-  // Beyond the system's limit only for the privileged; otherwise the kernel gives its limit.
+  // Only privileged processes may exceed the system's limit; for others the kernel grants its
+  // limit.
   if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer_size, sizeof buffer_size) < 0)
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_size, sizeof buffer_size);
   if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_size, sizeof buffer_size) < 0)

@@ -44,7 +44,7 @@ int relay_bell_create(void) {
 
 void relay_bell_ring(int bell) {
   uint64_t one = 1;
-  // EAGAIN means that the counter is full, and the reader wakes anyway.
+  // EAGAIN means that the counter is full; the reader will wake up anyway.
   while (write(bell, &one, sizeof one) < 0 && errno == EINTR) {}
 }
 
@@ -59,7 +59,7 @@ static void *run(void *opaque) {
   struct start start = *(struct start *)opaque;
   free(opaque);
   pthread_setname_np(pthread_self(), start.name);
-  // On Linux the thread's own, not the process's.
+  // On Linux, nice changes the calling thread only.
   if (start.niceness != 0) nice(start.niceness);
   start.body(start.argument);
   return NULL;
@@ -73,7 +73,7 @@ int relay_thread_start(pthread_t *thread, const char *name, int niceness, void (
   start->argument = argument;
   start->niceness = niceness;
   snprintf(start->name, sizeof start->name, "%s", name);
-  // Blocked before the thread exists, so that it never takes a signal meant for others.
+  // Blocked before the thread exists, so that it never receives a signal of another thread.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -15,7 +15,7 @@ struct relay_inbox {
   void (*orphan)(struct relay_packet *packet);
 };
 
-// The head of a closed inbox: an address that no packet has.
+// The head of a closed inbox: an address that no packet can have.
 static struct relay_packet *const closed = (struct relay_packet *)8;
 
 static int attach(struct quiesce_packet *packet, void (*callback)(void *), void *context) {
@@ -28,14 +28,14 @@ static int attach(struct quiesce_packet *packet, void (*callback)(void *), void 
 
 static void give_back(struct relay_packet *packet) {
   struct relay_inbox *inbox = packet->inbox;
-  // Once the packet is on the stack, the worker may take it and release the last other reference
+  // Once the packet is on the stack, the worker may take it and release all other references,
   // before this thread has written the eventfd.
   relay_inbox_retain(inbox);
   struct relay_packet *head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
   do {
     if (head == closed) break;
     packet->next = head;
-    // Release: the worker that takes it sees what the module wrote into it.
+    // Release: the worker that takes the packet sees what the module wrote to it.
   } while (!atomic_compare_exchange_weak_explicit(&inbox->head, &head, packet, memory_order_release,
                                                   memory_order_relaxed));
   if (head == closed) {
@@ -127,7 +127,7 @@ void relay_inbox_retain(struct relay_inbox *inbox) {
 }
 
 void relay_inbox_release(struct relay_inbox *inbox) {
-  // Acquire and release: whoever frees it comes after everyone who used it.
+  // Acquire and release: the thread that frees the inbox does so after every other thread's use.
   if (atomic_fetch_sub_explicit(&inbox->references, 1, memory_order_acq_rel) != 1) return;
   close(inbox->descriptor);
   free(inbox);
@@ -137,7 +137,8 @@ void relay_inbox_wake(struct relay_inbox *inbox) { relay_bell_ring(inbox->descri
 
 struct relay_packet *relay_inbox_take(struct relay_inbox *inbox) {
   uint64_t count;
-  // The eventfd first: a packet that comes after the exchange finds the stack empty and writes again.
+  // The eventfd first: a thread that returns a packet after the exchange finds the stack empty, and
+  // writes the eventfd again.
   while (read(inbox->descriptor, &count, sizeof count) < 0 && errno == EINTR) {}
   return atomic_exchange_explicit(&inbox->head, NULL, memory_order_acquire);
 }

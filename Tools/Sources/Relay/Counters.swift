@@ -1,15 +1,16 @@
 internal import Synchronization
 
-/// One worker's numbers, on cache lines of their own. The worker writes, anybody reads.
+/// One worker's statistics, on cache lines of their own. Only the worker writes; any thread may
+/// read.
 struct Counters: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer only: what it points to are atomics.
+  // Unchecked for the pointer: it points to atomics.
   private let values: UnsafeMutablePointer<Atomic<Int>>
 
   enum Name: Int, CaseIterable {
     case received, sent, dropped, stolen, moduleCalls, flows, kernelDrops, errors
   }
 
-  /// Two cache lines: processors fetch them in pairs.
+  /// Two cache lines, because processors fetch cache lines in pairs.
   private static let alignment = 128
 
   init() {

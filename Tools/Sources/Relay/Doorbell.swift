@@ -1,7 +1,7 @@
 internal import CRelay
 internal import Glibc
 
-/// Wakes a thread that waits on its descriptor, which stays readable from then on.
+/// Wakes a thread that waits on the descriptor. The descriptor stays readable from then on.
 package struct Doorbell: ~Copyable, Sendable {
   package let descriptor: Int32
 
@@ -12,6 +12,6 @@ package struct Doorbell: ~Copyable, Sendable {
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
-  /// Any thread, and signal handlers.
+  /// Any thread; also in signal handlers.
   package func ring() { relay_bell_ring(descriptor) }
 }

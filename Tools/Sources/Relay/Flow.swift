@@ -1,25 +1,26 @@
 internal import CRelay
 
-/// One client's way to the server: a connected socket of its own, so that answers find their way back.
+/// The path of one client to the server: a connected socket of its own, on which the server's
+/// answers for this client arrive.
 final class Flow {
   let client: SocketAddress
   let socket: Socket
-  /// Where in the table, and which of the flows that were there: events that were reported for an earlier
-  /// flow of the same place must not reach this one.
+  /// The place in the table, and the generation of the flow at that place: an event of an earlier
+  /// flow at the same place must not reach this one.
   let token: UInt64
   var outbox = Outbox()
-  /// Where the client's datagrams come in, and the answers go out.
+  /// The local address at which the client's datagrams arrive, and from which the answers are sent.
   var local = relay_local()
-  /// The round's clock when the client or the server last said something.
+  /// The time of the last datagram from the client or the server.
   var lastUse: UInt64 = 0
-  /// Neighbours in the order of last use.
+  /// The neighbors in the order of last use.
   var older = -1
   var newer = -1
-  /// In the worker's list of flows to flush.
+  /// Whether the flow is in the worker's list of flows to send.
   var isTouched = false
-  /// Not watched for reading, until the answers that wait have gone out.
+  /// Whether the socket is not watched for reading, until waiting packets were sent.
   var isPaused = false
-  /// The drops of its socket that have been counted.
+  /// The number of the socket's drops that were counted already.
   var kernelDrops = 0
 
   init(client: SocketAddress, socket: consuming Socket, token: UInt64) {

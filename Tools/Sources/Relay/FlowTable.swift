@@ -7,7 +7,7 @@ struct FlowTable: ~Copyable {
   private var oldestPlace = -1
   private var newestPlace = -1
 
-  /// Tokens below are the worker's own.
+  /// Smaller tokens are the worker's own.
   static let firstToken: UInt64 = 1 << 32
 
   var count: Int { byClient.count }
@@ -19,7 +19,7 @@ struct FlowTable: ~Copyable {
     return places[place]
   }
 
-  /// The flow of an event; nil when it has gone since.
+  /// The flow of an event. Nil if it was closed since.
   subscript(token token: UInt64) -> Flow? {
     let place = Int(truncatingIfNeeded: token & 0xffff_ffff)
     guard place < places.count, let flow = places[place], flow.token == token else { return nil }
@@ -29,12 +29,12 @@ struct FlowTable: ~Copyable {
   func newer(than flow: Flow) -> Flow? { flow.newer < 0 ? nil : places[flow.newer] }
   func older(than flow: Flow) -> Flow? { flow.older < 0 ? nil : places[flow.older] }
 
-  /// A token for `insert`. It stays the next one until a flow is inserted with it.
+  /// The token for the next `insert`.
   func nextToken() -> UInt64 {
     Self.firstToken * (generation + 1) | UInt64(free.last ?? places.count)
   }
 
-  /// Adds a flow that was made with `nextToken()`, as the newest.
+  /// Adds a flow that was created with `nextToken()`, as the newest.
   mutating func insert(_ flow: Flow) {
     generation = (generation + 1) & 0x7fff_ffff
     let place: Int

@@ -1,21 +1,22 @@
 internal import CRelay
 internal import Glibc
 
-/// Packets that wait to go out on one socket, in order. Nothing is thrown away because the socket is busy.
+/// Packets to send on one socket, in order. A busy socket does not cause drops.
 struct Outbox: ~Copyable {
   private var packets: [PacketPointer] = []
   private var first = 0
-  /// The socket took no more; it will be writable again.
+  /// Whether the socket's buffer is full. An event reports when it is writable again.
   private(set) var isBlocked = false
 
-  /// How often in a row the first packet may meet an error that belongs to an earlier one.
+  /// How many times in a row a packet may fail with an error that belongs to an earlier one.
   private static let mostRefusals = 8
 
   var count: Int { packets.count - first }
 
   mutating func append(_ packet: PacketPointer) { packets.append(packet) }
 
-  /// Sends until the outbox is empty or the socket takes no more, and finishes the packets that are done.
+  /// Sends until the outbox is empty or the socket's buffer is full, and finishes the packets that
+  /// were sent.
   mutating func flush(
     to socket: borrowing Socket, addressed: Bool, pool: inout PacketPool,
     counters: borrowing Counters
@@ -34,8 +35,8 @@ struct Outbox: ~Copyable {
       } else {
         counters.add(1, to: .errors)
         refusals += 1
-        // A connected socket reports with the next call that an earlier datagram was refused; this one
-        // has not been sent yet.
+        // A connected socket reports the refusal of an earlier datagram at the next call; this
+        // packet was not sent yet.
         if sent == -Int(ECONNREFUSED), refusals < Self.mostRefusals { continue }
         counters.add(1, to: .dropped)
         refusals = 0

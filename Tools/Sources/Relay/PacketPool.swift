@@ -2,13 +2,13 @@ package import CRelay
 
 package typealias PacketPointer = UnsafeMutablePointer<relay_packet>
 
-/// A worker's packets that carry nothing now. Those that are on their way are in the worker's batch, in an
-/// outbox, or with the module that stole them.
+/// A worker's idle packets. Packets in use are in the worker's batch, in an outbox, or with the
+/// module that stole them.
 struct PacketPool: ~Copyable {
   private var free: [PacketPointer] = []
   private let inbox: OpaquePointer
 
-  /// More than this many at rest are given back to the system.
+  /// Idle packets beyond this number are freed.
   private static let mostAtRest = 512
 
   init(inbox: OpaquePointer) {
@@ -19,21 +19,22 @@ struct PacketPool: ~Copyable {
     for packet in free { relay_packet_free(packet) }
   }
 
-  /// A packet to receive into; nil without memory.
+  /// A packet to receive into. Nil if there is no memory.
   mutating func take() -> PacketPointer? {
     free.popLast() ?? relay_packet_create(inbox)
   }
 
-  /// Ends a packet's way: runs its callbacks, and keeps its buffer for another one.
+  /// Ends the use of a packet: runs its callbacks, and keeps its buffer for another datagram.
   ///
-  /// The calling thread is an online reader: the callbacks are a module's code, and it may be unmapped once
-  /// every reader has gone through a quiescent state after the last callback let go of the module.
+  /// The calling thread is an online reader. The callbacks are a module's code: after the last
+  /// callback has released the module, its code may be unmapped as soon as every reader has passed
+  /// a quiescent state.
   mutating func finish(_ packet: PacketPointer) {
     relay_packet_finish(packet)
     put(packet)
   }
 
-  /// Takes back a packet that carried nothing.
+  /// Takes back a packet that was not used.
   mutating func put(_ packet: PacketPointer) {
     if free.count == Self.mostAtRest {
       relay_packet_free(packet)

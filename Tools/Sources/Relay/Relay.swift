@@ -4,20 +4,21 @@ public import ModuleManager
 public import Quiescence
 internal import Synchronization
 
-/// A UDP relay: what clients send to its address goes on to a server, and each client gets its answers back.
+/// A UDP relay. It forwards datagrams of clients to a server, and returns the server's answers to
+/// each client.
 ///
 /// Every datagram, in either direction, passes the hook points ``prerouting``, ``forward`` and
-/// ``postrouting``, in this order. Each worker thread is an online QSBR reader with its own socket and its
-/// own flows; workers share nothing that they write. The relay itself loses no datagram: what a socket does
-/// not take waits, and what waits for too long makes the relay stop reading.
+/// ``postrouting``, in this order. Each worker thread is an online QSBR reader with its own socket
+/// and flows; workers share no data that they write. The relay itself loses no datagram: packets
+/// wait while a socket's buffer is full, and when too many wait, the relay stops reading.
 public final class Relay: Sendable {
-  /// Every datagram, as it came in.
+  /// Passed by every datagram on arrival.
   public let prerouting: HookPoint<quiesce_packet, QSBR>
-  /// What `prerouting` let through.
+  /// Passed by the datagrams that `prerouting` accepted.
   public let forward: HookPoint<quiesce_packet, QSBR>
-  /// The last one, before the datagram goes out.
+  /// The last hook point before the datagram is sent.
   public let postrouting: HookPoint<quiesce_packet, QSBR>
-  /// Where the relay listens.
+  /// The address at which the relay listens.
   public let boundAddress: SocketAddress
 
   private let handles: [WorkerHandle]
@@ -28,14 +29,15 @@ public final class Relay: Sendable {
     var isStarted = false
   }
 
-  /// Binds to `listen`; nothing is received yet.
+  /// Binds to `listen`. Nothing is received before ``start()``.
   ///
   /// - Parameters:
-  ///   - workers: How many threads; each opens a socket of its own on the same port.
-  ///   - flowTimeout: How long a client's flow is kept after the last datagram in either direction.
-  ///   - flowLimit: The most flows of one worker. Without it, the limit of descriptors decides.
-  /// - Throws: `EADDRINUSE`, `EACCES` and other errors of the listening sockets; `EINVAL` for arguments that
-  ///   make no sense.
+  ///   - workers: The number of threads; each opens a socket of its own on the same port.
+  ///   - flowTimeout: How long a flow is kept after its last datagram in either direction.
+  ///   - flowLimit: The largest number of flows of one worker. By default it follows from the
+  ///     process's limit of descriptors.
+  /// - Throws: `EADDRINUSE`, `EACCES` and other errors of the listening sockets; `EINVAL` for
+  ///   invalid arguments.
   public init(
     listen: SocketAddress, forward: SocketAddress, workers: Int,
     flowTimeout: Duration = .seconds(60), flowLimit: Int? = nil
@@ -57,8 +59,8 @@ public final class Relay: Sendable {
     var handles: [WorkerHandle] = []
     for _ in 0..<workers {
       let socket = try Socket(like: address)
-      // The first one takes the port for itself before it shares it, so that a second relay on the same
-      // address is refused and does not get half of the clients.
+      // The first socket binds before it shares the port. So a second relay at the same address is
+      // refused, instead of getting half of the clients.
       if !handles.isEmpty { try socket.sharePort() }
       try socket.bind(to: address)
       if handles.isEmpty { try socket.sharePort() }
@@ -78,7 +80,7 @@ public final class Relay: Sendable {
       if threads.isStarted { throw RelayError("\(boundAddress)", EALREADY, "was started before") }
       threads.isStarted = true
       for (index, handle) in handles.enumerated() {
-        // Here, so that a lack of memory or descriptors is the caller's to know.
+        // Created here, so that a lack of memory or descriptors is reported to the caller.
         let worker = try Worker(handle)
         threads.running.append(
           try WorkerThread(named: "relay-\(index)", carrying: worker) { $0.run() })
@@ -86,10 +88,11 @@ public final class Relay: Sendable {
     }
   }
 
-  /// Ends the workers, and blocks until they have ended. Datagrams that wait to be sent are dropped. What
-  /// modules stole may come back later; its callbacks run then. The address stays taken as long as the relay.
+  /// Ends the workers, and blocks until they have ended. Datagrams that wait to be sent are
+  /// dropped. Modules may return stolen packets later; their callbacks run then. The port stays
+  /// bound as long as the relay exists.
   ///
-  /// Any thread but a worker's; the second call does nothing.
+  /// Any thread except a worker's. A second call has no effect.
   public func stop() {
     precondition(!QSBR.isInside, "Relay.stop() inside a QSBR section: it would wait for itself")
     threads.withLock { threads in
@@ -99,7 +102,7 @@ public final class Relay: Sendable {
     }
   }
 
-  /// What the relay has done so far. Any thread; O(workers).
+  /// The statistics so far. Any thread; O(workers).
   public var statistics: RelayStatistics {
     var sum = RelayStatistics()
     for handle in handles { handle.counters.add(to: &sum) }
@@ -112,7 +115,7 @@ public final class Relay: Sendable {
     return whole.overflow ? .max / 2 : whole.partialValue + UInt64(clamping: attoseconds / 1_000_000_000)
   }
 
-  /// A share of the descriptors that the process may have, with some left for everything else.
+  /// Each worker's share of the process's descriptors; some are left for other purposes.
   private static func flowLimit(workers: Int) -> Int {
     var limit = rlimit()
     getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)

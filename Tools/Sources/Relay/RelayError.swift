@@ -1,6 +1,6 @@
 internal import ModuleManager
 
-/// Why an address, a relay or a socket is not to be had: one line, and the error number.
+/// Why an address, a relay or a socket cannot be used: one line, and the error number.
 public struct RelayError: Error, Hashable, Sendable, CustomStringConvertible {
   /// What the request was about, such as an address.
   public let subject: String

@@ -1,7 +1,7 @@
 package import CRelay
 internal import Glibc
 
-/// A UDP socket that does not block, closed with its owner.
+/// A nonblocking UDP socket, closed with its owner.
 package struct Socket: ~Copyable, Sendable {
   package let descriptor: Int32
 
@@ -12,8 +12,8 @@ package struct Socket: ~Copyable, Sendable {
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
-  /// Lets other sockets of the same user bind to this one's port, if they ask for it too. Each then gets the
-  /// flows that the kernel assigns to it.
+  /// Lets other sockets of the same user bind to the same port, if they share it too. The kernel
+  /// then assigns each flow to one of the sockets.
   package func sharePort() throws(RelayError) {
     let error = relay_share_port(descriptor)
     if error != 0 { throw RelayError("socket", -error, "cannot share a port") }
@@ -39,22 +39,23 @@ package struct Socket: ~Copyable, Sendable {
     return SocketAddress(raw)
   }
 
-  /// The kernel's limit for what waits to be received, in its own accounting: more than the payloads.
+  /// The size of the receive buffer as the kernel counts it, which is more than the payloads.
   package var receiveBuffer: Int { Int(relay_receive_buffer(descriptor)) }
 
-  /// How many datagrams did not fit into the receive buffer.
+  /// The number of datagrams that did not fit into the receive buffer.
   package var kernelDrops: Int { Int(relay_kernel_drops(descriptor)) }
 
   package func clearError() { relay_clear_error(descriptor) }
 
-  /// Receives into `packets`. Returns how many, or a negative errno.
+  /// Receives into `packets`. Returns the number, or a negative errno.
   package func receive(into packets: borrowing [UnsafeMutablePointer<relay_packet>]) -> Int {
     packets.withUnsafeBufferPointer { packets in
       Int(relay_receive(descriptor, Self.cast(packets.baseAddress), UInt32(packets.count)))
     }
   }
 
-  /// Sends a part of `packets`, to their destinations or to the peer. Returns how many, or a negative errno.
+  /// Sends a part of `packets`, to their destinations or to the peer. Returns the number, or a
+  /// negative errno.
   package func send(
     _ packets: borrowing [UnsafeMutablePointer<relay_packet>], in range: Range<Int>, addressed: Bool
   ) -> Int {
@@ -65,7 +66,8 @@ package struct Socket: ~Copyable, Sendable {
     }
   }
 
-  /// C's pointers may be null; these are not. The layout is the same.
+  /// Converts an array of nonoptional pointers to C's array of pointers that may be null; the
+  /// layout is the same.
   private static func cast(
     _ packets: UnsafePointer<UnsafeMutablePointer<relay_packet>>?
   ) -> UnsafePointer<UnsafeMutablePointer<relay_packet>?>? {

@@ -9,7 +9,8 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     self.raw = raw
   }
 
-  /// Parses `127.0.0.1:5000` or `[::1]:5000`; port 0 stands for any free port. Names are not looked up.
+  /// Parses `127.0.0.1:5000` or `[::1]:5000`. Port 0 stands for any free port. Host names are not
+  /// resolved.
   public init(parsing text: String) throws(RelayError) {
     let refusal = RelayError(
       text, EINVAL, "not a numeric address and port, such as 127.0.0.1:5000 or [::1]:5000")
@@ -28,7 +29,7 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     self.raw = raw
   }
 
-  /// `UInt16.init` alone would take a sign.
+  /// Digits only: `UInt16.init` would also accept a sign.
   private static func port(_ text: Substring) -> UInt16? {
     text.allSatisfy { $0.isASCII && $0.isNumber } ? UInt16(text) : nil
   }
@@ -36,10 +37,10 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
   /// The port, in the host's byte order.
   public var port: UInt16 { raw.port }
 
-  /// As ``init(parsing:)`` takes it.
+  /// The text that ``init(parsing:)`` accepts.
   public var description: String {
     let host = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 128) { text in
-      // The buffer has 128 elements, so its address is set.
+      // Not nil: the buffer has 128 elements.
       relay_address_format(raw, text.baseAddress!, text.count)
       return String(cString: text.baseAddress!)
     }
@@ -56,7 +57,7 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
       && left.raw.family == right.raw.family
   }
 
-  /// As for `==`.
+  /// Hashes the values that `==` compares.
   public func hash(into hasher: inout Hasher) {
     hasher.combine(raw.high)
     hasher.combine(raw.low)

@@ -2,7 +2,7 @@ internal import CRelay
 internal import Glibc
 
 extension Worker {
-  /// The client's flow, a new one if need be; nil when the system gives no socket.
+  /// The client's flow, opened if necessary. Nil if the system grants no socket.
   mutating func flow(for client: SocketAddress) -> Flow? {
     if let flow = flows[client] { return flow }
     if flows.count >= handle.configuration.flowLimit {
@@ -10,7 +10,7 @@ extension Worker {
       if !evict() { return nil }
     }
     if let flow = open(client) { return flow }
-    // Most likely out of descriptors: the flow that was silent for the longest time gives way.
+    // Probably out of descriptors: close the flow that was idle for the longest time.
     return evict() ? open(client) : nil
   }
 
@@ -34,7 +34,7 @@ extension Worker {
     }
   }
 
-  /// Closes the flow that was used least recently, of those with nothing to send.
+  /// Closes the least recently used flow among those with nothing to send.
   private mutating func evict() -> Bool {
     var flow = flows.oldest
     while let candidate = flow {
@@ -51,13 +51,13 @@ extension Worker {
     countDrops(of: flow)
     queued -= flow.outbox.count
     flow.outbox.drop(pool: &pool, counters: handle.counters)
-    // It may be in the list of paused flows.
+    // The flow may be in the list of paused flows.
     flow.isPaused = false
     flows.remove(flow)
     handle.counters.add(-1, to: .flows)
   }
 
-  /// How often expired flows are looked for, in nanoseconds.
+  /// The interval between checks for expired flows, in nanoseconds.
   private var tickLength: UInt64 {
     min(max(handle.configuration.flowTimeout / 4, 1_000_000), 1_000_000_000)
   }

@@ -4,13 +4,13 @@ internal import ModuleManager
 internal import Quiescence
 
 extension Worker {
-  /// Takes a packet through the hook points that it has not entered yet, and then on its way.
+  /// Passes a packet through the hook points that it has not entered yet, and then routes it.
   mutating func pass(_ packet: PacketPointer, _ reader: borrowing OnlineReader) {
     if packet.pointee.truncated { return refuse(packet) }
     let points = handle.configuration.points
     while Int(packet.pointee.stage) < points.count {
       let point = points[Int(packet.pointee.stage)]
-      // Before the hooks: where the packet goes on when one of them steals it.
+      // Before the hooks: if one of them steals the packet, it continues here after its return.
       packet.pointee.stage += 1
       let result = point.dispatch(&packet.pointee.packet, in: reader)
       if result.called > 0 { handle.counters.add(result.called, to: .moduleCalls) }
@@ -21,7 +21,8 @@ extension Worker {
     route(packet)
   }
 
-  /// A hook stole the packet, and another thread may have given it back already: it is not looked at here.
+  /// A hook stole the packet, and another thread may have returned it already. So the packet must
+  /// not be accessed here.
   private func leave() {
     handle.counters.add(1, to: .stolen)
     relay_inbox_retain(handle.inbox)
@@ -57,7 +58,7 @@ extension Worker {
     queued += 1
   }
 
-  /// Sends what waits on flows' sockets.
+  /// Sends the packets that wait on the flows' sockets.
   mutating func sendRequests() {
     if touched.isEmpty { return }
     for flow in touched {
@@ -85,7 +86,7 @@ extension Worker {
     resumeReading()
   }
 
-  /// Too much waits for sockets that take no more: what comes in stays with the kernel.
+  /// Too many packets wait to be sent: new datagrams stay in the kernel's buffer.
   mutating func pauseListener() {
     isListenerPaused = true
     watchListener()
@@ -115,7 +116,7 @@ extension Worker {
     let error = poller.watch(
       flow.socket.descriptor, token: flow.token, readable: !flow.isPaused,
       writable: flow.outbox.isBlocked)
-    // What is blocked would wait for ever: not silently.
+    // A blocked socket would wait for ever, so count the error.
     if error != 0 { handle.counters.add(1, to: .errors) }
   }
 

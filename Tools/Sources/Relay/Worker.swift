@@ -3,22 +3,22 @@ internal import Glibc
 internal import ModuleManager
 internal import Quiescence
 
-/// One thread of the relay: its listening socket, the flows that the kernel assigns to that socket, and
-/// nothing that another worker touches.
+/// One thread of the relay: its listening socket, and the flows that the kernel assigns to that
+/// socket. No other worker accesses them.
 ///
-/// The thread is an online QSBR reader, and so inside one read-side critical section from each quiescent
-/// state to the next: hooks and packets' callbacks run without a section of their own. It is offline while
-/// it waits.
+/// The thread is an online QSBR reader. So it is inside one read-side critical section from each
+/// quiescent state to the next, and hooks and packets' callbacks run without a section of their
+/// own. While the thread waits for events, it is offline.
 struct Worker: ~Copyable {
   let handle: WorkerHandle
   let poller: Poller
   var pool: PacketPool
   var flows = FlowTable()
-  /// Answers go out on the listening socket, whatever flow they come from.
+  /// Answers of all flows are sent on the listening socket.
   var answers = Outbox()
   /// Flows with requests to send.
   var touched: [Flow] = []
-  /// What the next receive call fills.
+  /// The packets for the next receive call.
   var batch: [PacketPointer] = []
   /// Packets in outboxes.
   var queued = 0
@@ -26,13 +26,13 @@ struct Worker: ~Copyable {
   var paused: [Flow] = []
   var isListenerPaused = false
   var listenerDrops = 0
-  /// The round's clock.
+  /// The time at the start of the current round.
   var now = relay_clock()
   var nextTick: UInt64 = 0
 
   static let listenerToken: UInt64 = 0
   static let inboxToken: UInt64 = 1
-  /// With this many packets in outboxes, nothing more is read until half of them are sent.
+  /// When this many packets wait to be sent, the worker stops reading until half of them were sent.
   static let mostQueued = 1024
 
   init(_ handle: WorkerHandle) throws(RelayError) {
@@ -51,7 +51,7 @@ struct Worker: ~Copyable {
   mutating func run() {
     QSBR.withOnlineReader { reader in
       while !handle.isStopping { round(&reader) }
-      // Still online: callbacks run here too.
+      // Still online, because callbacks run here too.
       end()
     }
   }
@@ -70,17 +70,18 @@ struct Worker: ~Copyable {
       }
       sendRequests()
       if answers.count >= Int(RELAY_BATCH) { sendAnswers() }
-      // Not while answers wait: a grace period that ended now would find callbacks on them that the next line
-      // but one runs, and their module busy.
+      // Only when no answers wait. Otherwise a grace period could end now, although the callbacks
+      // of these answers run two lines below; an unload would find their module busy.
       if answers.count == 0 { reader.quiescentState() }
     }
     sendAnswers()
     if now >= nextTick { tick() }
   }
 
-  /// How long to wait for something to do, in milliseconds: for ever when no flow can expire.
+  /// How long to wait for an event, in milliseconds; -1 if no flow can expire.
   private var patience: Int32 {
-    // Without memory for packets nothing can be read, and what waits must not make this loop spin.
+    // Without memory for packets nothing can be read. The time limit keeps pending events from
+    // making this loop spin.
     if batch.isEmpty { return 10 }
     if flows.count == 0 { return -1 }
     return nextTick <= now ? 0 : Int32((nextTick - now) / 1_000_000 + 1)
@@ -105,7 +106,7 @@ struct Worker: ~Copyable {
       pass(packet, reader)
     }
     replace(count)
-    // Only a queue that was long can have overflowed.
+    // Only a full batch indicates a queue that may have overflowed.
     if count == Int(RELAY_BATCH) { countListenerDrops() }
   }
 
@@ -114,7 +115,7 @@ struct Worker: ~Copyable {
   ) {
     if event.writable { send(flow) }
     if event.failed && (flow.isPaused || !event.readable) {
-      // Nothing to read, so the receive call below would not take the error off the socket.
+      // There is nothing to read, so the receive call below would not clear the error.
       handle.counters.add(1, to: .errors)
       flow.socket.clearError()
     }
@@ -135,7 +136,7 @@ struct Worker: ~Copyable {
     if count == Int(RELAY_BATCH) { countDrops(of: flow) }
   }
 
-  /// Packets that were stolen and come back.
+  /// Continues with stolen packets that modules have returned.
   private mutating func openInbox(_ reader: borrowing OnlineReader) {
     var packet = reversed(relay_inbox_take(handle.inbox))
     while let current = packet {
@@ -145,7 +146,7 @@ struct Worker: ~Copyable {
     }
   }
 
-  /// Fills the places of packets that went on.
+  /// Replaces the packets that were passed on.
   private mutating func replace(_ count: Int) {
     for index in stride(from: count - 1, through: 0, by: -1) {
       if let packet = pool.take() { batch[index] = packet } else { batch.remove(at: index) }
@@ -168,7 +169,7 @@ struct Worker: ~Copyable {
     while let flow = flows.oldest { remove(flow) }
   }
 
-  /// The inbox is a stack; packets go on in the order in which they came back.
+  /// The inbox is a stack; packets continue in the order in which they were returned.
   private func reversed(_ newest: PacketPointer?) -> PacketPointer? {
     var oldest: PacketPointer?
     var packet = newest

@@ -4,7 +4,7 @@ internal import ModuleManager
 internal import Quiescence
 internal import Synchronization
 
-/// What a relay and one of its workers share.
+/// The state that a relay and one of its workers share.
 final class WorkerHandle: Sendable {
   let listener: Socket
   let counters = Counters()
@@ -26,27 +26,28 @@ final class WorkerHandle: Sendable {
   var isStopping: Bool { stopping.load(ordering: .relaxed) }
 
   func stop() {
-    // The eventfd orders the store before the worker's next look.
+    // Writing the eventfd orders this store before the worker's next test.
     stopping.store(true, ordering: .relaxed)
     relay_inbox_wake(inbox)
   }
 }
 
-/// What every worker of a relay is told.
+/// The configuration of every worker of a relay.
 struct WorkerConfiguration: Sendable {
   let forward: SocketAddress
   let points: [HookPoint<quiesce_packet, QSBR>]
   /// In nanoseconds.
   let flowTimeout: UInt64
-  /// The most flows that one worker keeps.
+  /// The largest number of flows of one worker.
   let flowLimit: Int
 }
 
-/// Ends a stolen packet that came back after its worker had gone, on the thread that gives it back.
+/// Ends a stolen packet that was returned after its worker had ended, on the thread that returned
+/// it.
 private func finishOrphan(_ packet: PacketPointer?) {
-  // The inbox passes what was given back.
+  // Not nil: the inbox passes the packet that was returned.
   let packet = packet!
-  // A callback is a module's code, which is unmapped after a grace period: only a section keeps it.
+  // The callbacks are a module's code. Only a section keeps the code mapped.
   if QSBR.isInside {
     relay_packet_finish(packet)
   } else {

@@ -3,11 +3,11 @@ internal import Glibc
 
 /// A joinable thread with every signal blocked.
 package struct WorkerThread: @unchecked Sendable {
-  // Unchecked for the handle of the thread, which is a number.
+  // Unchecked for the thread's handle, which is a number.
   private let thread: pthread_t
 
-  /// Runs `body` on a new thread, with `cargo` as its own. The thread leaves the processors to others by
-  /// `niceness`, as in `nice(1)`.
+  /// Runs `body` on a new thread, with `cargo` as its own. `niceness` is added to the thread's nice
+  /// value, as in `nice(1)`.
   package init<Cargo: ~Copyable>(
     named name: String, niceness: Int32 = 0, carrying cargo: consuming sending Cargo,
     _ body: @escaping @Sendable (inout Cargo) -> Void
@@ -27,7 +27,7 @@ package struct WorkerThread: @unchecked Sendable {
     self.thread = thread
   }
 
-  /// Waits for the thread's end. Once.
+  /// Waits until the thread has ended. Call this once.
   package func join() { pthread_join(thread, nil) }
 }
 
@@ -35,7 +35,7 @@ private class Start {
   func run() {}
 }
 
-/// Hidden behind `Start`: a C function cannot be generic.
+/// A subclass of `Start`, because a C function cannot be generic.
 private final class CargoStart<Cargo: ~Copyable>: Start {
   private var cargo: Cargo
   private let body: @Sendable (inout Cargo) -> Void

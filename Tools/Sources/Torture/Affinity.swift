@@ -2,7 +2,8 @@ import CTorture
 import Foundation
 import Synchronization
 
-/// Where the threads run, changed now and then: a section that moves, and two threads that meet on one processor.
+/// Moves the threads between processors now and then: a section continues on another processor, and
+/// two threads share one.
 final class Affinity: Sendable {
   private let threads = Mutex<Set<pid_t>>([])
 
@@ -13,16 +14,18 @@ final class Affinity: Sendable {
     return count == 0 ? [0] : Array(numbers.prefix(count))
   }()
 
-  /// Lets the calling thread be moved about while `body` runs.
+  /// Allows the calling thread to be moved while `body` runs.
   func including<Result>(_ body: () -> Result) -> Result {
     let thread = torture_thread_id()
     threads.withLock { _ = $0.insert(thread) }
-    // Under the lock that the moving happens under: the number is another thread's once this one has ended.
+    // Under the lock that `shuffle` holds: after this thread has ended, another thread may get its
+    // number.
     defer { threads.withLock { _ = $0.remove(thread) } }
     return body()
   }
 
-  /// Gives each thread a random choice of processors, at least one. Returns how many were moved.
+  /// Gives each thread a random set of processors, at least one. Returns the number of threads that
+  /// were moved.
   func shuffle(_ random: inout Random) -> Int {
     threads.withLock { threads in
       var moved = 0

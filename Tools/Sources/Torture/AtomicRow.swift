@@ -1,8 +1,8 @@
 import Synchronization
 
-/// Counters side by side, which start at zero. Whoever owns a row alone uses ``bump(_:)``.
+/// A row of counters that start at zero. A thread that alone writes to a row uses ``bump(_:)``.
 final class AtomicRow: @unchecked Sendable {
-  // Unchecked for the memory, which holds atomics alone and lives as long as the row.
+  // Unchecked for the memory, which contains only atomics and lives as long as the row.
   private let memory: UnsafeMutablePointer<Atomic<Int>>
   private let count: Int
 
@@ -24,7 +24,8 @@ final class AtomicRow: @unchecked Sendable {
     memory[index].add(amount, ordering: .relaxed)
   }
 
-  /// By the owner alone. A locked instruction in a reader would be a fence, and hide that one is missing elsewhere.
+  /// Only for the thread that owns the row. A locked instruction in a reader would be a fence, and
+  /// hide that one is missing in the flavor.
   @inline(__always)
   func bump(_ index: Int) {
     memory[index].store(memory[index].load(ordering: .relaxed) &+ 1, ordering: .relaxed)

@@ -1,42 +1,49 @@
+import CTorture
 import Foundation
 import Quiescence
 import Synchronization
 
-/// Grace periods that end at once, whoever is inside.
+/// A flavor whose grace periods end at once, while readers are inside.
 enum NoGracePeriod<Base: TortureFlavor>: TortureFlavor {
-  static func unsafeEnter() { Base.unsafeEnter() }
-  static func unsafeLeave() { Base.unsafeLeave() }
+  static func unsafeEnter() -> Base.Token { Base.unsafeEnter() }
+  static func unsafeLeave(_ token: Base.Token) { Base.unsafeLeave(token) }
   static var isInside: Bool { Base.isInside }
   static func unsafeSynchronize() {}
-  static var reclaimer: RCUReclaimer { Base.hastyReclaimer }
+  static var domain: FlavorDomain { Base.noGracePeriodDomain }
 
   static func round(of reader: some RoundReader) { Base.round(of: reader) }
-  static var hastyReclaimer: RCUReclaimer { Base.hastyReclaimer }
-  static var sleepyReclaimer: RCUReclaimer { Base.sleepyReclaimer }
+  static var noGracePeriodDomain: FlavorDomain { Base.noGracePeriodDomain }
+  static var lostWakeupDomain: FlavorDomain { Base.lostWakeupDomain }
 }
 
-/// Grace periods of which one sleeps for ever: the readers have left, and the wake of the last one was lost.
+/// A flavor whose readers skip the wakeups that a sleeping grace period needs: it sleeps forever
+/// after they have left.
+///
+/// Readers do not wake grace periods of `Bulletproof`; one of these never ends.
 enum LostWakeup<Base: TortureFlavor>: TortureFlavor {
-  static func unsafeEnter() { Base.unsafeEnter() }
-  static func unsafeLeave() { Base.unsafeLeave() }
+  static func unsafeEnter() -> Base.Token { Base.unsafeEnter() }
+  static func unsafeLeave(_ token: Base.Token) { Base.unsafeLeave(token) }
   static var isInside: Bool { Base.isInside }
 
   static func unsafeSynchronize() {
-    Base.unsafeSynchronize()
     if GracePeriodsUntilLoss.left.subtract(1, ordering: .relaxed).oldValue == 0 {
-      // Nobody signals it.
-      DispatchSemaphore(value: 0).wait()
+      if Base.self == Bulletproof.self {
+        // No thread signals this semaphore.
+        DispatchSemaphore(value: 0).wait()
+      }
+      torture_lose_wakeups()
     }
+    Base.unsafeSynchronize()
   }
 
-  static var reclaimer: RCUReclaimer { Base.sleepyReclaimer }
+  static var domain: FlavorDomain { Base.lostWakeupDomain }
 
   static func round(of reader: some RoundReader) { Base.round(of: reader) }
-  static var hastyReclaimer: RCUReclaimer { Base.hastyReclaimer }
-  static var sleepyReclaimer: RCUReclaimer { Base.sleepyReclaimer }
+  static var noGracePeriodDomain: FlavorDomain { Base.noGracePeriodDomain }
+  static var lostWakeupDomain: FlavorDomain { Base.lostWakeupDomain }
 }
 
-/// So that there is something to see before.
+/// The number of correct grace periods before the lost one, so that the run does some work first.
 private enum GracePeriodsUntilLoss {
   static let left = Atomic<Int>(50)
 }

@@ -2,7 +2,7 @@ import Dispatch
 import Quiescence
 import Synchronization
 
-/// What all callbacks of a run share: every one that was retired runs once.
+/// The state that all callbacks of a run share. It checks that every retired callback runs once.
 final class CallbackLedger: Sendable {
   let presence: Presence
   let failures: FailureLog
@@ -16,14 +16,14 @@ final class CallbackLedger: Sendable {
     self.dropsSome = dropsSome
   }
 
-  /// How many were retired and how many have run.
+  /// How many callbacks were retired, and how many have run.
   var counts: (retired: Int, ran: Int) {
-    // In this order: none that has run is missing among the retired.
+    // In this order, so that every callback in `ran` is also in `posted`.
     let ran = ran.load(ordering: .acquiring)
     return (posted.load(ordering: .acquiring), ran)
   }
 
-  /// Before the retire. False: this one is to be dropped on purpose.
+  /// Call this before the retire. Returns false if this callback must be dropped on purpose.
   fileprivate func post(mayBeDropped: Bool) -> Bool {
     let number = posted.add(1, ordering: .relaxed).newValue
     return !(dropsSome && mayBeDropped && number % 1000 == 0)
@@ -34,22 +34,24 @@ final class CallbackLedger: Sendable {
   }
 }
 
-/// Something to retire, again and again, which may retire itself in turn.
+/// A callback that can be retired many times, and that may retire itself.
 class CallbackEntry: @unchecked Sendable {
-  // Unchecked for the witness: written before the retire, read by the callback, and between the two nobody looks.
+  // Unchecked for the witness: it is written before the retire and read by the callback, and
+  // nothing else accesses it.
   let ledger: CallbackLedger
-  /// Set before the retire, cleared by the callback. Found cleared by the callback: it ran twice.
+  /// Set before the retire, cleared by the callback. If the callback finds it cleared, the callback
+  /// ran twice.
   private let pending = Atomic<Bool>(false)
-  /// From the first retire until it has run and has not retired itself again.
+  /// Set from the first retire until the callback has run without retiring itself again.
   private let busy = Atomic<Bool>(false)
-  /// A reader who was inside when it was retired.
+  /// A reader that was inside at the time of the retire.
   private var witness: Presence.Witness?
 
   init(ledger: CallbackLedger) {
     self.ledger = ledger
   }
 
-  /// Whoever finds it idle may retire it again.
+  /// An entry that is not busy may be retired again.
   final var isBusy: Bool { busy.load(ordering: .acquiring) }
 
   fileprivate final func prepare(witness: Presence.Witness?) {
@@ -58,7 +60,7 @@ class CallbackEntry: @unchecked Sendable {
     pending.store(true, ordering: .releasing)
   }
 
-  /// What the callback does.
+  /// The body of the callback.
   final func run() {
     let isEarly = witness.map(ledger.presence.isStillInside) ?? false
     if isEarly || isBeforeItsGracePeriod {
@@ -69,7 +71,8 @@ class CallbackEntry: @unchecked Sendable {
     if !pending.exchange(false, ordering: .acquiringAndReleasing) {
       ledger.failures.record(.duplicateCallbacks, "it had run before, and was not retired since")
     }
-    // Before the count: whoever finds all counted finds what they retired counted too.
+    // Before the count: a thread that sees this callback counted also sees those that it has
+    // retired.
     if !finish() {
       busy.store(false, ordering: .releasing)
       atEnd()
@@ -77,16 +80,16 @@ class CallbackEntry: @unchecked Sendable {
     ledger.run()
   }
 
-  /// By a ledger that drops some on purpose.
+  /// Whether a ledger that drops some callbacks may drop this one.
   var mayBeDropped: Bool { true }
 
-  /// A second opinion, by those who know the flavor.
+  /// A second check, for entries that know their flavor.
   var isBeforeItsGracePeriod: Bool { false }
 
-  /// After it has run. Returns whether it has retired itself again.
+  /// Called after the entry has run. Returns whether it has retired itself again.
   func finish() -> Bool { false }
 
-  /// After the last time, when it may be retired again by whoever hears of it.
+  /// Called after the last run, when another thread may retire the entry again.
   func atEnd() {}
 }
 
@@ -106,7 +109,7 @@ extension Flavor {
     case .object: retire(RunsWhenReleased(entry))
     case .function:
       unsafeRetire(Unmanaged.passRetained(entry).toOpaque()) { entry in
-        // The argument of the call that this one is an argument of.
+        // The argument of the call that contains this closure.
         Unmanaged<CallbackEntry>.fromOpaque(entry!).takeRetainedValue().run()
       }
     }
@@ -124,18 +127,18 @@ private final class RunsWhenReleased: Sendable {
   deinit { entry.run() }
 }
 
-/// A callback that retires itself a few times more, and looks at a polled grace period.
+/// A callback that retires itself a few times, and tests a polled grace period.
 final class ChainedEntry<F: Flavor>: CallbackEntry, @unchecked Sendable {
-  // Unchecked like its base: the retire orders what is written here.
+  // Unchecked like its base: the retire orders these writes before the callback.
   private var cookie: GracePeriod<F>?
   private var left = 0
   private var choice: UInt64 = 0
 
-  /// - Parameter links: How often it retires itself.
+  /// - Parameter links: How often the callback retires itself.
   func post(as kind: RetireKind, choosing choice: UInt64, links: Int = 0, polls: Bool = false) {
     left = links
     self.choice = choice
-    // Started before the retire: it cannot be a later one than that of the callback.
+    // Started before the retire, so it ends no later than the grace period of the callback.
     cookie = polls ? F.startGracePeriod() : nil
     F.post(self, as: kind, choosing: choice)
   }
@@ -152,15 +155,15 @@ final class ChainedEntry<F: Flavor>: CallbackEntry, @unchecked Sendable {
   }
 }
 
-/// A callback that somebody waits for.
-final class SignallingEntry: CallbackEntry, @unchecked Sendable {
+/// A callback that a thread waits for.
+final class SignalingEntry: CallbackEntry, @unchecked Sendable {
   // Unchecked like its base.
   private let done = DispatchSemaphore(value: 0)
 
-  /// Blocks until it has run. Once.
+  /// Blocks until the callback has run. Call this once.
   func wait() { done.wait() }
 
-  // What is dropped shall be missed at the end, and not be waited for.
+  // A dropped callback must be missing at the end of the run; a waiter would hang first.
   override var mayBeDropped: Bool { false }
 
   override func atEnd() { done.signal() }
@@ -168,7 +171,7 @@ final class SignallingEntry: CallbackEntry, @unchecked Sendable {
 
 /// An element that callbacks carry through the pipe.
 final class ElementEntry<F: Flavor>: CallbackEntry, @unchecked Sendable {
-  // Unchecked like its base. The choice is made by one callback after the other.
+  // Unchecked like its base. Only one callback at a time uses `choice`.
   private let element: ElementReference
   private var choice: UInt64
 

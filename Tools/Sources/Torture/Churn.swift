@@ -3,7 +3,8 @@ import Foundation
 import Quiescence
 import Synchronization
 
-/// One thread that starts threads which read, retire and end: a grace period meets them at every point of their life.
+/// A thread that starts threads which read, retire and end, so that grace periods meet threads at
+/// every point of their life.
 final class Churn<F: TortureFlavor> {
   private let scene: Scene<F>
   private var random: Random
@@ -13,24 +14,24 @@ final class Churn<F: TortureFlavor> {
     random = Random(seed: scene.options.seed, stream: 4000 + lane)
   }
 
-  /// Until the run stops.
+  /// Runs until the torture stops.
   func run() {
     while !scene.isStopped {
       let threads = (0...random.below(4)).compactMap { _ in
-        let life = BriefLife(scene, random: Random(seed: random.next(), stream: 0))
+        let life = ShortLivedThread(scene, random: Random(seed: random.next(), stream: 0))
         return try? TortureThread { life.run() }
       }
       for thread in threads { thread.join() }
       scene.churned.add(threads.count, ordering: .relaxed)
       if random.oneIn(4) { sleep(microseconds: random.below(5000)) }
-      scene.gate.pass()
+      scene.pausePoint.pass()
     }
   }
 }
 
-/// What one of these threads does between its start and its end.
-private final class BriefLife<F: TortureFlavor>: RoundReader, @unchecked Sendable {
-  // Unchecked: handed to one thread, and used by it alone.
+/// A thread that does a few things and ends.
+private final class ShortLivedThread<F: TortureFlavor>: RoundReader, @unchecked Sendable {
+  // Unchecked: created by one thread and then used by another one alone.
   private let scene: Scene<F>
   private var random: Random
 
@@ -41,12 +42,12 @@ private final class BriefLife<F: TortureFlavor>: RoundReader, @unchecked Sendabl
 
   func run() {
     switch random.below(8) {
-    // Never a reader.
+    // Does not read.
     case 0: break
-    // The first read registers the thread, and then it ends.
+    // Ends right after its first read has registered it.
     case 1: read(rounds: 1)
     case 2: read(rounds: 1 + random.below(20))
-    // Ends with what it retired still before it.
+    // Ends while what it has retired has not run yet.
     case 3: retire()
     case 4:
       retire()
@@ -55,7 +56,7 @@ private final class BriefLife<F: TortureFlavor>: RoundReader, @unchecked Sendabl
       read(rounds: 1)
       F.synchronize()
       retire()
-    // While it ends: it registers again and leaves again.
+    // Reads again during its end, which registers and unregisters it once more.
     case 6:
       read(rounds: 1)
       LateWork.atEnd { [self] in
@@ -78,7 +79,7 @@ private final class BriefLife<F: TortureFlavor>: RoundReader, @unchecked Sendabl
   func section() {
     let slot = scene.pools[random.below(scene.pools.count)].slot
     let spins = random.below(2000)
-    F.unsafeEnter()
+    let token = F.unsafeEnter()
     if let element = slot.pointee.current.load(ordering: .acquiring) {
       let number = element.pointee.contents()
       torture_spin(spins)
@@ -90,7 +91,7 @@ private final class BriefLife<F: TortureFlavor>: RoundReader, @unchecked Sendabl
         scene.failures.record(.overtaken, "a thread that was about to end held an element of age \(age)")
       }
     }
-    F.unsafeLeave()
+    F.unsafeLeave(token)
     scene.readsOfChurned.add(1, ordering: .relaxed)
   }
 
@@ -103,12 +104,12 @@ private final class BriefLife<F: TortureFlavor>: RoundReader, @unchecked Sendabl
   }
 }
 
-/// Work for the moment in which a thread's own memory is taken down.
+/// Work that a thread does while its thread-local memory is destroyed.
 private enum LateWork {
   private static let key: pthread_key_t = {
     var key = pthread_key_t()
     pthread_key_create(&key) { body in
-      // Set below; never NULL when this is called.
+      // Not NULL: the key's destructor runs only for the value that is set below.
       Unmanaged<Body>.fromOpaque(body!).takeRetainedValue().body()
     }
     return key
@@ -122,7 +123,7 @@ private enum LateWork {
     }
   }
 
-  /// Once a thread.
+  /// Call this once per thread.
   static func atEnd(_ body: @escaping () -> Void) {
     let late = Unmanaged.passRetained(Body(body))
     if pthread_setspecific(key, late.toOpaque()) != 0 { late.release() }

@@ -1,7 +1,7 @@
 import Foundation
 import Synchronization
 
-/// The threads of a run: started together, waited for together.
+/// The threads of a run, which start together and are joined together.
 final class Crew {
   private var threads: [TortureThread] = []
   private let working = Working()
@@ -25,10 +25,10 @@ final class Crew {
     }
   }
 
-  /// How many have not come to their end.
+  /// The number of threads that have not ended.
   var left: Int { working.count.load(ordering: .acquiring) }
 
-  /// Blocks until all have ended.
+  /// Blocks until all threads have ended.
   func join() {
     for thread in threads { thread.join() }
     threads = []

@@ -1,7 +1,8 @@
 import Quiescence
 import Synchronization
 
-/// One thread that now and then retires so much at once that the reclaimer is far behind, and then wants all of it done.
+/// A thread that sometimes retires so many callbacks at once that the reclaimer falls far behind,
+/// and then waits for all of them.
 final class Flood<F: TortureFlavor> {
   private let scene: Scene<F>
   private let waiter: Int
@@ -16,12 +17,12 @@ final class Flood<F: TortureFlavor> {
     random = Random(seed: scene.options.seed, stream: 3000)
   }
 
-  /// Until the run stops.
+  /// Runs until the torture stops.
   func run() {
     while !scene.isStopped {
       burst()
       scene.rest(milliseconds: 500 + random.below(1500))
-      scene.gate.pass()
+      scene.pausePoint.pass()
     }
   }
 
@@ -47,14 +48,15 @@ final class Flood<F: TortureFlavor> {
     count += 1
   }
 
-  /// From threads that end with what they retired still before them: a barrier that comes after their end counts it.
+  /// Retires from threads that end while their callbacks have not run. A barrier that starts after
+  /// their end must wait for these callbacks.
   private func postFromThreads(_ count: Int) {
     let share = entries.count / count
     let threads = (0..<count).compactMap { index in
       let part = entries[(index * share)..<(index == count - 1 ? entries.count : (index + 1) * share)]
       let seed = random.next()
       let thread = try? TortureThread { Self.post(part, seed) }
-      // No more threads to be had: this one does it.
+      // The system has no more threads: retire on this thread.
       if thread == nil { post(part, seed) }
       return thread
     }
@@ -67,7 +69,7 @@ final class Flood<F: TortureFlavor> {
     var choice = seed
     for (number, entry) in part.enumerated() {
       choice = mix(choice &+ 1)
-      // A few retire themselves again, a few have a polled grace period to compare with.
+      // A few callbacks retire themselves again, and a few compare with a polled grace period.
       let links = choice >> 32 & 0xff == 0 ? 3 : 0
       entry.post(
         as: RetireKind.allCases[number % 3], choosing: choice, links: links, polls: choice >> 40 & 0xff == 0)

@@ -3,14 +3,14 @@ import Foundation
 import Quiescence
 import Synchronization
 
-/// One thread that forks while everything goes on. The child has this thread alone; the readers of the others are
-/// copies that nobody moves any more.
+/// A thread that forks while the other threads run. The child contains only this thread; the
+/// readers of the others are copies that never change.
 final class Forks<F: TortureFlavor> {
   private let scene: Scene<F>
   private let child: Child
   private var random: Random
 
-  /// A child that takes longer hangs.
+  /// A child that takes longer counts as hung.
   private static var limitMilliseconds: Int32 { 5000 }
 
   init(_ scene: Scene<F>) {
@@ -19,15 +19,15 @@ final class Forks<F: TortureFlavor> {
     random = Random(seed: scene.options.seed, stream: 5000)
   }
 
-  /// Until the run stops.
+  /// Runs until the torture stops.
   func run() {
-    // Once here: what the runtime sets up at the first time, under locks that another thread may hold at the fork,
-    // is there by then.
+    // Once in this process: some things are initialized at their first use, under locks that
+    // another thread could hold at the fork.
     let status = child.run()
     if status != 0 { scene.failures.record(.forkFailures, "before the first fork: \(words(status))") }
     while !scene.isStopped {
       scene.rest(milliseconds: 50 + random.below(300))
-      scene.gate.pass()
+      scene.pausePoint.pass()
       if !scene.isStopped { fork() }
     }
   }
@@ -57,8 +57,8 @@ final class Forks<F: TortureFlavor> {
   }
 
   private final class Child: ForkedChild, @unchecked Sendable {
-    // What the memory of the process looks like at the fork is not one moment's: only what nobody writes can be
-    // checked in the child.
+    // At the fork, the memory of the process is not a consistent snapshot of what other threads are
+    // writing. So the child checks only memory that no other thread writes.
     private let box = StampBox<F>()
 
     override func run() -> Int32 {
@@ -100,11 +100,11 @@ final class Forks<F: TortureFlavor> {
   }
 }
 
-/// What C can call without knowing the flavor.
+/// A base class without the flavor's type, which a C function can call.
 private class ForkedChild {
   static let torn: Int32 = 10
   static let unfinished: Int32 = 11
 
-  /// Returns the exit status.
+  /// Runs in the child. Returns its exit status.
   func run() -> Int32 { 0 }
 }

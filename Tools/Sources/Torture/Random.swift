@@ -1,8 +1,9 @@
-/// Choices: one generator a thread, so that choosing is no synchronization.
+/// Random choices. Each thread has its own generator, so that choosing does not synchronize
+/// threads.
 struct Random {
   private var state: UInt64
 
-  /// The same for the same seed and stream; streams of one seed have nothing to do with each other.
+  /// The same seed and stream give the same choices. Streams of one seed are independent.
   init(seed: UInt64, stream: Int) {
     state = seed &+ UInt64(truncatingIfNeeded: stream) &* 0xda94_2042_e4dd_58b5
     _ = next()
@@ -19,7 +20,7 @@ struct Random {
   mutating func oneIn(_ count: Int) -> Bool { below(count) == 0 }
 }
 
-/// Every bit of the result depends on every bit of `value`.
+/// A hash: every bit of the result depends on every bit of `value`.
 @inline(__always)
 func mix(_ value: UInt64) -> UInt64 {
   var value = value

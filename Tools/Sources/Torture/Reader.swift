@@ -2,17 +2,19 @@ import CTorture
 import Glibc
 import Quiescence
 
-/// One thread that reads: sections of every shape and length, and what it found at the end of each.
+/// A thread that reads in sections of every shape and length, and checks at the end of each what it
+/// has found.
 final class Reader<F: TortureFlavor>: RoundReader {
   private let scene: Scene<F>
   private let index: Int
   private var random: Random
   private let tally: ReaderTally
   private let presence: Presence
-  /// Fetched before: on the way through the writers' objects a reader would retain them, and that is a fence.
+  /// Fetched in advance: through the writers' objects, a reader would retain them, and a retain is
+  /// a fence.
   private let slots: [UnsafeMutablePointer<ElementPool.Slot>]
   private let readsBoxes: Bool
-  /// What the current section does, for the words of a failure.
+  /// What the current section does, for the description of a failure.
   private var shape = Shape()
   private lazy var callbacks = (0..<8).map { _ in ChainedEntry<F>(ledger: scene.ledger) }
 
@@ -29,15 +31,15 @@ final class Reader<F: TortureFlavor>: RoundReader {
     tally = scene.readerTallies[index]
     presence = scene.presence
     slots = scene.pools.map(\.slot)
-    // Its old values are freed memory when grace periods do not wait.
+    // Without grace periods, the old values of boxes are freed memory.
     readsBoxes = scene.options.breakage != .noGracePeriod
   }
 
-  /// Until the run stops.
+  /// Runs until the torture stops.
   func run() {
     while !scene.isStopped {
       F.round(of: self)
-      scene.gate.pass()
+      scene.pausePoint.pass()
     }
   }
 
@@ -50,24 +52,24 @@ final class Reader<F: TortureFlavor>: RoundReader {
     case 0..<16: break
     case 16..<24: torture_spin(random.below(512))
     case 24..<28: sched_yield()
-    // Readers that never sleep would be preempted inside a section most of the time, and grace periods be as long as
-    // the scheduler's time slices.
+    // If readers never slept, most would be preempted inside a section, and a grace period would
+    // take as long as the scheduler's time slices.
     default: sleep(microseconds: 50 + random.below(500))
     }
   }
 
   // MARK: - Sections
 
-  /// One outermost section, all the way.
+  /// One outermost section.
   func section() {
     shape = Shape()
     tally.bump(.sections)
     let choice = random.below(4096)
-    F.unsafeEnter()
+    var token = F.unsafeEnter()
     presence.entered(index)
     switch choice {
     case 0..<256: nested(depth: 2 + random.below(5))
-    case 256..<512: overlapping(count: 1 + random.below(8))
+    case 256..<512: overlapping(&token, count: 1 + random.below(8))
     case 512..<576: batch()
     case 576..<592: polled()
     case 592..<600: retiring()
@@ -75,10 +77,10 @@ final class Reader<F: TortureFlavor>: RoundReader {
     default: hold()
     }
     presence.leaves(index)
-    F.unsafeLeave()
+    F.unsafeLeave(token)
   }
 
-  /// Holds one element to the end, and does `inside` meanwhile.
+  /// Holds one element up to the end, and runs `inside` in between.
   @inline(__always)
   private func hold(_ inside: () -> Void = {}) {
     guard let element = slots[random.below(slots.count)].pointee.current.load(ordering: .acquiring) else {
@@ -91,7 +93,7 @@ final class Reader<F: TortureFlavor>: RoundReader {
     finish(element, number)
   }
 
-  /// The end of the section for one element.
+  /// Checks an element at the end of its section.
   @inline(__always)
   private func finish(_ element: UnsafeMutablePointer<Element>, _ number: UInt64?) {
     if let number, element.pointee.contents() != number {
@@ -102,7 +104,7 @@ final class Reader<F: TortureFlavor>: RoundReader {
     if age > 1 { fail(.overtaken, "an element of age \(age)") }
   }
 
-  /// The outermost section alone counts: what it holds stays through all that is left inside.
+  /// Only the outermost section protects: its element stays valid when inner sections end.
   private func nested(depth: Int) {
     tally.bump(.nested)
     shape.depth = depth
@@ -113,27 +115,34 @@ final class Reader<F: TortureFlavor>: RoundReader {
     hold {
       if depth == 0 { return }
       F.read { _ in nest(depth - 1) }
-      // Another, after the first was left.
+      // Another one, after the first has ended.
       if depth == 1 { F.read { _ in hold() } }
     }
   }
 
-  /// A new section is entered before the old one is left, again and again.
-  private func overlapping(count: Int) {
+  /// Enters a new section before it leaves the old one, several times. A flavor with tokens
+  /// requires the reverse order: there it leaves the new section.
+  private func overlapping(_ token: inout F.Token, count: Int) {
     tally.bump(.overlapping)
     shape.overlaps = count
     hold {
       for _ in 0..<count {
-        F.unsafeEnter()
+        let new = F.unsafeEnter()
         hold()
-        // The old one; the new one is what protects from here on.
-        F.unsafeLeave()
+        if F.Token.self == Void.self {
+          // Leaves the old section; the new one protects from here on.
+          F.unsafeLeave(token)
+          token = new
+        } else {
+          F.unsafeLeave(new)
+        }
         hold()
       }
     }
   }
 
-  /// Grace periods may end inside a section, but one at the most: the next begins when that one has ended.
+  /// At most one grace period can end inside a section: the next one begins after that end, and
+  /// waits for this section.
   private func batch() {
     let before = F.completedGracePeriods
     hold()
@@ -142,7 +151,7 @@ final class Reader<F: TortureFlavor>: RoundReader {
     if ended > 1 { fail(.batchErrors, "\(ended) grace periods ended") }
   }
 
-  /// A grace period that is asked for inside the section waits for it.
+  /// A grace period that is started inside the section must wait for it.
   private func polled() {
     let gracePeriod = F.startGracePeriod()
     hold()
@@ -177,7 +186,7 @@ final class Reader<F: TortureFlavor>: RoundReader {
     case 0..<16384: torture_spin(random.below(64))
     case 16384..<16640: sched_yield()
     case 16640..<16680: torture_spin(random.below(20000))
-    // Held for as long as several grace periods take otherwise.
+    // As long as several grace periods normally take.
     case 16680..<16684:
       let duration = 500 + random.below(5000)
       shape.heldMicroseconds += duration

@@ -11,7 +11,7 @@ final class Run<F: TortureFlavor> {
   private let start = ContinuousClock.now
   private let completedBefore = F.completedGracePeriods
 
-  /// Places among those who wait, after the writers and the fake ones.
+  /// Additional waiters, after the writers and fake writers.
   private enum Extra: Int, CaseIterable {
     case flood, end
   }
@@ -26,26 +26,26 @@ final class Run<F: TortureFlavor> {
   }
 
   /// - Parameters:
-  ///   - isOver: Blocks for so long at the most; true to end early.
+  ///   - isOver: Blocks for at most this duration. Returns true to end the run early.
   ///   - progress: Called once a second.
   func run(
     isOver: (Duration) -> Bool, progress: (TortureProgress) -> Void
   ) throws(TortureError) -> TortureSummary {
-    let dog = try TortureThread { [watchdog] in watchdog.run() }
+    let watchdogThread = try TortureThread { [watchdog] in watchdog.run() }
     do {
       try startAll()
     } catch {
       scene.stop()
       crew.join()
       watchdog.end()
-      dog.join()
+      watchdogThread.join()
       throw error
     }
     let isInterrupted = watch(isOver, progress)
     scene.stop()
     if finish() {
       watchdog.end()
-      dog.join()
+      watchdogThread.join()
     }
     return summary(isInterrupted: isInterrupted)
   }
@@ -70,20 +70,23 @@ final class Run<F: TortureFlavor> {
       try crew.start { scene.affinity.including { Flood(scene, waiter: waiter).run() } }
     }
     if options.phases.contains(.fork) { try crew.start { Forks(scene).run() } }
-    if !options.phases.isDisjoint(with: [.stutter, .shuffle]) { try crew.start { Director(scene).run() } }
+    if !options.phases.isDisjoint(with: [.stutter, .shuffle]) {
+      try crew.start { SchedulingNoise(scene).run() }
+    }
   }
 
   private func place(_ extra: Extra) -> Int { options.writers + options.fakeWriters + extra.rawValue }
 
   private var elapsed: Double { (ContinuousClock.now - start) / .seconds(1) }
 
-  /// Until the time is over, somebody ends it, or a fault made on purpose was found. Returns whether somebody did.
+  /// Watches until the time is over, the user ends the run, or a deliberate fault was found.
+  /// Returns whether the user ended it.
   private func watch(_ isOver: (Duration) -> Bool, _ progress: (TortureProgress) -> Void) -> Bool {
     var nextReport = 1.0
     while elapsed < options.seconds {
       let pause = min(0.1, max(0.001, options.seconds - elapsed))
       if isOver(.seconds(pause)) { return true }
-      if watchdog.hasBitten { break }
+      if watchdog.hasFoundHang { break }
       if options.breakage != nil && scene.failures.hasAny { break }
       if elapsed >= nextReport {
         nextReport += 1
@@ -96,13 +99,14 @@ final class Run<F: TortureFlavor> {
     return false
   }
 
-  /// Lets everybody end, runs what is left, and counts what has not come back. False when somebody hangs.
+  /// Lets all threads end, runs the remaining callbacks, and counts what has not come back. Returns
+  /// false if a thread hangs.
   private func finish() -> Bool {
     if !waitForCrew() { return false }
     let scene = scene
     let waiter = place(.end)
     do {
-      // On a thread of its own, so that it may hang.
+      // On a thread of its own, because it may hang.
       try crew.start { scene.watch(waiter, .barrier) { F.barrier() } }
     } catch {
       scene.failures.record(.hangs, "no thread for the last barrier: \(error)")
@@ -120,10 +124,11 @@ final class Run<F: TortureFlavor> {
   }
 
   private func waitForCrew() -> Bool {
-    // Whoever waits for the library is the watchdog's; this is for a thread that hangs anywhere else.
+    // The watchdog finds threads that wait for the library; this limit is for threads that hang
+    // anywhere else.
     let deadline = ContinuousClock.now + .seconds(60)
     while crew.left > 0 {
-      if watchdog.hasBitten { return false }
+      if watchdog.hasFoundHang { return false }
       if ContinuousClock.now > deadline {
         scene.failures.record(.hangs, "\(crew.left) threads have not ended after 60 seconds")
         return false
@@ -134,7 +139,7 @@ final class Run<F: TortureFlavor> {
     return true
   }
 
-  // MARK: - What came of it
+  // MARK: - Results
 
   private var reads: Int {
     scene.readerTallies.map { $0.count(.sections) }.reduce(0, +)

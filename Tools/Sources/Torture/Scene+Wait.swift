@@ -2,7 +2,7 @@ import CTorture
 import Quiescence
 
 extension Scene {
-  /// Waits for a grace period in one of the ways that block the caller until it has ended, and checks that it did.
+  /// Waits for a grace period in one of the blocking ways, and checks that it has ended.
   func wait(for way: Way, as waiter: Int, box: StampBox<F>, random: inout Random) {
     switch way {
     case .synchronize, .retireClosure, .retireObject, .retireFunction, .pollMany:
@@ -16,7 +16,7 @@ extension Scene {
       let gracePeriod = F.startGracePeriod()
       watchPolled(waiter, way, gracePeriod) { blockOn { await gracePeriod.elapsed() } }
     case .retireAndWait:
-      let entry = SignallingEntry(ledger: ledger)
+      let entry = SignalingEntry(ledger: ledger)
       let kind = RetireKind.allCases[random.below(3)]
       let choice = random.next()
       watch(waiter, way) {
@@ -30,8 +30,8 @@ extension Scene {
     }
   }
 
-  /// It may have elapsed before the wait began, so the wait need not include a grace period of its own; but at the end
-  /// it has elapsed.
+  /// The grace period may have elapsed before the wait began, so the wait need not include a whole
+  /// one. But at its end the grace period has elapsed.
   private func watchPolled(_ waiter: Int, _ way: Way, _ gracePeriod: GracePeriod<F>, _ wait: () -> Void) {
     watch(waiter, way, includesGracePeriod: false, wait)
     if !gracePeriod.isElapsed {
@@ -39,7 +39,8 @@ extension Scene {
     }
   }
 
-  /// Not elapsed while somebody is still inside who was inside before; elapsed after a blocking wait; and for good.
+  /// Checks that a polled grace period has not elapsed while a reader is still in a section that
+  /// was open before, that it has elapsed after a blocking wait, and that it stays elapsed.
   private func poll(_ waiter: Int, _ random: inout Random) {
     let witnesses = presence.witnesses()
     let gracePeriod = F.startGracePeriod()
@@ -70,7 +71,7 @@ extension Scene {
       }
     }
     if !gracePeriod.isElapsed {
-      failures.record(.pollErrors, "a grace period that had elapsed was open again")
+      failures.record(.pollErrors, "a grace period that had elapsed had not elapsed later")
     }
   }
 
@@ -86,10 +87,10 @@ extension Scene {
     }
   }
 
-  /// Only one thread writes to each box.
+  /// Not a race: only one thread writes to each box.
   private func checkTaken(_ taken: StampBox<F>.Stamp, _ number: UInt64) {
     if !taken.isWhole || taken.number != number {
-      failures.record(.publicationErrors, "a box gave back another value than was in it")
+      failures.record(.publicationErrors, "a box returned another value than it contained")
     }
   }
 }

@@ -1,24 +1,24 @@
 import Quiescence
 import Synchronization
 
-/// What the threads of one run share.
+/// The state that the threads of one run share.
 final class Scene<F: TortureFlavor>: Sendable {
   let options: TortureOptions
   let pools: [ElementPool]
-  /// One a writer, for what only a box can do: give the old value back.
+  /// One per writer, to test that a box returns its old value.
   let boxes: [StampBox<F>]
   let presence: Presence
   let failures = FailureLog()
   let ledger: CallbackLedger
   let waits: WaitBoard
-  let gate = Gate()
+  let pausePoint = PausePoint()
   let affinity = Affinity()
   let readerTallies: [ReaderTally]
-  /// Threads that were started for a moment and have ended.
+  /// Short-lived threads that have ended.
   let churned = Atomic<Int>(0)
   let readsOfChurned = Atomic<Int>(0)
   let updates = Atomic<Int>(0)
-  /// Times that a writer had no element left.
+  /// How often a writer found no free element.
   let emptyPools = Atomic<Int>(0)
   let floods = Atomic<Int>(0)
   let longestFloodMicroseconds = Atomic<Int>(0)
@@ -39,15 +39,16 @@ final class Scene<F: TortureFlavor>: Sendable {
 
   var isStopped: Bool { stopped.load(ordering: .relaxed) }
 
-  /// Every thread ends at its next look.
+  /// Makes every thread end at its next test.
   func stop() {
     stopped.store(true, ordering: .relaxed)
-    gate.open()
+    pausePoint.open()
   }
 
-  /// Runs `wait`, which the watchdog then knows of, and checks that it has waited for every section that was open.
+  /// Runs `wait` under the watchdog, and checks that it has waited for every section that was open
+  /// before.
   ///
-  /// - Parameter includesGracePeriod: That it must have.
+  /// - Parameter includesGracePeriod: Whether the wait must include a whole grace period.
   func watch(_ waiter: Int, _ way: Way, includesGracePeriod: Bool = true, _ wait: () -> Void) {
     let witnesses = presence.witnesses()
     waits.begin(waiter, way)
@@ -56,7 +57,7 @@ final class Scene<F: TortureFlavor>: Sendable {
     waits.end(waiter, way)
   }
 
-  /// After a grace period that was asked for after `witnesses` were seen.
+  /// Checks a grace period that was requested after `witnesses` were seen.
   func check(_ witnesses: [Presence.Witness], after way: Way) {
     if let witness = presence.remaining(of: witnesses) {
       failures.record(
@@ -66,11 +67,12 @@ final class Scene<F: TortureFlavor>: Sendable {
   }
 }
 
-/// What a reader counts, on its own.
+/// The counters of one reader.
 final class ReaderTally: Sendable {
-  /// Reads by the age that the element had at the end of the section.
+  /// Reads, by the age of the element at the end of the section.
   let ages = AtomicRow(Element.pipeLength + 1)
-  /// Sections by how many grace periods ended inside them; the last stands for all above.
+  /// Sections, by the number of grace periods that ended inside them. The last counter is for all
+  /// higher numbers.
   let batches = AtomicRow(4)
   let counts = AtomicRow(Kind.allCases.count)
 
@@ -85,13 +87,13 @@ final class ReaderTally: Sendable {
   func count(_ kind: Kind) -> Int { counts[kind.rawValue] }
 }
 
-/// A box of a value that shows whether it is whole.
+/// A box with a value whose consistency can be checked.
 final class StampBox<F: Flavor>: Sendable {
   let box = RCUBox(Stamp(0), flavor: F.self)
-  /// The writer's own: what it has put in last.
+  /// The last value that the writer has stored. Used by the writer alone.
   private let last = Atomic<UInt64>(0)
 
-  /// Chooses what to put in next. Returns what is in it now, and the new value.
+  /// Chooses the next value. Returns the number of the current one, and the new value.
   func turn(_ number: UInt64) -> (old: UInt64, new: Stamp) {
     (last.exchange(number, ordering: .relaxed), Stamp(number))
   }

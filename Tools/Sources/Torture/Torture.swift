@@ -1,21 +1,23 @@
 import Quiescence
 
-/// Grace periods under everything that readers, writers and a scheduler can do to them, after the kernel's rcutorture.
+/// Tests grace periods under every load that readers, writers and a scheduler can create, after the
+/// kernel's rcutorture.
 ///
-/// Writers replace elements, and each replaced one goes through a pipe: it is a step older after every grace period,
-/// and used again after ten. A reader that has found an element looks at its age at the end of the section: a grace
-/// period that ended although the reader was inside shows as an age of 2. Beside that readers say when they are
-/// inside, so that whoever has waited for a grace period can look whether somebody was left out; every callback is
-/// counted; and a watchdog looks for waits without an end.
+/// Writers replace elements. Each replaced element goes through a pipe: its age increases by one
+/// after every grace period, and it is reused at age ten. A reader that has found an element checks
+/// its age at the end of the section: if a grace period has ended although the reader was inside,
+/// the age is 2 or more. In addition, readers report when they are inside a section, so a thread
+/// that has waited for a grace period can check whether it has really waited for each of them.
+/// Every callback is counted, and a watchdog finds waits that do not end.
 ///
 /// Source: Linux `kernel/rcu/rcutorture.c`, Documentation/RCU/torture.rst.
 public enum Torture {
-  /// Runs one torture. Blocks; one at a time in a process.
+  /// Runs one torture. Blocks; run one at a time in a process.
   ///
-  /// When somebody hangs, the threads that hang are left behind: the process should end.
+  /// If a thread hangs, it is left behind: the process should end.
   ///
   /// - Parameters:
-  ///   - isOver: Blocks for at most the duration; returns true to end early.
+  ///   - isOver: Blocks for at most this duration. Returns true to end the run early.
   ///   - progress: Called once a second.
   public static func run(
     _ options: TortureOptions, isOver: (Duration) -> Bool, progress: (TortureProgress) -> Void

@@ -1,23 +1,23 @@
 import Quiescence
 
-/// A flavor that can be tortured: how its readers go about it, and its broken twins.
+/// A flavor that can be tortured: how its readers read, and the reclaimers of its broken variants.
 protocol TortureFlavor: Flavor {
   /// One round of a reader: sections, and pauses outside of them.
   static func round(of reader: some RoundReader)
 
-  /// Runs what is retired under `NoGracePeriod` of it.
-  static var hastyReclaimer: RCUReclaimer { get }
-  /// Runs what is retired under `LostWakeup` of it.
-  static var sleepyReclaimer: RCUReclaimer { get }
+  /// The domain of `NoGracePeriod` of this flavor.
+  static var noGracePeriodDomain: FlavorDomain { get }
+  /// The domain of `LostWakeup` of this flavor.
+  static var lostWakeupDomain: FlavorDomain { get }
 }
 
-/// What a round consists of.
+/// The parts of a round.
 protocol RoundReader {
-  /// Enters, reads, leaves.
+  /// Enters a section, reads, and leaves.
   func section()
-  /// Outside of every section, for as long as it likes.
+  /// Pauses outside of every section, for any time.
   func pause()
-  /// A choice.
+  /// A random number below `bound`.
   func below(_ bound: Int) -> Int
 }
 
@@ -29,25 +29,25 @@ extension TortureFlavor {
 }
 
 extension Memb: TortureFlavor {
-  static let hastyReclaimer = RCUReclaimer(named: "hasty-memb", defaultOf: NoGracePeriod<Memb>.self)
-  static let sleepyReclaimer = RCUReclaimer(named: "sleepy-memb", defaultOf: LostWakeup<Memb>.self)
+  static let noGracePeriodDomain = FlavorDomain(of: NoGracePeriod<Memb>.self, named: "no-gp-memb")
+  static let lostWakeupDomain = FlavorDomain(of: LostWakeup<Memb>.self, named: "lost-memb")
 }
 
 extension MB: TortureFlavor {
-  static let hastyReclaimer = RCUReclaimer(named: "hasty-mb", defaultOf: NoGracePeriod<MB>.self)
-  static let sleepyReclaimer = RCUReclaimer(named: "sleepy-mb", defaultOf: LostWakeup<MB>.self)
+  static let noGracePeriodDomain = FlavorDomain(of: NoGracePeriod<MB>.self, named: "no-gp-mb")
+  static let lostWakeupDomain = FlavorDomain(of: LostWakeup<MB>.self, named: "lost-mb")
 }
 
 extension Bulletproof: TortureFlavor {
-  static let hastyReclaimer = RCUReclaimer(named: "hasty-bp", defaultOf: NoGracePeriod<Bulletproof>.self)
-  static let sleepyReclaimer = RCUReclaimer(named: "sleepy-bp", defaultOf: LostWakeup<Bulletproof>.self)
+  static let noGracePeriodDomain = FlavorDomain(of: NoGracePeriod<Bulletproof>.self, named: "no-gp-bp")
+  static let lostWakeupDomain = FlavorDomain(of: LostWakeup<Bulletproof>.self, named: "lost-bp")
 }
 
 extension QSBR: TortureFlavor {
-  static let hastyReclaimer = RCUReclaimer(named: "hasty-qsbr", defaultOf: NoGracePeriod<QSBR>.self)
-  static let sleepyReclaimer = RCUReclaimer(named: "sleepy-qsbr", defaultOf: LostWakeup<QSBR>.self)
+  static let noGracePeriodDomain = FlavorDomain(of: NoGracePeriod<QSBR>.self, named: "no-gp-qsbr")
+  static let lostWakeupDomain = FlavorDomain(of: LostWakeup<QSBR>.self, named: "lost-qsbr")
 
-  /// Online for a while, with quiescent states in between, and offline for whatever takes long.
+  /// Online for a while, with quiescent states in between, and offline during long pauses.
   static func round(of reader: some RoundReader) {
     withOnlineReader { online in
       for _ in 0...reader.below(16) {
@@ -55,7 +55,7 @@ extension QSBR: TortureFlavor {
         switch reader.below(512) {
         case 0: online.synchronize()
         case 1..<16: online.offline { reader.pause() }
-        // No quiescent state: the next section belongs to the same long one.
+        // No quiescent state: the next read belongs to the same read-side critical section.
         case 16..<128: break
         default: online.quiescentState()
         }

@@ -1,12 +1,12 @@
-/// What a torture came to.
+/// The result of a torture.
 public struct TortureSummary: Codable, Sendable {
   /// Always "summary".
   public let event: String
-  /// Whose grace periods.
+  /// The flavor that was tested.
   public let flavor: FlavorName
-  /// How long it took, to the end of what was left to do.
+  /// The duration in seconds, including the end of the last threads.
   public let seconds: Double
-  /// Where the random choices started.
+  /// The seed of the random choices.
   public let seed: UInt64
   /// Threads that read.
   public let readers: Int
@@ -16,65 +16,66 @@ public struct TortureSummary: Codable, Sendable {
   public let fakeWriters: Int
   /// Processors that the threads shared.
   public let processors: Int
-  /// It was ended before its time.
+  /// Whether the run was ended early.
   public let isInterrupted: Bool
-  /// What was broken on purpose.
+  /// The fault that was inserted on purpose.
   public let breakage: Breakage?
 
-  /// All failures together; 0 is what one wants.
+  /// The sum of all failure counters. Must be 0.
   public let failures: Int
-  /// Each counter, by its name.
+  /// Every failure counter, by name.
   public let failureCounters: [String: Int]
-  /// The names of the counters that are not zero: what has found the fault.
+  /// The names of the counters that are not zero: what the run has found.
   public let caught: [String]
-  /// What the first failure was about.
+  /// The description of the first failure.
   public let firstFailure: String?
-  /// Why the run did too little to mean anything; empty when it did enough.
+  /// Why the run did too little to mean anything. Empty if it did enough.
   public var vacuous: [String] = []
 
-  /// How many ended.
+  /// Grace periods that ended.
   public var gracePeriods = 0
-  /// How long they took, since the process started.
+  /// How long grace periods took, since the start of the process.
   public var gracePeriodMicroseconds = Durations(p50: .zero, p99: .zero, longest: .zero)
   /// Outermost sections.
   public var reads = 0
-  /// Elements read, by their age at the end of the section, from 0 to 10. From 2 on each is a failure.
-  public var ages: [Int] = []
-  /// Sections that were looked at, by the grace periods that ended inside them: 0, 1, 2, and more. From 2 on each is a
+  /// Elements read, by age at the end of the section, from 0 to 10. Each at 2 or above is a
   /// failure.
+  public var ages: [Int] = []
+  /// Sections of a sample, by the number of grace periods that ended inside: 0, 1, 2, and more.
+  /// Each at 2 or above is a failure.
   public var batches: [Int] = []
-  /// Those of the reads that were more than one.
+  /// Sections that did more than one simple read.
   public var sections = Sections(nested: 0, overlapping: 0, held: 0, boxes: 0)
   /// Elements that were replaced.
   public var updates = 0
-  /// Times that a writer had no element left, and only waited.
+  /// How often a writer found no free element, and only waited.
   public var emptyPools = 0
   /// How often each way of waiting was used.
   public var waits: [String: Int] = [:]
-  /// Callbacks that were retired, those that callbacks retired included.
+  /// Callbacks that were retired, including those that callbacks retired.
   public var callbacksRetired = 0
   /// Callbacks that have run.
   public var callbacksRun = 0
-  /// Threads that came and went.
+  /// Short-lived threads that have ended.
   public var threads = 0
   /// Sections of those threads.
   public var threadReads = 0
-  /// Bursts of callbacks, each with a barrier after it.
+  /// Bursts of callbacks, each followed by a barrier.
   public var floods = 0
-  /// From the first retire to the end of the barrier.
+  /// The longest time from the first retire of a burst to the end of its barrier.
   public var longestFloodMicroseconds = 0
-  /// Children of fork.
+  /// Forked children.
   public var forks = 0
-  /// Times that everybody stopped and went on.
+  /// How often all threads stopped and resumed.
   public var stutters = 0
-  /// Times that a thread was given other processors.
+  /// How often a thread was moved to other processors.
   public var moves = 0
 
-  /// Bounds to within a factor of two, in microseconds.
+  /// Upper bounds in microseconds, exact to a factor of two.
   public struct Durations: Codable, Sendable {
-    /// Half took no longer.
+    /// The median.
     public let p50: Int
-    /// All but one in a hundred took no longer.
+    /// The 99th percentile.
     public let p99: Int
     /// The longest.
     public let longest: Int
@@ -86,15 +87,15 @@ public struct TortureSummary: Codable, Sendable {
     }
   }
 
-  /// Sections that were more than a read.
+  /// Sections that did more than one simple read.
   public struct Sections: Codable, Sendable {
-    /// Sections in sections, up to seven deep.
+    /// Nested sections, up to seven deep.
     public let nested: Int
-    /// Entered anew before the old one was left, up to eight times.
+    /// Sections in which a new one was entered before the old one was left, up to eight times.
     public let overlapping: Int
-    /// Slept inside.
+    /// Sections that slept inside.
     public let held: Int
-    /// Read a box.
+    /// Sections that read a box.
     public let boxes: Int
   }
 
@@ -134,36 +135,37 @@ public struct TortureSummary: Codable, Sendable {
 }
 
 extension TortureSummary {
-  /// What to make of it.
+  /// The verdict on a run.
   public enum Verdict: Sendable {
-    /// Nothing failed, and the run did enough.
+    /// No failure, and the run did enough.
     case passed
-    /// Something that must not happen has happened.
+    /// At least one failure.
     case failed
-    /// Nothing failed in a run that did too little.
+    /// No failure, but the run did too little.
     case vacuous
-    /// What was broken on purpose was not found.
+    /// The fault that was inserted on purpose was not found.
     case missed
   }
 
-  /// A failure is a failure, also in a run that did little; a fault that was not found is worse than a short run.
+  /// A failure outranks everything else, also in a short run. A fault that was not found outranks a
+  /// short run.
   public var verdict: Verdict {
     if failures > 0 { return .failed }
     if breakage != nil { return .missed }
     return vacuous.isEmpty ? .passed : .vacuous
   }
 
-  /// Threads that hang were left behind.
+  /// Whether threads that hang were left behind.
   public var hasHung: Bool { failureCounters[Failure.hangs.rawValue, default: 0] > 0 }
 }
 
-/// How far it has come.
+/// The progress of a run.
 public struct TortureProgress: Encodable, Sendable {
   /// Always "progress".
   public let event = "progress"
-  /// Whose grace periods.
+  /// The flavor that is tested.
   public let flavor: FlavorName
-  /// Since the start.
+  /// Seconds since the start.
   public let seconds: Double
   /// Outermost sections so far.
   public let reads: Int
@@ -171,9 +173,4 @@ public struct TortureProgress: Encodable, Sendable {
   public let gracePeriods: Int
   /// Failures so far, of every kind.
   public let failures: Int
-
-  private enum CodingKeys: String, CodingKey {
-    case event, flavor, seconds, reads, failures
-    case gracePeriods = "grace_periods"
-  }
 }

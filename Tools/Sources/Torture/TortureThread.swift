@@ -1,11 +1,11 @@
 import Foundation
 
-/// A thread of its own: what blocks in it holds up nobody else.
+/// A thread of its own, whose blocking does not affect other threads.
 struct TortureThread: @unchecked Sendable {
   // Unchecked for the handle, which is a number.
   private let thread: pthread_t
 
-  /// Throws when the system has no more threads.
+  /// Throws if the system has no more threads.
   init(_ body: @escaping @Sendable () -> Void) throws(TortureError) {
     let start = Unmanaged.passRetained(Start(body))
     var thread = pthread_t()
@@ -23,7 +23,7 @@ struct TortureThread: @unchecked Sendable {
     self.thread = thread
   }
 
-  /// Waits for its end, to the last destructor. Once.
+  /// Waits until the thread has ended, including its destructors. Call this once.
   func join() { pthread_join(thread, nil) }
 
   private final class Start: Sendable {
@@ -37,7 +37,7 @@ struct TortureThread: @unchecked Sendable {
 
 /// Why a torture could not be started.
 public struct TortureError: Error, CustomStringConvertible {
-  /// In words.
+  /// What failed.
   public let description: String
 
   init(_ description: String) {
@@ -45,7 +45,7 @@ public struct TortureError: Error, CustomStringConvertible {
   }
 }
 
-/// Blocks the calling thread until `body` has returned, which runs as a task.
+/// Runs `body` as a task, and blocks the calling thread until it has returned.
 func blockOn(_ body: @escaping @Sendable () async -> Void) {
   let done = DispatchSemaphore(value: 0)
   Task.detached {
@@ -55,7 +55,7 @@ func blockOn(_ body: @escaping @Sendable () async -> Void) {
   done.wait()
 }
 
-/// Sleeps; only ever so that something else has time, never so that something has happened.
+/// Sleeps. Used only to give other threads time, never as proof that something has happened.
 func sleep(microseconds: Int) {
   usleep(UInt32(microseconds))
 }

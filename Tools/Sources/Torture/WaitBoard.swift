@@ -1,11 +1,11 @@
 import Synchronization
 
-/// Who waits, and for what: what the watchdog looks at.
+/// The waits in progress, for the watchdog.
 final class WaitBoard: Sendable {
-  /// Each waiter's number, odd while it waits.
+  /// A number for each waiter, odd while it waits.
   private let numbers: AtomicRow
   private let ways: AtomicRow
-  /// How often each way of waiting came to its end.
+  /// How often each way of waiting was completed.
   private let done = AtomicRow(Way.allCases.count)
   let names: [String]
 
@@ -15,7 +15,7 @@ final class WaitBoard: Sendable {
     ways = AtomicRow(names.count)
   }
 
-  /// By the waiter alone, around something that must come to an end.
+  /// The waiter calls this before a wait that must end.
   func begin(_ waiter: Int, _ way: Way) {
     ways.add(way.place - ways[waiter], at: waiter)
     numbers.add(at: waiter)
@@ -26,43 +26,43 @@ final class WaitBoard: Sendable {
     done.add(at: way.place)
   }
 
-  /// One that waits for nothing, but counts.
+  /// Counts a use that does not wait.
   func count(_ way: Way) { done.add(at: way.place) }
 
-  /// Odd while it waits.
+  /// The waiter's number, odd while it waits.
   func number(_ waiter: Int) -> Int { numbers[waiter] }
 
-  /// What it waits for, or has waited for last.
+  /// The way of the current wait, or of the last one.
   func way(_ waiter: Int) -> Way { Way.allCases[ways[waiter]] }
 
-  /// How often each was used.
+  /// How often each way was used.
   var uses: [String: Int] {
     Dictionary(uniqueKeysWithValues: Way.allCases.map { ($0.rawValue, done[$0.place]) })
   }
 }
 
-/// The ways to wait for grace periods that the library has.
+/// The library's ways to wait for grace periods.
 enum Way: String, CaseIterable {
   case synchronize
   case asyncSynchronize = "async_synchronize"
-  /// Asks a polled grace period until it has elapsed.
+  /// Tests a polled grace period until it has elapsed.
   case poll
   case pollWait = "poll_wait"
   case asyncPoll = "async_poll"
-  /// Elements with polled grace periods of their own, many at a time.
+  /// Many elements at a time, each with a polled grace period of its own.
   case pollMany = "poll_many"
   case retireClosure = "retire_closure"
   case retireObject = "retire_object"
   case retireFunction = "retire_function"
-  /// A callback that says when it has run: nothing else wakes the reclaimer for it.
+  /// Waits for one callback. Nothing else wakes the reclaimer for it.
   case retireAndWait = "retire_and_wait"
   case barrier
   case asyncBarrier = "async_barrier"
-  /// The old value of a box.
+  /// Takes the old value of a box.
   case take
   case asyncTake = "async_take"
 
-  /// Its place in `allCases`.
+  /// The index in `allCases`.
   var place: Int { Self.places[self]! }
   private static let places = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
 

@@ -1,43 +1,45 @@
 import Quiescence
 import Synchronization
 
-/// Sees who waits without an end: looks at every waiter twenty times a second, and at whether it is still the same wait.
+/// Finds waits that do not end: it tests every waiter twenty times a second, and whether it is
+/// still in the same wait.
 ///
-/// Where nothing moves any more, no grace period and no callback, it bites after five seconds; somebody who was left
-/// behind while all others go on, after twenty.
+/// When nothing makes progress, no grace period and no callback, a wait counts as a hang after five
+/// seconds. When other waiters make progress, it counts as a hang after twenty seconds.
 ///
-/// It counts its own looks and not the time that has passed, so a machine that stood still for a while is no hang.
+/// The watchdog counts its own tests, not elapsed time, so a machine that was suspended for a while
+/// is not a hang.
 final class Watchdog<F: TortureFlavor>: Sendable {
   private let scene: Scene<F>
-  private let bites = Atomic<Bool>(false)
+  private let foundHang = Atomic<Bool>(false)
   private let ended = Atomic<Bool>(false)
 
-  /// Looks at a wait until it is a hang, when nothing moves.
+  /// The number of tests after which a wait counts as a hang, if nothing makes progress.
   private let standstill: Int
-  /// The same when others go on.
+  /// The same, if other waiters make progress.
   private let leftBehind: Int
 
   private static var looksPerSecond: Int { 20 }
 
   /// - Parameters:
   ///   - standstill: Seconds. Sections last for milliseconds.
-  ///   - leftBehind: Seconds. On a machine that has much else to do a flood takes some.
+  ///   - leftBehind: Seconds. On a busy machine, a flood takes a few.
   init(_ scene: Scene<F>, standstill: Int = 5, leftBehind: Int = 20) {
     self.scene = scene
     self.standstill = standstill * Self.looksPerSecond
     self.leftBehind = leftBehind * Self.looksPerSecond
   }
 
-  /// Somebody waited for too long.
-  var hasBitten: Bool { bites.load(ordering: .acquiring) }
+  /// Whether a hang was found.
+  var hasFoundHang: Bool { foundHang.load(ordering: .acquiring) }
 
   func end() { ended.store(true, ordering: .relaxed) }
 
-  /// Until it is ended, or has found somebody.
+  /// Runs until it is ended, or has found a hang.
   func run() {
     var waiters = Unchanged(count: scene.waits.names.count)
     var readers = Unchanged(count: scene.presence.count)
-    /// Grace periods that had ended when each wait was first seen.
+    /// The number of grace periods that had ended when each wait was first seen.
     var completed = [Int](repeating: 0, count: scene.waits.names.count)
     var lastMove = (completed: 0, ran: 0)
     var looksSinceMove = 0
@@ -53,12 +55,14 @@ final class Watchdog<F: TortureFlavor>: Sendable {
       for index in completed.indices {
         let looks = waiters.look(index, scene.waits.number(index))
         if looks == 0 { completed[index] = move.completed }
-        if looks >= patience { return bite(index, patience, move.completed - completed[index], readers) }
+        if looks >= patience {
+          return reportHang(index, patience, move.completed - completed[index], readers)
+        }
       }
     }
   }
 
-  private func bite(_ waiter: Int, _ patience: Int, _ gracePeriods: Int, _ readers: Unchanged) {
+  private func reportHang(_ waiter: Int, _ patience: Int, _ gracePeriods: Int, _ readers: Unchanged) {
     let stuck = (0..<scene.presence.count).filter { readers.looks[$0] >= patience }
     let sections =
       stuck.isEmpty
@@ -68,10 +72,10 @@ final class Watchdog<F: TortureFlavor>: Sendable {
       .hangs,
       "\(scene.waits.names[waiter]) has waited for \(patience / Self.looksPerSecond) seconds in "
         + "\(scene.waits.way(waiter).words), in which \(gracePeriods) grace periods ended; \(sections)")
-    bites.store(true, ordering: .releasing)
+    foundHang.store(true, ordering: .releasing)
   }
 
-  /// For how many looks each number was odd and the same.
+  /// For how many tests each number has been odd and unchanged.
   private struct Unchanged {
     private var numbers: [Int]
     private(set) var looks: [Int]

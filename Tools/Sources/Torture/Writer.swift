@@ -1,18 +1,19 @@
 import Quiescence
 import Synchronization
 
-/// One thread that replaces elements, and sends the old ones through the pipe: a step for each grace period, which it
-/// waits for in every way there is, in turn.
+/// A thread that replaces elements and sends the old ones through the pipe, one step per grace
+/// period. It uses every way to wait for grace periods in turn.
 final class Writer<F: TortureFlavor> {
   let scene: Scene<F>
   let index: Int
   var random: Random
   let pool: ElementPool
-  /// Removed elements that this thread makes older after each grace period that it has waited for.
+  /// Removed elements whose age this thread increases after each grace period that it has waited
+  /// for.
   private var pipe: [ElementReference] = []
-  /// Removed elements with a polled grace period each.
+  /// Removed elements, each with a polled grace period.
   private var polled: [(element: ElementReference, gracePeriod: GracePeriod<F>)] = []
-  /// Those that callbacks carry, by their place in the pool.
+  /// The entries of elements that callbacks carry, by the element's index in the pool.
   private var carried: [Int: ElementEntry<F>] = [:]
   private var turn: Int
   private var published: UInt64 = 0
@@ -22,16 +23,16 @@ final class Writer<F: TortureFlavor> {
     self.index = index
     random = Random(seed: scene.options.seed, stream: 1000 + index)
     pool = scene.pools[index]
-    // Each writer begins elsewhere.
+    // Each writer starts with a different way.
     turn = index * 5
   }
 
-  /// Until the run stops and all that can come back has come back.
+  /// Runs until the torture stops and the writer's elements have come back.
   func run() {
     while !scene.isStopped {
       step()
       if random.oneIn(64) { sleep(microseconds: random.below(1000)) }
-      scene.gate.pass()
+      scene.pausePoint.pass()
     }
     while !pipe.isEmpty || !polled.isEmpty {
       wait(.synchronize)
@@ -68,15 +69,16 @@ final class Writer<F: TortureFlavor> {
     }
   }
 
-  /// Waits, and makes older what was removed before.
+  /// Waits for a grace period, and increases the age of the elements that were removed before.
   private func wait(_ way: Way) {
-    let travelling = way == .barrier || way == .asyncBarrier ? carried.values.filter(\.isBusy) : []
+    let traveling = way == .barrier || way == .asyncBarrier ? carried.values.filter(\.isBusy) : []
     scene.wait(for: way, as: index, box: scene.boxes[index], random: &random)
-    // A barrier waits for what callbacks retire in turn: the elements are at the end of the pipe.
-    let left = travelling.count { $0.isBusy }
+    // A barrier also waits for what callbacks retire in turn, so these elements must be at the end
+    // of the pipe.
+    let left = traveling.count { $0.isBusy }
     scene.failures.record(
       .barrierErrors, count: left,
-      "\(way.words) returned while \(left) elements were in the hands of callbacks")
+      "\(way.words) returned while \(left) elements were still carried by callbacks")
     pipe.removeAll { element in
       let isLast = element.ageByOne()
       if isLast { element.pointer.pointee.free() }
@@ -92,7 +94,8 @@ final class Writer<F: TortureFlavor> {
     entry.start(as: kind)
   }
 
-  /// Looks at the polled grace periods, and starts another for what has not reached the end.
+  /// Tests the polled grace periods, and starts another one for each element that is not at the end
+  /// of the pipe.
   private func sweep() {
     for place in polled.indices.reversed() where polled[place].gracePeriod.isElapsed {
       let element = polled[place].element

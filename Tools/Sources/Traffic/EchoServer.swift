@@ -3,9 +3,9 @@ internal import Glibc
 public import Relay
 internal import Synchronization
 
-/// Sends every datagram back to where it came from, on a thread of its own.
+/// Returns every datagram to its sender, on a thread of its own.
 public final class EchoServer: Sendable {
-  /// Where it listens.
+  /// The address at which it listens.
   public let address: SocketAddress
 
   private let endpoint: Endpoint
@@ -29,24 +29,24 @@ public final class EchoServer: Sendable {
   /// Datagrams that did not fit into the receive buffer.
   public var kernelDrops: Int { endpoint.socket.kernelDrops }
 
-  /// Starts to answer. Once.
+  /// Starts the thread. Call this once.
   ///
-  /// - Parameter niceness: By how much the thread leaves the processors to others, as in `nice(1)`.
+  /// - Parameter niceness: Added to the thread's nice value, as in `nice(1)`.
   public func start(niceness: Int32 = 0) throws(RelayError) {
     let echo = try Echo(endpoint)
     let started = try WorkerThread(named: "echo", niceness: niceness, carrying: echo) { $0.run() }
     thread.withLock { $0 = started }
   }
 
-  /// Stops, and blocks until the thread has ended. Requests that wait are not answered. The second call does
-  /// nothing.
+  /// Stops, and blocks until the thread has ended. Requests that wait are not answered. A second
+  /// call has no effect.
   public func stop() {
     endpoint.bell.ring()
     thread.withLock { thread in thread.take()?.join() }
   }
 }
 
-/// What the server and its thread share.
+/// The state that the server and its thread share.
 private final class Endpoint: Sendable {
   let socket: Socket
   let bell: Doorbell
@@ -57,7 +57,7 @@ private final class Endpoint: Sendable {
   }
 }
 
-/// What the thread owns.
+/// The state that the thread owns.
 private struct Echo: ~Copyable {
   private let endpoint: Endpoint
   private let poller: Poller
@@ -80,7 +80,7 @@ private struct Echo: ~Copyable {
     }
   }
 
-  /// False when the server is to stop.
+  /// Returns false if the server must stop.
   private func wait() -> Bool {
     let ready = poller.wait(milliseconds: -1)
     return !(0..<ready).contains { poller[$0].token == 1 }
@@ -99,7 +99,7 @@ private struct Echo: ~Copyable {
         if !wait() { return false }
         watch(writable: false)
       } else {
-        // An answer that cannot be sent at all is skipped.
+        // Skips an answer that cannot be sent at all.
         first += max(1, sent)
       }
     }

@@ -1,12 +1,12 @@
-/// What a request carries: a header that says which one it is, and bytes that follow from the sequence
-/// number, so that an answer can be checked without keeping the request.
+/// The content of a request: a header that identifies it, and bytes that follow from the sequence
+/// number. So an answer can be checked without keeping the request.
 enum Payload {
   static let headerLength = 16
 
   struct Header {
-    /// Which flow in the upper bits, which of its requests in the lower ones.
+    /// The flow in the upper bits, and the number of the request in the lower bits.
     let sequence: UInt64
-    /// Where the flow keeps the request.
+    /// The slot of the request in its flow.
     let slot: UInt32
     let length: UInt32
   }
@@ -32,7 +32,7 @@ enum Payload {
     }
   }
 
-  /// The header of an answer that is right to the last byte; nil otherwise.
+  /// The header of an answer, if every byte is correct; nil otherwise.
   static func check(_ buffer: UnsafePointer<UInt8>, length: Int) -> Header? {
     if length < headerLength { return nil }
     let raw = UnsafeRawPointer(buffer)
@@ -64,7 +64,7 @@ enum Payload {
     return UInt32(range.lowerBound) + UInt32(words.next() % UInt64(range.count))
   }
 
-  /// Numbers that follow from a seed: SplitMix64.
+  /// A sequence of numbers that follows from a seed: SplitMix64.
   private struct Words {
     private var state: UInt64
 

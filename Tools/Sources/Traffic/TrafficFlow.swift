@@ -7,7 +7,8 @@ struct TrafficFlow: ~Copyable {
   let socket: Socket
   private let index: UInt64
   private let lengths: ClosedRange<Int>
-  /// Which request each slot waits for; 0 for none, since counting starts at 1.
+  /// The sequence number of the request in each slot; 0 if the slot is free, because numbers start
+  /// at 1.
   private var slots: [UInt64]
   private var free: [Int]
   private var counter: UInt64 = 0
@@ -22,7 +23,8 @@ struct TrafficFlow: ~Copyable {
 
   var inFlight: Int { slots.count - free.count }
 
-  /// Sends at most `limit` requests, while the window has room and the socket takes them. Returns how many.
+  /// Sends at most `limit` requests, as long as the window and the socket's buffer have room.
+  /// Returns the number.
   mutating func send(limit: Int, using packets: borrowing [PacketPointer]) -> Int {
     var total = 0
     while !free.isEmpty && total < limit {
@@ -47,7 +49,8 @@ struct TrafficFlow: ~Copyable {
       header.length == Payload.length(of: header.sequence, in: lengths)
     else { return .corrupted }
     let slot = Int(header.slot)
-    // A slot is used again only after its answer, so an earlier request of the slot has been answered.
+    // A slot is reused only after its request was answered, so an answer with an older number is a
+    // duplicate.
     if slots[slot] != header.sequence { return .duplicate }
     slots[slot] = 0
     free.append(slot)
@@ -57,7 +60,7 @@ struct TrafficFlow: ~Copyable {
   private mutating func prepare(_ packet: PacketPointer) {
     counter += 1
     let sequence = index << 48 | counter
-    // `send` prepares no more than there are free slots.
+    // Not empty: `send` prepares at most as many requests as there are free slots.
     let slot = free.removeLast()
     slots[slot] = sequence
     let header = Payload.Header(
@@ -66,7 +69,7 @@ struct TrafficFlow: ~Copyable {
     packet.pointee.packet.length = header.length
   }
 
-  /// The newest request was not sent.
+  /// Undoes `prepare` for the newest request, which was not sent.
   private mutating func takeBack(_ packet: PacketPointer) {
     guard let header = Payload.check(packet.pointee.buffer, length: Int(packet.pointee.packet.length))
     else { return }

@@ -1,7 +1,7 @@
 internal import CRelay
 internal import Relay
 
-/// What a client's thread owns.
+/// The state that a client's thread owns.
 final class TrafficLoop {
   private var flows: [FlowBox] = []
   private let poller: Poller
@@ -11,10 +11,10 @@ final class TrafficLoop {
   private var report = TrafficReport()
   private var lastAnswer: UInt64 = 0
 
-  /// Without an answer for so long after the last request, what is missing is lost.
+  /// After this long without an answer since the last request, missing answers count as lost.
   private static let silence: UInt64 = 2_000_000_000
 
-  /// An array cannot hold noncopyable values.
+  /// A class, because an array cannot hold noncopyable values.
   private final class FlowBox {
     var flow: TrafficFlow
 
@@ -44,13 +44,13 @@ final class TrafficLoop {
     lastAnswer = relay_clock()
     for box in flows { send(&box.flow) }
     while !isDone {
-      // The time-out is for a socket that took less than the window, and for the end.
+      // The timeout serves sockets that took less than the window, and the test for the end.
       let ready = poller.wait(milliseconds: 10)
       for index in 0..<ready {
         let box = flows[Int(poller[index].token)]
         receive(&box.flow)
-        // Before more is sent: at no time have more requests been sent than the answers that everybody can
-        // see, and the window.
+        // Published before more is sent: so at any time, at most the published answers plus the
+        // window were sent.
         progress.publish(report)
         send(&box.flow)
       }
@@ -75,8 +75,8 @@ final class TrafficLoop {
 
   private func receive(_ flow: inout TrafficFlow) {
     let count = flow.socket.receive(into: batch.packets)
-    // Errors are the network's answer to an earlier request, such as a server that is not there: that request
-    // counts as lost.
+    // An error reports that an earlier request failed, for example because there is no server. That
+    // request counts as lost.
     if count <= 0 { return }
     lastAnswer = relay_clock()
     for packet in batch.packets[..<count] {

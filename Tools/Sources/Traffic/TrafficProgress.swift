@@ -2,7 +2,7 @@ internal import Dispatch
 internal import Relay
 internal import Synchronization
 
-/// What a client's thread tells the others.
+/// The results of a client's thread, for other threads.
 final class TrafficProgress: Sendable {
   private let sent = Atomic(0)
   private let answered = Atomic(0)
@@ -11,7 +11,7 @@ final class TrafficProgress: Sendable {
   private let kernelDrops = Atomic(0)
   private let finishing = Atomic(false)
   private let ended = Atomic(false)
-  /// How many answers somebody waits for; `Int.max` when nobody does.
+  /// The number of answers that a thread waits for; `Int.max` if no thread waits.
   private let awaited = Atomic(Int.max)
   private let arrival = DispatchSemaphore(value: 0)
 
@@ -21,7 +21,7 @@ final class TrafficProgress: Sendable {
 
   var report: TrafficReport {
     var report = TrafficReport()
-    // Acquire, and before `sent`: nobody sees more answers than requests.
+    // Acquire, and loaded before `sent`: so a report never has more answers than requests.
     report.answered = answered.load(ordering: .acquiring)
     report.sent = sent.load(ordering: .relaxed)
     report.corrupted = corrupted.load(ordering: .relaxed)
@@ -30,14 +30,15 @@ final class TrafficProgress: Sendable {
     return report
   }
 
-  /// Only the client's thread.
+  /// Call this on the client's thread only.
   func publish(_ report: TrafficReport) {
     sent.store(report.sent, ordering: .relaxed)
     corrupted.store(report.corrupted, ordering: .relaxed)
     duplicates.store(report.duplicates, ordering: .relaxed)
     kernelDrops.store(report.kernelDrops, ordering: .relaxed)
-    // Sequentially consistent, as in `waitForAnswers`: of this store and load, and that store and load, at
-    // least one sees the other side, so that no wake-up is lost.
+    // client: stores `answered`, then loads `awaited`. waiter: stores `awaited`, then loads
+    // `answered`. With sequentially consistent ordering, at least one of them sees the other's
+    // store, so no wakeup is lost.
     answered.store(report.answered, ordering: .sequentiallyConsistent)
     let goal = awaited.load(ordering: .sequentiallyConsistent)
     if goal <= report.answered { wake(goal) }
@@ -52,7 +53,8 @@ final class TrafficProgress: Sendable {
     let goal = answered.load(ordering: .sequentiallyConsistent) + count
     awaited.store(goal, ordering: .sequentiallyConsistent)
     if hasReached(goal) {
-      // Whoever takes the goal back decides: the client has signalled, or will not.
+      // If the goal is still there, the client will not signal. If it was taken, the client has
+      // signaled or is about to.
       if awaited.exchange(.max, ordering: .sequentiallyConsistent) == .max { arrival.wait() }
     } else {
       arrival.wait()
@@ -65,8 +67,8 @@ final class TrafficProgress: Sendable {
       || ended.load(ordering: .sequentiallyConsistent)
   }
 
-  /// Whoever waits for `goal`, and nobody else: he may have seen the answers himself and be gone, and the
-  /// next one waits for more.
+  /// Wakes the waiter for `goal` only. That waiter may have seen the answers itself and returned,
+  /// and the next waiter waits for more answers.
   private func wake(_ goal: Int) {
     if goal == .max { return }
     let (isTaken, _) = awaited.compareExchange(

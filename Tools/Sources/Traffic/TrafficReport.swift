@@ -1,18 +1,18 @@
-/// What a ``TrafficClient`` saw.
+/// The results of a ``TrafficClient``.
 public struct TrafficReport: Sendable, Hashable, Codable {
-  /// Requests that were sent.
+  /// Requests sent.
   public var sent = 0
-  /// Requests whose answer came, right to the last byte.
+  /// Requests whose answer has arrived, correct to the last byte.
   public var answered = 0
-  /// Requests without an answer: decided once the client has stopped, on the way there those in flight.
+  /// Requests without an answer. While the client runs, this includes requests in flight.
   public var lost: Int { sent - answered }
-  /// Datagrams that are no right answer to anything that this flow asked.
+  /// Datagrams that are not a correct answer to a request of their flow.
   public var corrupted = 0
-  /// Answers to requests that had been answered before.
+  /// Answers to requests that were answered before.
   public var duplicates = 0
   /// Datagrams that did not fit into a receive buffer of the client.
   public var kernelDrops = 0
 
-  /// Nothing yet.
+  /// Creates an empty report.
   public init() {}
 }

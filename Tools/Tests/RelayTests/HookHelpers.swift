@@ -2,10 +2,10 @@ import CRelay
 import Quiescence
 import Synchronization
 
-/// Packets that a hook took away.
+/// Packets that a hook has stolen.
 final class StolenPackets: Sendable {
   private struct Packet: @unchecked Sendable {
-    // Unchecked: a stolen packet belongs to the one who holds it.
+    // Unchecked: a stolen packet belongs to the thread that holds it.
     let pointer: UnsafeMutablePointer<quiesce_packet>
   }
 
@@ -31,7 +31,7 @@ final class StolenPackets: Sendable {
   }
 }
 
-/// Counts what is attached to packets, and how often each callback runs.
+/// Counts the callbacks that were attached to packets, and how often each has run.
 final class Ledger: Sendable {
   private final class Entry: Sendable {
     let runs = Atomic(0)
@@ -50,7 +50,7 @@ final class Ledger: Sendable {
     let error = packet.attach(
       &packet,
       { context in
-        // The entry that is passed below; the ledger keeps it.
+        // The entry that is passed below; the ledger retains it.
         let entry = Unmanaged<Entry>.fromOpaque(context!).takeUnretainedValue()
         if !QSBR.isInside { entry.ranOutside.store(true, ordering: .relaxed) }
         entry.runs.wrappingAdd(1, ordering: .relaxed)

@@ -6,12 +6,12 @@ import Synchronization
 import Testing
 import Traffic
 
-/// What hooks may do with a packet. The first byte of each datagram says what is to happen to it.
+/// What hooks may do with a packet. The first byte of each datagram selects the hook's action.
 @Suite struct HookTests {
   private static let pass: UInt8 = 0
   private static let catchIt: UInt8 = 1
 
-  @Test func everyPointIsPassedInOrderInBothDirections() async throws {
+  @Test func everyPacketPassesAllPointsInOrder() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture(workers: 1)
       let seen = Mutex<[String]>([])
@@ -32,14 +32,14 @@ import Traffic
     }
   }
 
-  @Test func whatIsDroppedDoesNotArrive() async throws {
+  @Test func droppedPacketsDoNotArrive() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       let hook = fixture.relay.forward.register { packet in
         packet.data[0] == Self.catchIt ? .drop : .accept
       }
       let client = try fixture.client()
-      // Order is kept, so the second answer would come first if the first request had gone through.
+      // The order is kept, so if the first request had passed, its answer would come first.
       try client.send([Self.catchIt, 1])
       #expect(try client.ask([Self.pass, 2]) == [Self.pass, 2])
       #expect(fixture.relay.statistics.dropped == 1)
@@ -48,7 +48,7 @@ import Traffic
     }
   }
 
-  @Test func aHookMayChangeBytesAndLength() async throws {
+  @Test func hookMayChangeBytesAndLength() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       _ = fixture.relay.forward.register { packet in
@@ -61,7 +61,7 @@ import Traffic
     }
   }
 
-  @Test func aLengthBeyondTheCapacityIsNotSent() async throws {
+  @Test func lengthBeyondTheCapacityIsNotSent() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       let hook = fixture.relay.forward.register { packet in
@@ -78,7 +78,7 @@ import Traffic
   }
 
   @Test(arguments: [false, true])
-  func aStolenPacketGoesOnBehindThePointWhereItWasStolen(_ giveBackInTheHook: Bool) async throws {
+  func resumedPacketContinuesBehindItsHookPoint(_ giveBackInTheHook: Bool) async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       let stolen = StolenPackets()
@@ -104,7 +104,7 @@ import Traffic
       let client = try fixture.client()
       try client.send([Self.catchIt, 5])
       if !giveBackInTheHook {
-        // What was stolen does not hold up the others.
+        // The stolen packet does not delay the others.
         #expect(try client.ask([Self.pass]) == [Self.pass])
         try waitUntil("the request is stolen") { stolen.count == 1 }
         stolen.giveBack { $0.pointee.resume($0) }
@@ -117,14 +117,14 @@ import Traffic
     }
   }
 
-  @Test func attachedCallbacksRunOnceWhateverHappens() async throws {
+  @Test func attachedCallbacksRunExactlyOnce() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       let stolen = StolenPackets()
       let ledger = Ledger(capacity: 4096)
       _ = fixture.relay.prerouting.register { packet in
         for _ in 0..<4 { ledger.attach(to: &packet) }
-        // There is no fifth place.
+        // A packet has room for four callbacks.
         let error = packet.attach(&packet, { _ in }, nil)
         return error == -ENOSPC ? .accept : .drop
       }
@@ -138,10 +138,10 @@ import Traffic
       }
       let client = try fixture.client()
       for round in 0..<200 { try client.send([UInt8(round)]) }
-      // Half of them come back; those that are stolen wait.
+      // Half of the stolen packets are returned; the others wait.
       for _ in 0..<100 { _ = try client.receive() }
       try waitUntil("a quarter is stolen") { stolen.count == 50 }
-      // 200 requests and 100 answers, of which 50 requests are still in flight.
+      // 200 requests and 100 answers; 50 of the requests are still in flight.
       try waitUntil("the others are done") { ledger.finished == (300 - 50) * 4 }
       stolen.giveBack { $0.pointee.discard($0) }
       try waitUntil("all are done") { ledger.finished == 300 * 4 }
@@ -165,7 +165,7 @@ import Traffic
     }
   }
 
-  @Test func aStolenPacketMayComeBackAfterTheRelayHasStopped() async throws {
+  @Test func stolenPacketMayBeReturnedAfterTheRelayHasStopped() async throws {
     try await onOwnThread {
       let stolen = StolenPackets()
       let ledger = Ledger(capacity: 16)
@@ -187,7 +187,7 @@ import Traffic
     }
   }
 
-  @Test func packetsGivenBackByManyThreadsAllArrive() async throws {
+  @Test func packetsReturnedByManyThreadsArrive() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       let stolen = StolenPackets()

@@ -31,7 +31,7 @@ final class RelayFixture: Sendable {
   }
 }
 
-/// One socket that says something and waits for what comes back.
+/// A socket that sends a datagram and waits for the answer.
 struct TestClient: ~Copyable {
   private let socket: Socket
   private let packet: PacketPointer
@@ -52,7 +52,7 @@ struct TestClient: ~Copyable {
     try #require(socket.send([packet], in: 0..<1, addressed: false) == 1)
   }
 
-  /// The next datagram. The limit only keeps a failing test from hanging.
+  /// The next datagram. The time limit only keeps a failing test from hanging.
   func receive(sourceLocation: SourceLocation = #_sourceLocation) throws -> [UInt8] {
     var descriptor = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
     try #require(
@@ -69,7 +69,7 @@ struct TestClient: ~Copyable {
   }
 }
 
-/// Runs `body` on a thread of its own: what blocks must not block the cooperative pool.
+/// Runs `body` on a thread of its own: blocking calls must not block the cooperative pool.
 func onOwnThread<Result: Sendable>(
   _ body: @escaping @Sendable () throws -> Result
 ) async throws -> Result {
@@ -78,7 +78,8 @@ func onOwnThread<Result: Sendable>(
   }
 }
 
-/// Waits for what another thread brings about. The limit only keeps a failing test from hanging.
+/// Waits until another thread makes the condition true. The time limit only keeps a failing test
+/// from hanging.
 func waitUntil(_ what: Comment, _ condition: () -> Bool) throws {
   for _ in 0..<20_000 {
     if condition() { return }

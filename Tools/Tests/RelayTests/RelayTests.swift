@@ -5,14 +5,14 @@ import Traffic
 
 @Suite struct RelayTests {
   @Test(arguments: ["127.0.0.1:0", "[::1]:0"], ["127.0.0.1:0", "[::1]:0"])
-  func bringsAnswersBack(_ listen: String, _ server: String) async throws {
+  func answersReturnToTheClient(_ listen: String, _ server: String) async throws {
     try await onOwnThread {
       let fixture = try RelayFixture(listen: listen, server: server)
       let client = try fixture.client()
       #expect(try client.ask([1, 2, 3]) == [1, 2, 3])
       #expect(try client.ask([]) == [])
       #expect(try client.ask([4]) == [4])
-      // Counted when the system call has returned: the answer may be here before.
+      // Counted after the system call has returned; the answer may arrive earlier.
       try waitUntil("all are counted") { fixture.relay.statistics.sent == 6 }
       let statistics = fixture.relay.statistics
       #expect(statistics.received == 6)
@@ -22,7 +22,7 @@ import Traffic
   }
 
   @Test(arguments: ["127.0.0.1:0", "[::1]:0"])
-  func cutsNoDatagram(_ address: String) async throws {
+  func datagramsAreNotTruncated(_ address: String) async throws {
     try await onOwnThread {
       let fixture = try RelayFixture(listen: address, server: address)
       let client = try fixture.client()
@@ -33,7 +33,7 @@ import Traffic
     }
   }
 
-  @Test func answersReachTheClientThatAsked() async throws {
+  @Test func answersReachTheRightClient() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       let clients = try (0..<2).map { _ in
@@ -44,7 +44,7 @@ import Traffic
         let report = client.waitUntilFinished()
         #expect(report.sent == 20_000)
         #expect(report.lost == 0)
-        // An answer to another flow's request would be one.
+        // An answer to another flow's request counts as corrupted.
         #expect(report.corrupted == 0)
         #expect(report.duplicates == 0)
       }
@@ -53,9 +53,9 @@ import Traffic
     }
   }
 
-  @Test func forgetsFlowsThatAreSilent() async throws {
+  @Test func idleFlowsExpire() async throws {
     try await onOwnThread {
-      // Longer than any answer takes: an answer to a flow that has expired is lost.
+      // Longer than any answer takes: an answer to an expired flow is lost.
       let fixture = try RelayFixture(flowTimeout: .seconds(2))
       let client = try fixture.client()
       for round in 0..<2 {
@@ -65,9 +65,9 @@ import Traffic
     }
   }
 
-  @Test func outlivesAServerThatIsNotThere() async throws {
+  @Test func relaySurvivesAMissingServer() async throws {
     try await onOwnThread {
-      // A port that was free a moment ago, of an address where the other tests take none.
+      // A port that was free a moment ago, at an address that other tests do not use.
       var server: EchoServer? = try EchoServer(address: SocketAddress(parsing: "127.0.0.9:0"))
       let address = try #require(server).address
       server = nil
@@ -88,7 +88,7 @@ import Traffic
     }
   }
 
-  @Test func theOldestFlowGivesWay() async throws {
+  @Test func oldestFlowIsClosedAtTheLimit() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture(workers: 1, flowLimit: 4)
       for round in 0..<16 {
@@ -100,12 +100,12 @@ import Traffic
     }
   }
 
-  @Test func losesNothingInABurst() async throws {
+  @Test func burstLosesNothing() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       let client = try fixture.client()
       let count = 3000
-      // No answer is read before the last request is sent: everything waits in buffers.
+      // No answer is read before the last request was sent, so everything waits in buffers.
       for round in 0..<count { try client.send([UInt8(round & 255), UInt8(round >> 8)]) }
       var answered = Set<Int>()
       for _ in 0..<count {
@@ -116,17 +116,17 @@ import Traffic
     }
   }
 
-  @Test func answersComeFromTheAddressThatWasAsked() async throws {
+  @Test func answersComeFromTheAddressOfTheRequest() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture(listen: "0.0.0.0:0")
       let target = try SocketAddress(parsing: "127.0.0.3:\(fixture.relay.boundAddress.port)")
-      // Connected: the kernel drops what comes from any other address.
+      // Connected: the kernel drops datagrams from any other address.
       let client = try fixture.client(from: "127.0.0.2:0", to: target)
       #expect(try client.ask([1, 2, 3]) == [1, 2, 3])
     }
   }
 
-  @Test func anAddressInUseIsRefused() async throws {
+  @Test func addressInUseIsRefused() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       let error = try #require(throws: RelayError.self) {
@@ -138,14 +138,14 @@ import Traffic
     }
   }
 
-  @Test func argumentsThatMakeNoSenseAreRefused() throws {
+  @Test func invalidArgumentsAreRefused() throws {
     let any = try SocketAddress(parsing: "127.0.0.1:0")
     let server = try SocketAddress(parsing: "127.0.0.1:9")
     #expect(throws: RelayError.self) { try Relay(listen: any, forward: any, workers: 1) }
     #expect(throws: RelayError.self) { try Relay(listen: any, forward: server, workers: 0) }
   }
 
-  @Test func stopsAndStartsOnce() async throws {
+  @Test func relayStartsAndStopsOnce() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       #expect(throws: RelayError.self) { try fixture.relay.start() }

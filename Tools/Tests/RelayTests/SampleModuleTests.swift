@@ -14,7 +14,7 @@ import Traffic
     return manager
   }
 
-  @Test func counterSaysHowManyItSaw() async throws {
+  @Test func counterLogsTheNumberOfDatagrams() async throws {
     try await onOwnThread {
       let module = try SampleModule("counter")
       let fixture = try RelayFixture()
@@ -50,7 +50,7 @@ import Traffic
       #expect(rows[0][2] == "\(fixture.server.address)")
       #expect(rows[0][3...] == ["100", "100", "0"])
 
-      // Held open: it stays, and says by whom.
+      // While the object is open the module stays, and names the holder.
       let error = try #require(throws: ModuleError.self) { try manager.unload("conntrack") }
       #expect(error.errno == EBUSY)
       #expect(error.description.contains("conntrack"))
@@ -62,7 +62,7 @@ import Traffic
     }
   }
 
-  @Test func conntrackStaysWhileAPacketIsInFlight() async throws {
+  @Test func conntrackIsBusyWhileAPacketIsInFlight() async throws {
     try await onOwnThread {
       let module = try SampleModule("conntrack")
       let fixture = try RelayFixture()
@@ -81,7 +81,7 @@ import Traffic
       let error = try #require(throws: ModuleError.self) { try manager.unload("conntrack") }
       #expect(error.errno == EBUSY)
       #expect(error.description.contains("packets in flight"))
-      // It serves on.
+      // The module is still in service.
       _ = try client.ask([2])
       stolen.giveBack { $0.pointee.discard($0) }
       try waitUntil("the packet is gone") { fixture.relay.statistics.dropped == 1 }
@@ -89,7 +89,7 @@ import Traffic
     }
   }
 
-  @Test func conntrackIsBounded() async throws {
+  @Test func conntrackTableIsBounded() async throws {
     try await onOwnThread {
       let module = try SampleModule("conntrack")
       let fixture = try RelayFixture()
@@ -99,7 +99,7 @@ import Traffic
         do {
           #expect(try fixture.client().ask([UInt8(round & 255)]) == [UInt8(round & 255)])
         } catch {
-          // Which way the datagram did not go.
+          // The direction in which the datagram was not sent.
           Issue.record("round \(round): \(fixture.relay.statistics)")
           throw error
         }
@@ -114,7 +114,7 @@ import Traffic
   }
 
   @Test(arguments: ["counter", "conntrack"])
-  func comesAndGoesUnderTrafficWithoutALoss(_ name: String) async throws {
+  func moduleIsReloadedUnderTrafficWithoutLoss(_ name: String) async throws {
     try await onOwnThread {
       let module = try SampleModule(name)
       let fixture = try RelayFixture()

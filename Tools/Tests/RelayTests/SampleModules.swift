@@ -1,8 +1,8 @@
 import Foundation
 import Testing
 
-/// A sample module, built as a user would build it. Each test has a copy of its own, since a process maps a
-/// file once.
+/// A sample module, built as a user would build it. Each test has a copy of its own, since a
+/// process maps a file only once.
 final class SampleModule: Sendable {
   let path: String
 
@@ -20,7 +20,7 @@ final class SampleModule: Sendable {
   private static func build() throws -> String {
     let tools = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
-    // Beside this test's binary: the build directory is the one place that tests may fill.
+    // Beside the test's executable: tests may write only to the build directory.
     let output = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
       .appending(path: "sample-modules").path
     let process = Process()
@@ -28,7 +28,7 @@ final class SampleModule: Sendable {
     process.arguments = [tools.appending(path: "Modules/build.sh").path, output]
     try process.run()
     process.waitUntilExit()
-    // Not `#require`, which would report to the first test alone.
+    // Not `#require`, which would report to the first test only.
     if process.terminationStatus != 0 { throw BuildFailure(status: process.terminationStatus) }
     return output
   }

@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 import Traffic
 
-/// The client is the judge of everything else, so it must see what goes wrong.
+/// Other tests rely on the client's verdict, so the client must notice every fault.
 @Suite struct TrafficTests {
   private func report(
     _ hook: @escaping @Sendable (inout quiesce_packet) -> Verdict
@@ -20,14 +20,14 @@ import Traffic
     }
   }
 
-  @Test func seesThatAllIsWell() async throws {
+  @Test func clientCountsCorrectAnswers() async throws {
     let report = try await report { _ in .accept }
     #expect(report.sent == 2000)
     #expect(report.answered == 2000)
     #expect(report.lost == 0 && report.corrupted == 0 && report.duplicates == 0)
   }
 
-  @Test func seesALostRequestAndALostAnswer() async throws {
+  @Test func clientSeesLostRequestsAndAnswers() async throws {
     let passed = Atomic(0)
     let report = try await report { _ in
       let index = passed.wrappingAdd(1, ordering: .relaxed).oldValue
@@ -39,7 +39,7 @@ import Traffic
   }
 
   @Test(arguments: [0, 8, 12, 15, 16, 63])
-  func seesAChangedByte(_ offset: Int) async throws {
+  func clientSeesAChangedByte(_ offset: Int) async throws {
     let changed = Atomic(0)
     let report = try await report { packet in
       if packet.direction == QUIESCE_TO_CLIENT.rawValue && packet.length > 64,
@@ -53,7 +53,7 @@ import Traffic
     #expect(report.lost == 1)
   }
 
-  @Test func seesAMissingAndAnExtraByte() async throws {
+  @Test func clientSeesAMissingAndAnExtraByte() async throws {
     let passed = Atomic(0)
     let report = try await report { packet in
       switch passed.wrappingAdd(1, ordering: .relaxed).oldValue {
@@ -67,8 +67,9 @@ import Traffic
     #expect(report.lost == 2)
   }
 
-  @Test func seesARightAnswerToAnEarlierQuestion() async throws {
-    // Answers are replaced by a copy of an old one: right in itself, but not what was asked now.
+  @Test func clientSeesAnAnswerToAnEarlierRequest() async throws {
+    // Answers are replaced by a copy of an old answer: correct in itself, but not for the current
+    // request.
     let copy = Mutex<[UInt8]>([])
     let passed = Atomic(0)
     let report = try await report { packet in
@@ -84,12 +85,12 @@ import Traffic
       }
       return .accept
     }
-    // The old one's flow may be the other one: then it is an answer to nothing that was asked there.
+    // The copy may go to another flow, which has not sent that request.
     #expect(report.duplicates + report.corrupted == 1)
     #expect(report.lost == 1)
   }
 
-  @Test func waitsForAnswers() async throws {
+  @Test func clientWaitsForAnswers() async throws {
     try await onOwnThread {
       let fixture = try RelayFixture()
       let client = try TrafficClient(target: fixture.relay.boundAddress, flows: 2, window: 32)

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Torture
 
-/// What the torture looks with, each with the fault that it is there to see.
+/// The checks of the torture, each with the fault that it must notice.
 @Suite struct CheckTests {
   private let failures = FailureLog()
 
@@ -11,7 +11,7 @@ import Testing
     CallbackLedger(presence: presence, failures: failures, dropsSome: dropsSome)
   }
 
-  @Test func aCallbackThatRunsTwiceIsSeen() async {
+  @Test func callbackThatRunsTwiceIsNoticed() async {
     let entry = CallbackEntry(ledger: ledger())
     Memb.post(entry, as: .closure, choosing: 0)
     await Memb.barrier()
@@ -21,21 +21,21 @@ import Testing
     #expect(failures.first == "duplicate_callbacks: it had run before, and was not retired since")
   }
 
-  @Test func aCallbackThatRunsInsideAnOlderSectionIsSeen() async {
+  @Test func callbackInsideAnOlderSectionIsNoticed() async {
     let presence = Presence(count: 1)
     let entry = CallbackEntry(ledger: ledger(presence))
-    // Says that it is inside, and is not: nothing waits for it.
+    // Reports that it is inside without being in a section, so no grace period waits for it.
     presence.entered(0)
     Memb.post(entry, as: .function, choosing: 0)
     await Memb.barrier()
     #expect(failures[.earlyCallbacks] == 1)
   }
 
-  @Test func aCallbackBeforeItsPolledGracePeriodIsSeen() async {
+  @Test func callbackBeforeItsPolledGracePeriodIsNoticed() async {
     let entry = ChainedEntry<Memb>(ledger: ledger())
     let late: Int = Memb.read { _ in
       entry.post(as: .object, choosing: 0, polls: true)
-      // Instead of the reclaimer, which waits for this section.
+      // Called here instead of by the reclaimer, which waits for this section.
       entry.run()
       return failures[.earlyCallbacks]
     }
@@ -43,7 +43,7 @@ import Testing
     await Memb.barrier()
   }
 
-  @Test func aDroppedCallbackIsMissed() async {
+  @Test func droppedCallbackIsNoticed() async {
     let ledger = ledger(dropsSome: true)
     let entries = (0..<1000).map { _ in CallbackEntry(ledger: ledger) }
     for entry in entries { Memb.post(entry, as: .object, choosing: 0) }
@@ -53,17 +53,20 @@ import Testing
     #expect(entries.count { $0.isBusy } == 1)
   }
 
-  @Test func aChainIsBusyToItsEnd() async {
+  @Test func chainIsBusyUntilItsEnd() async {
     let ledger = ledger()
     let entry = ChainedEntry<Memb>(ledger: ledger)
-    entry.post(as: .closure, choosing: 0, links: 5)
-    #expect(entry.isBusy)
+    // Inside a section, which its callback waits for.
+    Memb.read { _ in
+      entry.post(as: .closure, choosing: 0, links: 5)
+      #expect(entry.isBusy)
+    }
     await Memb.barrier()
     #expect(!entry.isBusy)
     #expect(ledger.counts.ran == 6)
   }
 
-  @Test func whoIsInsideIsSeenUntilTheSectionEnds() {
+  @Test func readerIsAWitnessUntilItsSectionEnds() {
     let presence = Presence(count: 2)
     #expect(presence.witnesses().isEmpty)
     presence.entered(1)
@@ -72,12 +75,12 @@ import Testing
     #expect(presence.remaining(of: witnesses) != nil)
     presence.leaves(1)
     #expect(presence.remaining(of: witnesses) == nil)
-    // Another section is not the one that was seen.
+    // A later section of the same reader is not the one that was seen.
     presence.entered(1)
     #expect(presence.remaining(of: witnesses) == nil)
   }
 
-  @Test func anElementShowsWhatBecameOfIt() throws {
+  @Test func elementShowsItsHistory() throws {
     let pool = ElementPool()
     #expect(pool.missing == 0)
     let element = try #require(pool.take())
@@ -102,7 +105,7 @@ import Testing
     #expect(pool.missing == 0)
   }
 
-  @Test func aPoolRunsOut() {
+  @Test func poolRunsOutOfElements() {
     let pool = ElementPool()
     for _ in 0..<ElementPool.size {
       let element = pool.take()

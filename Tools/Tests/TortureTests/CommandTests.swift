@@ -2,10 +2,10 @@ import Foundation
 import Testing
 import Torture
 
-/// The program, as people and scripts call it. One at a time: each uses every processor.
+/// The program as users and scripts call it. One test at a time, because each uses every processor.
 @Suite(.serialized) struct CommandTests {
   @Test(arguments: FlavorName.allCases)
-  func nothingFails(in flavor: FlavorName) async throws {
+  func correctFlavorHasNoFailures(in flavor: FlavorName) async throws {
     let outcome = try await TortureChild.run(
       "--flavor", flavor.rawValue, "--seconds", "2", "--seed", "1", "--format", "json")
     #expect(outcome.status == 0, "\(outcome.output) \(outcome.error)")
@@ -30,7 +30,7 @@ import Torture
     #expect(summary.verdict == .passed)
   }
 
-  @Test func everyLineIsAnObject() async throws {
+  @Test func everyLineIsAJSONObject() async throws {
     let outcome = try await TortureChild.run("--seconds", "1.5", "--format", "json")
     struct Line: Decodable {
       let event: String
@@ -40,7 +40,7 @@ import Torture
     #expect(events == ["started", "progress", "summary"])
   }
 
-  @Test func allFlavorsComeOneAfterTheOther() async throws {
+  @Test func allFlavorsRunInTurn() async throws {
     let outcome = try await TortureChild.run("--flavor", "all", "--seconds", "1", "--format", "json")
     #expect(outcome.status == 0, "\(outcome.output) \(outcome.error)")
     let summaries = outcome.lines.filter { $0.contains(#""event":"summary""#) }
@@ -50,7 +50,7 @@ import Torture
     #expect(flavors == FlavorName.allCases)
   }
 
-  @Test func speaksToPeopleByDefault() async throws {
+  @Test func defaultFormatIsText() async throws {
     let outcome = try await TortureChild.run("--seconds", "1")
     #expect(outcome.status == 0, "\(outcome.output) \(outcome.error)")
     #expect(outcome.output.contains("memb: nothing failed in"))
@@ -58,7 +58,7 @@ import Torture
     #expect(!outcome.output.contains("\u{1b}"), "no live line where there is no terminal")
   }
 
-  @Test func phasesCanBeLeftOut() async throws {
+  @Test func phasesCanBeSelected() async throws {
     let outcome = try await TortureChild.run(
       "--seconds", "1", "--format", "json", "--without", "fork", "--without", "flood", "--without", "churn",
       "--without", "stutter", "--without", "shuffle")
@@ -67,7 +67,7 @@ import Torture
     #expect(summary.forks + summary.floods + summary.threads + summary.stutters + summary.moves == 0)
   }
 
-  @Test func anInterruptEndsItWithASummary() async throws {
+  @Test func interruptEndsTheRunWithASummary() async throws {
     let child = try TortureChild(["--seconds", "600", "--format", "json"])
     while !child.output.contains("progress") { try await Task.sleep(for: .milliseconds(5)) }
     child.interrupt()
@@ -78,7 +78,7 @@ import Torture
     #expect(summary.seconds < 600)
   }
 
-  @Test func tooLittleIsNoSuccess() async throws {
+  @Test func runThatDidTooLittleFails() async throws {
     let outcome = try await TortureChild.run("--seconds", "0.01", "--format", "json")
     #expect(outcome.status == 2)
     let summary = try outcome.summary()

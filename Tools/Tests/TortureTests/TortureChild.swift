@@ -27,7 +27,7 @@ final class TortureChild: Sendable {
     return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent("quiesce")
   }()
 
-  /// Starts it. What it prints goes to files, so that it never waits for a reader.
+  /// Starts the program. Its output goes to files, so that it never waits for a reader.
   init(_ arguments: [String]) throws {
     directory = FileManager.default.temporaryDirectory.appendingPathComponent("torture-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
@@ -62,7 +62,7 @@ final class TortureChild: Sendable {
 
   func interrupt() { process.withLock { _ = kill($0.processIdentifier, SIGINT) } }
 
-  /// Suspends until it has ended. Once.
+  /// Suspends until the program has ended. Call this once.
   func outcome() async -> Outcome {
     for await _ in ended {}
     let status = process.withLock { process in
@@ -71,7 +71,7 @@ final class TortureChild: Sendable {
     return Outcome(status: status, output: output, error: text("err"))
   }
 
-  /// Runs it to its end.
+  /// Runs the program to its end.
   static func run(_ arguments: String...) async throws -> Outcome {
     try await TortureChild(arguments).outcome()
   }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Torture
 
-/// Hangs and children: what takes a while to be seen.
+/// Hangs and missed sections, which take a while to notice.
 @Suite struct WatchTests {
   private func scene(_ change: (inout TortureOptions) -> Void = { _ in }) -> Scene<Memb> {
     var options = TortureOptions(flavor: .memb)
@@ -12,13 +12,13 @@ import Testing
     return Scene(options, waiters: ["first", "second"])
   }
 
-  @Test func theWatchdogNamesWhoWaitsForEver() async throws {
+  @Test func watchdogNamesTheHangingWaiter() async throws {
     let scene = scene()
     let watchdog = Watchdog(scene, standstill: 1, leftBehind: 2)
-    // Waits come and go here, and there one stays.
+    // Waits of one waiter begin and end, and one wait of the other never ends.
     scene.waits.begin(1, .asyncSynchronize)
     let ended = Ended()
-    let dog = try TortureThread {
+    let watchdogThread = try TortureThread {
       watchdog.run()
       ended.value.store(true, ordering: .releasing)
     }
@@ -28,14 +28,14 @@ import Testing
       scene.waits.end(0, .barrier)
       try await Task.sleep(for: .milliseconds(5))
     }
-    dog.join()
-    #expect(watchdog.hasBitten)
+    watchdogThread.join()
+    #expect(watchdog.hasFoundHang)
     #expect(scene.failures[.hangs] == 1)
     let words = try #require(scene.failures.first)
     #expect(words.contains("second has waited for 2 seconds in await synchronize()"), "\(words)")
   }
 
-  @Test func theWatchdogSeesThatNothingMoves() throws {
+  @Test func watchdogNoticesAStandstill() throws {
     let scene = Scene<MB>(TortureOptions(flavor: .mb), waiters: ["only"])
     scene.waits.begin(0, .poll)
     scene.presence.entered(1)
@@ -51,7 +51,7 @@ import Testing
     let value = Atomic<Bool>(false)
   }
 
-  @Test func aGracePeriodThatLeavesASectionOutIsSeen() {
+  @Test func gracePeriodThatMissesASectionIsNoticed() {
     let scene = scene()
     scene.presence.entered(0)
     scene.watch(0, .synchronize) { Memb.synchronize() }
@@ -61,7 +61,7 @@ import Testing
     #expect(scene.failures[.sectionErrors] == 1)
   }
 
-  @Test func aReaderSeesWhatItMustNotFind() throws {
+  @Test func readerNoticesWrongElements() throws {
     let scene = scene { $0.writers = 1 }
     let reader = Reader(scene, index: 0)
     let pool = scene.pools[0]
@@ -83,7 +83,7 @@ import Testing
     #expect(scene.failures[.usedAfterFree] == 0)
   }
 
-  @Test func tooLittleIsSaid() throws {
+  @Test func minimumNamesWhatIsMissing() throws {
     let options = TortureOptions(flavor: .memb)
     var summary = TortureSummary(options: options, seconds: 10, isInterrupted: false, failures: FailureLog())
     #expect(Minimum.complaints(about: summary, options).count > 5)
@@ -99,7 +99,7 @@ import Testing
     summary.ages[1] = 0
     #expect(
       Minimum.complaints(about: summary, options)
-        == ["0 reads of an element that was removed meanwhile, 2 at least are needed"])
+        == ["0 reads of an element that was removed during the section, at least 2 are needed"])
     summary.vacuous = ["something"]
     #expect(summary.verdict == .vacuous)
   }

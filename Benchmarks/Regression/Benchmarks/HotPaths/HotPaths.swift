@@ -3,8 +3,8 @@ import Bigref
 import ModuleManager
 import Quiescence
 
-/// One benchmark for each public hot path. What is counted are retains, releases and objects, a thousand operations a
-/// sample: counts are the same on every machine, times are not.
+/// One benchmark for each public hot path. It counts retains, releases and objects of a thousand
+/// operations per sample. Counts are the same on every machine; times are not.
 let benchmarks: @Sendable () -> Void = {
   Benchmark.defaultConfiguration = .init(
     metrics: counted, warmupIterations: 2, scalingFactor: .kilo, maxDuration: .seconds(1), maxIterations: 25,
@@ -17,12 +17,13 @@ let benchmarks: @Sendable () -> Void = {
 
 private let counted: [BenchmarkMetric] = [.retainCount, .releaseCount, .objectAllocCount]
 
-/// The harness makes a few dozen retains and objects of its own a sample. Half an operation's worth is neither.
+/// The harness itself makes a few dozen retains and objects per sample. This tolerance is above
+/// that, and below one per operation.
 private var tolerances: [BenchmarkMetric: BenchmarkThresholds] {
   Dictionary(uniqueKeysWithValues: counted.map { ($0, BenchmarkThresholds(absolute: [.p90: 400])) })
 }
 
-/// What is published: a retain on the way to it would be counted.
+/// The published value. It is nested, because a retain of an inner object would be counted.
 struct Table: Sendable {
   var number: Int
   let owner: Owner
@@ -32,7 +33,7 @@ final class Owner: Sendable {
   let number = 3
 }
 
-/// Reads of each sort. None of them may count anything.
+/// Reads of each kind. None of them may retain, release or allocate.
 private func reads() {
   let table = Table(number: 3, owner: Owner())
   let memb = RCUBox(table)
@@ -95,8 +96,8 @@ private func reads() {
       for _ in benchmark.scaledIterations { reader.quiescentState() }
     }
   }
-  // Copies the owner's reference: the one retain and release that everything else is without. If these were not
-  // counted, nothing here would mean anything.
+  // Copies the reference to the owner, with one retain and one release per operation. If these were
+  // not counted, the zeroes of the other benchmarks would mean nothing.
   Benchmark("snapshot") { benchmark in
     for _ in benchmark.scaledIterations { blackHole(memb.snapshot()) }
   }
@@ -105,8 +106,8 @@ private func reads() {
 private func writes() {
   let box = RCUBox(3)
 
-  // Objects alone, and fewer than one an operation: what the reclaimer's thread makes and retains meanwhile depends
-  // on who meets whom.
+  // Counts only objects, fewer than one per operation: what the reclaimer's thread creates and
+  // retains depends on timing.
   let objects = Benchmark.Configuration(
     metrics: [.objectAllocCount], warmupIterations: 2, scalingFactor: .kilo, maxDuration: .seconds(1),
     maxIterations: 25, thresholds: [.objectAllocCount: BenchmarkThresholds(absolute: [.p90: 900])])

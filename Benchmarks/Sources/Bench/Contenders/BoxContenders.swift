@@ -1,7 +1,7 @@
 import CPeers
 import Quiescence
 
-/// What the boxes publish: the same as `peer_item`, and something that could be retained.
+/// The value in the boxes: the same as `peer_item`, and an object that could be retained.
 struct Item: Sendable {
   let number: UInt64
   let owner: Owner?
@@ -13,6 +13,19 @@ struct Item: Sendable {
 
 final class Owner: Sendable {}
 
+/// Boxes beside each other in one object, and one far from both.
+private final class Neighbors: Sendable {
+  let read = RCUBox(Item())
+  let updated = RCUBox(Item())
+  let far = Far()
+
+  final class Far: Sendable {
+    let before = RCUBox(Item())
+    let updated = RCUBox(Item())
+    let after = RCUBox(Item())
+  }
+}
+
 /// One box of each flavor.
 private final class Boxes: Sendable {
   let memb = RCUBox(Item())
@@ -22,8 +35,8 @@ private final class Boxes: Sendable {
 }
 
 extension Contender {
-  /// This library's. With `retainOnPurpose`, the reader of `Memb` takes an object out of each section: what no read
-  /// may cost.
+  /// The contenders of this library. With `retainOnPurpose`, the reader of `Memb` takes an object
+  /// out of each section, which causes a retain that no read may have.
   static func boxes(retainOnPurpose: Bool = false) -> [Contender] {
     let boxes = Boxes()
     return [
@@ -67,7 +80,7 @@ extension Contender {
       synchronize: { MB.synchronize() }, drain: { MB.barrier() })
   }
 
-  /// Online for as long as a loop takes.
+  /// Online during a whole loop.
   private static func qsbrRead(_ boxes: Boxes) -> Contender {
     Contender(
       name: "RCUBox.read, QSBR",
@@ -99,4 +112,37 @@ extension Contender {
         }
       })
   }
+
+  /// What a writer costs the readers of the box that it updates in a closure; of the box beside it,
+  /// and of one that is far away. And the same for updates that are given up: they publish nothing,
+  /// retire nothing, and may cost no reader.
+  static func closureUpdates() -> [Contender] {
+    let boxes = Neighbors()
+    let read: @Sendable (Int32, UInt64) -> UInt64 = { place, count in
+      sum(at: place, count) { boxes.read.read { $0.number } }
+    }
+    func contender(_ name: String, update: @escaping @Sendable () -> Void) -> Contender {
+      Contender(name: name, read: read, update: update, drain: { Memb.barrier() })
+    }
+    return [
+      contender("RCUBox.read, Memb, by closure") { boxes.read.update { $0 = Item() } },
+      contender(Contender.besideNeighbor) { boxes.updated.update { $0 = Item() } },
+      contender(Contender.besideFar) { boxes.far.updated.update { $0 = Item() } },
+      contender(Contender.givenUp) { giveUpUpdate(of: boxes.read) },
+      contender(Contender.besideNeighborGivenUp) { giveUpUpdate(of: boxes.updated) },
+      contender(Contender.besideFarGivenUp) { giveUpUpdate(of: boxes.far.updated) },
+    ]
+  }
+
+  private struct GivenUp: Error {}
+
+  private static func giveUpUpdate(of box: borrowing RCUBox<Item, Memb>) {
+    _ = try? box.update { _ throws(GivenUp) in throw GivenUp() }
+  }
+
+  static let besideNeighbor = "RCUBox.read, Memb, neighbor updated"
+  static let besideFar = "RCUBox.read, Memb, far box updated"
+  static let givenUp = "RCUBox.read, Memb, updates given up"
+  static let besideNeighborGivenUp = "RCUBox.read, Memb, neighbor's given up"
+  static let besideFarGivenUp = "RCUBox.read, Memb, far box's given up"
 }

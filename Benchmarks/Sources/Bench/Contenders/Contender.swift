@@ -1,35 +1,35 @@
 import CPeers
 
-/// A way to read what others replace: what the reading experiments compare.
+/// A way to read a value that other threads replace. The reading experiments compare contenders.
 struct Contender: Sendable {
   let name: String
-  /// Its readers may sleep, so that it is measured on the clock on the wall.
+  /// Whether its readers may sleep; then it is measured in wall-clock time.
   var blocks = false
   /// What one read adds to the sum.
   var number = publishedNumber
-  /// Around all that a thread does with it.
+  /// Called before and after everything that a thread does with the contender.
   var begin: @Sendable () -> Void = {}
   var end: @Sendable () -> Void = {}
-  /// Around a time in which the thread reads nothing.
+  /// Called before and after a time in which the thread does not read.
   var rest: @Sendable () -> Void = {}
   var wake: @Sendable () -> Void = {}
-  /// Reads so often, and returns the sum of what it has read.
+  /// Reads `count` times, and returns the sum of the numbers.
   let read: @Sendable (_ place: Int32, _ count: UInt64) -> UInt64
-  /// The same with longer sections.
+  /// The same, with longer sections.
   var work: (@Sendable (_ length: UInt64, _ count: UInt64) -> UInt64)?
-  /// Publishes the same number anew.
+  /// Publishes the same number again, in a new object.
   var update: (@Sendable () -> Void)?
   var synchronize: (@Sendable () -> Void)?
-  /// Waits until everything old is freed.
+  /// Waits until every old object was freed.
   var drain: @Sendable () -> Void = {}
 }
 
-/// What everyone publishes. The compiler must not know it: it would put the number where the load should be, and the
-/// sum would be right all the same.
+/// The number that every contender publishes. The compiler must not know it: it would replace the
+/// load by the number, and the sum would still be correct.
 let publishedNumber = peer_opaque(3)
 
 extension Contender {
-  /// Nil when it is not installed.
+  /// Nil if the peer is not installed.
   init?(_ peer: peer) {
     guard let make = peer.make, let read = peer.read else { return nil }
     let cell = Cell(pointer: make(publishedNumber))
@@ -47,14 +47,14 @@ extension Contender {
 
   /// A peer's published item. Never freed: a contender lives as long as the program.
   private struct Cell: @unchecked Sendable {
-    // Unchecked: the peer is made to be called from any thread.
+    // Unchecked: peers may be called from any thread.
     let pointer: UnsafeMutableRawPointer?
   }
 
-  /// All in C and C++ that are installed. The order is that of the tables.
+  /// All installed peers in C and C++, in the order of the tables.
   static func peers() -> [Contender] { peersOfAllSorts.compactMap { Contender($0) } }
 
-  /// Why some take no part.
+  /// Why some peers are missing.
   static var missingPeers: [String] {
     peersOfAllSorts.compactMap { peer in
       peer.missing.map { "\(String(cString: peer.name)): \(String(cString: $0))" }
@@ -69,7 +69,7 @@ extension Contender {
     ]
   }
 
-  /// A loop that is compiled at each of `PEER_PLACES`, as `PEER_LOOPS` in C.
+  /// A loop that is compiled once for each of `PEER_PLACES`, like `PEER_LOOPS` in C.
   @inline(__always)
   static func sum(at place: Int32, _ count: UInt64, _ read: () -> UInt64) -> UInt64 {
     var sum: UInt64 = 0

@@ -1,5 +1,6 @@
 extension Contender {
-  /// The contender in C that does the same, for each that has one; for the others what they would replace.
+  /// The equivalent contender in C, if there is one; otherwise the contender in C that it could
+  /// replace.
   static func inC(_ name: String) -> String {
     switch name {
     case "RCUBox.load, QSBR", "RCUBox.read, QSBR", "Atomic.load, Swift", "ManagedAtomicLazyReference",
@@ -13,7 +14,8 @@ extension Contender {
     }
   }
 
-  /// The same where a flavor's own work counts, such as its grace periods: with the flavor's form in C.
+  /// The same for experiments where the flavor's own work matters, such as its grace periods:
+  /// compares with the same flavor in C.
   static func ownInC(_ name: String) -> String {
     name == "RCUBox.read, QSBR" ? "qsbr, C inlined" : inC(name)
   }

@@ -2,7 +2,7 @@ import Atomics
 import CPeers
 import Synchronization
 
-/// What a reference is published to.
+/// The object that a reference is published to.
 private final class Published: AtomicReference, Sendable {
   let number = publishedNumber
 }
@@ -13,7 +13,7 @@ private final class Locked: Sendable {
 }
 
 private final class Atomics: Sendable {
-  // Unsafe: nobody writes what it points to.
+  // Unsafe: no thread writes to the memory behind the pointer.
   nonisolated(unsafe) let plain: Atomic<UnsafeMutablePointer<Item>?>
 
   init() {
@@ -32,10 +32,10 @@ extension Contender {
     ]
   }
 
-  /// What Swift programs use.
+  /// The alternatives in Swift.
   static func swift() -> [Contender] { [plain(), lazyReference(), mutex(), mutexOfReference(), reference()] }
 
-  /// As `peer_plain`.
+  /// Like `peer_plain`.
   private static func plain() -> Contender {
     let atomics = Atomics()
     return Contender(

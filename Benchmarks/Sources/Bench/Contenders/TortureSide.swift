@@ -2,7 +2,7 @@ import CPeers
 import Quiescence
 import Synchronization
 
-/// One flavor in one language: the loops of liburcu's test programs.
+/// One flavor in one language, with the loops of liburcu's test programs.
 struct TortureSide: Sendable {
   typealias Loop = @Sendable (TortureRun) -> UInt64
 
@@ -21,7 +21,7 @@ struct TortureSide: Sendable {
   ]
 }
 
-/// What the loops of one run share.
+/// The state that the loops of one run share.
 struct TortureRun: @unchecked Sendable {
   // Unchecked for the pointer: the C side is made for several threads.
   fileprivate let c: OpaquePointer?
@@ -44,7 +44,7 @@ extension TortureSide {
       perfRead: { peer_perf_read($0.c, flavor) }, perfUpdate: { peer_perf_update($0.c, flavor) })
   }
 
-  /// The published number, and whether to go on.
+  /// The published number, and whether the loops must go on.
   private final class Shared<F: Flavor>: Sendable {
     let box: RCUBox<Int32, F>
     private let isOver = Atomic(false)
@@ -59,7 +59,7 @@ extension TortureSide {
     func stop() { isOver.store(true, ordering: .releasing) }
 
     static func of(_ run: TortureRun) -> Shared {
-      // Made by `makeRun` of the same side.
+      // Not nil: made by `makeRun` of the same side.
       unsafeDowncast(run.swift!, to: Shared.self)
     }
   }
@@ -95,7 +95,7 @@ extension TortureSide {
       perfUpdate: { update(Shared<F>.of($0)) })
   }
 
-  /// As above, and a quiescent state where the originals have one.
+  /// Like `swift`, with a quiescent state where liburcu's programs have one.
   private static func online() -> TortureSide {
     TortureSide(
       name: "QSBR, Swift", makeRun: { makeRun(QSBR.self) },
@@ -130,7 +130,7 @@ extension TortureSide {
   private static func write<F: Flavor>(_ shared: Shared<F>) -> UInt64 {
     var count: UInt64 = 0
     repeat {
-      // Waits for a grace period, and gives the old value back.
+      // Waits for a grace period, and returns the old value.
       _ = shared.box.exchange(8).take()
       count &+= 1
     } while shared.goesOn

@@ -1,8 +1,8 @@
 import CPeers
 import Quiescence
 
-/// One producer that allocates and retires as fast as it can: what that costs altogether, how much waits at most, and
-/// how much memory that is.
+/// One producer that allocates and retires as fast as it can: the cost per object, the largest
+/// backlog, and the memory that it takes.
 struct BacklogMeasurement {
   let experiment: ExperimentName
   let count: Int
@@ -45,7 +45,7 @@ struct BacklogMeasurement {
     let left: Int
   }
 
-  /// On the producing thread.
+  /// Runs on the producing thread.
   private func produce(_ producer: Producer) -> Result {
     producer.begin()
     defer { producer.end() }
@@ -99,7 +99,7 @@ struct BacklogMeasurement {
   }
 }
 
-/// A small object. Counts when it goes.
+/// A small object that counts its release.
 final class Small: Sendable {
   let number: UInt64
 

@@ -2,16 +2,16 @@ import Bigref
 import CPeers
 import Synchronization
 
-/// What it costs to count one up and one down.
+/// The cost of an increment and a decrement.
 struct BigrefExperiment: Experiment {
   let name = ExperimentName.bigref
   let hasPromises = true
 
   let notes = [
-    "One up and one down are one operation: processor time, or the clock on the wall where threads may sleep.",
-    "`a number of its own` is what counting costs that nobody else can see; all others are one shared counter.",
-    "Checked: each counter shows what was counted, and all of it is given back at the end.",
-    "`kill`: so many counters, a counter's share, on the clock on the wall, while a thread on another processor is busy.",
+    "One increment and one decrement are one operation: processor time, or wall-clock time where threads may sleep.",
+    "`a number of its own` is the cost of counting that no other thread can see; all others are one shared counter.",
+    "Checked: each counter shows what was counted, and is back at its start at the end.",
+    "`kill`: the given number of counters; wall-clock time per counter, while a thread is busy on another processor.",
   ]
 
   func skipped(on machine: Machine) -> [String] {
@@ -62,8 +62,8 @@ struct BigrefExperiment: Experiment {
     return judged(beside) + (try KillMeasurement(experiment: name).rows(on: machine, scale))
   }
 
-  /// A pair takes at most 1.5 ns, and on many threads at most 1.1 of one; beside one atomic it is 8 times as fast, and 20
-  /// times when several threads want that.
+  /// A pair takes at most 1.5 ns, and on many threads at most 1.1 times the time on one. It is 8
+  /// times as fast as an atomic, and 20 times as fast if several threads contend for that atomic.
   private func judged(_ rows: [Row]) -> [Row] {
     rows.map { row in
       switch (row.contender, row.threads) {
@@ -104,7 +104,8 @@ struct BigrefExperiment: Experiment {
   }
 }
 
-/// One of each sort. What is written is alone in its cache lines: nobody who only reads waits for them.
+/// One counter of each kind. Each is alone on its cache lines, so that threads that only read do
+/// not wait for them.
 private final class Counters: Sendable {
   private let live = Bigref()
   private let killed = Bigref()
@@ -130,7 +131,7 @@ private final class Counters: Sendable {
     private let after = CacheLines()
   }
 
-  /// Two of them.
+  /// Two cache lines.
   private struct CacheLines: Sendable {
     private let words: InlineArray<16, UInt64> = .init(repeating: 0)
   }
@@ -175,7 +176,7 @@ private final class Counters: Sendable {
   func countReferences(_ count: UInt64) -> UInt64 {
     let address = UInt64(UInt(bitPattern: Unmanaged.passUnretained(object).toOpaque()))
     return Contender.sum(count) {
-      // Two objects as far as the compiler knows, so that it cannot leave both out.
+      // Through two opaque addresses, so that the compiler cannot remove the pair.
       for (number, isRetain) in [(peer_opaque(address), true), (peer_opaque(address), false)] {
         guard let pointer = UnsafeRawPointer(bitPattern: UInt(number)) else { return 0 }
         let reference = Unmanaged<PaddedCounter>.fromOpaque(pointer)
@@ -197,7 +198,7 @@ private final class Counters: Sendable {
     }
   }
 
-  /// What is counted is seen.
+  /// Checks that the counters show what was counted.
   func check() throws {
     for _ in 0..<1000 {
       live.acquire()

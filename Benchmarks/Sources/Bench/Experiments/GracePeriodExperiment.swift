@@ -1,17 +1,17 @@
 import CPeers
 import Quiescence
 
-/// How long one waits until everyone has let go: with threads that do nothing, with threads that read all the time, and
-/// without blocking a thread.
+/// How long a writer waits for its readers: with threads that do nothing, with threads that read
+/// all the time, and without blocking a thread.
 struct GracePeriodExperiment: Experiment {
   let name = ExperimentName.gracePeriod
   let hasPromises = true
 
   let notes = [
-    "The clock on the wall, p50 of a round's calls on one pinned thread; `p99_ns` is the median of the rounds' p99.",
-    "`idle`: so many threads have read and now do nothing. `busy`: so many read without a pause.",
-    "Readers are of the same sort as who waits for them; for a lock, waiting is to take it for writing.",
-    "Tasks run where the system puts them: not pinned.",
+    "Wall-clock time, p50 of a round's calls on one pinned thread; `p99_ns` is the median of the rounds' p99.",
+    "`idle`: the number of threads that have read and now do nothing. `busy`: that read without a pause.",
+    "Readers and waiter use the same contender; for a lock, waiting means to acquire it for writing.",
+    "Tasks are not pinned to processors.",
   ]
 
   func skipped(on machine: Machine) -> [String] { Contender.missingPeers }
@@ -79,7 +79,7 @@ struct GracePeriodExperiment: Experiment {
   }
 }
 
-/// A contender whose readers somebody waits for.
+/// A contender with a way to wait for its readers.
 private struct Waiter: Sendable {
   let name: String
   let contender: Contender
@@ -87,7 +87,7 @@ private struct Waiter: Sendable {
 
   static let asyncName = "await Memb.synchronize()"
 
-  /// The same in C.
+  /// The equivalent contender in C.
   static let inC = [
     asyncName: "memb synchronize_rcu, C",
     "Memb.synchronize()": "memb synchronize_rcu, C", "QSBR.synchronize()": "qsbr synchronize_rcu, C",
@@ -116,17 +116,17 @@ private struct Waiter: Sendable {
   }
 }
 
-/// How long somebody waits who does not block a thread of their own, and how long for a barrier.
+/// The durations of waits that do not block the caller's thread, and of barriers.
 private struct WaitingTasks {
   let experiment: ExperimentName
 
-  /// Registered readers that do nothing meanwhile.
+  /// Registered readers that do nothing.
   private let idle = 4
 
   func rows(on machine: Machine, _ scale: Scale) async throws -> [Row] {
     let idleThreads = try IdleThreads(idle, enter: { Memb.read { _ in } }, leave: {})
     defer { idleThreads.end() }
-    // Each of liburcu's takes 10 ms.
+    // Each call of liburcu takes 10 ms.
     let slowCalls = scale.isQuick ? 3 : 10
     let calls = scale.isQuick ? 200 : 1000
     let limit: UInt64 = 1_000_000_000
@@ -153,7 +153,7 @@ private struct WaitingTasks {
     ]
   }
 
-  /// The median of the rounds' p50 is what is judged.
+  /// A row whose figure is the median of the rounds' p50.
   private func row(_ contender: String, _ rounds: LatencyRounds) -> Row {
     var row = Row(
       experiment, contender, threads: 1, Row.Parameter("idle", Double(idle)),
@@ -166,7 +166,7 @@ private struct WaitingTasks {
     _ calls: Int, on machine: Machine, _ call: @escaping @Sendable () -> Void
   ) throws -> Latencies {
     try PinnedThreads(processors: machine.processors).run(1) { _, _ in
-      // For call_rcu, which asks for it.
+      // call_rcu requires a registered thread.
       peer_call_rcu.begin()
       defer { peer_call_rcu.end() }
       return Latencies.measured(calls, within: 1_000_000_000, call)

@@ -2,7 +2,7 @@ import Bigref
 import CPeers
 import Synchronization
 
-/// What it costs to kill many counters: one barrier for all, or one for each.
+/// The cost of killing many counters: with one barrier for all, and with one barrier for each.
 struct KillMeasurement {
   let experiment: ExperimentName
 
@@ -41,7 +41,7 @@ struct KillMeasurement {
     let results = try PinnedThreads(processors: machine.processors).run(2) { index, start -> Round? in
       if index == 1 {
         start.wait()
-        // A barrier interrupts only processors that run the process.
+        // Busy, because a barrier interrupts only processors that run the process.
         while !isDone.value.load(ordering: .relaxed) {}
         return nil
       }

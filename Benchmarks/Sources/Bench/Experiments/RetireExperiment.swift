@@ -1,20 +1,20 @@
 import CPeers
 import Quiescence
 
-/// What a call of `retire` costs the thread that calls it, and what becomes of a flood of them.
+/// The cost of `retire` for the calling thread, and the effect of a flood of retired objects.
 struct RetireExperiment: Experiment {
   let name = ExperimentName.retire
   let hasPromises = true
 
-  /// Retiring threads of the second part.
+  /// The number of retiring threads in the second part.
   private let many = 3
 
   let notes = [
-    "Processor time of the retiring thread a call: it shares processors with others and the reclaimer.",
-    "Each thread has allocated its objects before the clock starts; the reclaimer frees them while it retires.",
-    "The figure is the mean of every call, ten million and more a thread; the median is of the rounds.",
-    "`flood`: one producer allocates and retires so many, on the clock on the wall. `peak_backlog` is what waited at",
-    "most, `peak_bytes` how much the process grew, `released_per_s` counts until all are freed.",
+    "Processor time of the retiring thread per call: it shares processors with others and the reclaimer.",
+    "Each thread allocates its objects before the clock starts; the reclaimer frees them while the thread retires.",
+    "The figure is the mean of all calls, ten million or more per thread; the median is of the rounds.",
+    "`flood`: one producer allocates and retires, in wall-clock time. `peak_backlog` is the most that waited,",
+    "`peak_bytes` the growth of the process; `released_per_s` is measured until all are freed.",
   ]
 
   func skipped(on machine: Machine) -> [String] {
@@ -35,7 +35,7 @@ struct RetireExperiment: Experiment {
     for contender in contenders {
       for size in sizes { teams.append(try Team(contender, size, on: machine.processors, count)) }
     }
-    // The first round of each counts for nothing: the thread touches its memory for the first time.
+    // The first round does not count: in it the thread touches its memory for the first time.
     for round in 0...rounds {
       for team in teams { try team.round(counts: round > 0) }
     }
@@ -45,7 +45,7 @@ struct RetireExperiment: Experiment {
       return rows.map { row in
         row.threads == 1
           ? row.limited(to: 20)
-          // The one thread's comes first.
+          // The row of one thread comes first.
           : row.compared(to: rows[0], as: "1 thread", wanted: 1.1)
       }
     }
@@ -88,7 +88,8 @@ struct RetireExperiment: Experiment {
         let after = peer_thread_nanoseconds()
         let sleepsAfter = peer_thread_sleeps()
         retired.add(Int(count))
-        // Nobody is measured beside fewer threads than it says.
+        // Keeps all threads busy until the last one is measured, so that each is measured beside
+        // the stated number of threads.
         finished.add()
         while finished.value % size != 0 {
           let more = contender.make(1000)
@@ -122,13 +123,13 @@ struct RetireExperiment: Experiment {
 extension RetireExperiment {
   private struct Retirer: Sendable {
     let name: String
-    /// On the thread that retires them.
+    /// Called on the thread that retires the batch.
     let make: @Sendable (UInt64) -> any Batch
-    /// Waits until everything has been released.
+    /// Waits until everything was released.
     let drain: @Sendable () -> Void
-    /// In C.
+    /// Whether it is in C.
     var isPeer = false
-    /// Around all that a thread does.
+    /// Called before and after everything that a thread does.
     var begin: @Sendable () -> Void = {}
     var end: @Sendable () -> Void = {}
   }
@@ -145,10 +146,10 @@ extension RetireExperiment {
   }
 }
 
-/// What a thread retires in one go.
+/// The objects that a thread retires in one round.
 private protocol Batch {
   func retire()
-  /// Frees what was only needed to hold the objects.
+  /// Frees the array that held the objects.
   func free()
 }
 

@@ -1,14 +1,14 @@
 import CPeers
 
-/// What protection costs when sections are longer: a lock that is dear for a short section may do for a long one, and
-/// one that keeps readers apart never does.
+/// The cost of protection for longer sections. A lock that is too expensive for a short section may
+/// be good enough for a long one; a lock that excludes readers from each other never is.
 struct SectionExperiment: Experiment {
   let name = ExperimentName.section
 
   let notes = [
-    "One reader on each processor. `steps` is the length of the section's work, about a cycle each.",
-    "`over_ns` is what a section takes beyond the same work without protection.",
-    "Processor time, or the clock on the wall for readers that may sleep. Sums are checked.",
+    "One reader on each processor. `steps` is the amount of work in the section, about a cycle per step.",
+    "`over_ns` is the time of a section beyond the same work without protection.",
+    "Processor time, or wall-clock time for readers that may sleep. Sums are checked.",
   ]
 
   func skipped(on machine: Machine) -> [String] { Contender.missingPeers }

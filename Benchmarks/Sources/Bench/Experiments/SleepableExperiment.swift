@@ -1,16 +1,17 @@
 import CPeers
 import Quiescence
 
-/// Sections that may suspend: what they cost when they do not, and how long their grace periods take.
+/// Sections that may suspend: their cost when they do not suspend, and the duration of their grace
+/// periods.
 struct SleepableExperiment: Experiment {
   let name = ExperimentName.sleepable
   let hasPromises = true
 
   let notes = [
     "A section around a load, as in `read`; and around a call of an async function that does not suspend, on a task.",
-    "`await, a count around it` is that call in a function of the same shape which counts up before and down after, for",
-    "nobody: the task has to come back to its executor to count down. `await` alone need not, and is shown for that.",
-    "A grace period of a domain in which nobody is; the clock on the wall.",
+    "`await, a count around it` is that call in a function of the same shape, which only increments and decrements a",
+    "number: the task must return to its executor to decrement. `await` alone need not, and is shown for comparison.",
+    "A grace period of a domain without open sections; wall-clock time.",
   ]
 
   func measure(on machine: Machine, _ scale: Scale) async throws -> [Row] {
@@ -33,7 +34,7 @@ struct SleepableExperiment: Experiment {
         }
         return rounds
       }
-      // There are places.
+      // Not empty: there are several places.
       let best = places.min { $0.isFaster(than: $1) }!
       return Row(
         name, contender.name, threads: threads, nanoseconds: best.best, median: best.median, clock: .thread
@@ -62,7 +63,7 @@ struct SleepableExperiment: Experiment {
     ]
   }
 
-  /// Processor time a call. Nothing suspends, so the task stays on its thread.
+  /// Processor time per call. Nothing suspends, so the task stays on its thread.
   private func timed(_ count: UInt64, _ body: @escaping @Sendable (UInt64) async -> UInt64) async -> Double {
     await Task.detached {
       _ = await body(count / 8)
@@ -82,7 +83,7 @@ struct SleepableExperiment: Experiment {
   }
 }
 
-/// What is read.
+/// The domain and the values that the contenders read.
 private final class Domain: Sendable {
   private let domain = SleepableDomain("bench")
   private let box: SleepableBox<Item>

@@ -3,8 +3,9 @@ import Foundation
 import ModuleManager
 import Quiescence
 
-/// What a hundred modules wait for that are unloaded together, beside what one waits for: grace periods, and the barrier for
-/// what each has retired. By the manager's own trace, so that mapping, `exit` and unmapping are left out.
+/// How long a hundred modules that are unloaded together wait, compared with one module: for grace
+/// periods, and for the barrier of what each has retired. Measured by the manager's own trace,
+/// which excludes mapping, `exit` and unmapping.
 struct TogetherMeasurement {
   let experiment: ExperimentName
 
@@ -52,7 +53,7 @@ struct TogetherMeasurement {
     }
   }
 
-  /// Copies of crowd.so, which Scripts/bench builds beside the program, with names of their own.
+  /// Copies of crowd.so, which Scripts/bench builds beside the program, with different names.
   private static func files(_ count: Int, in folder: URL) throws -> [String] {
     let path = try TrafficModule.path().replacingOccurrences(of: "traffic.so", with: "crowd.so")
     let image = try Data(contentsOf: URL(fileURLWithPath: path))
@@ -105,8 +106,8 @@ struct TogetherMeasurement {
     return (Self.wait(.readers, events), Self.wait(.callbacks, events), gracePeriods, whole)
   }
 
-  /// Nanoseconds from a last beginning to a first end: the spans of those that wait together lie one inside the other, and
-  /// recording a hundred of them takes time as well.
+  /// The nanoseconds from the last beginning to the first end: the spans of modules that wait
+  /// together are nested, and recording a hundred of them takes time too.
   private static func wait(_ kind: TraceEvent.Kind, _ events: [TraceEvent]) -> Double {
     var start: UInt64?
     var sum: UInt64 = 0

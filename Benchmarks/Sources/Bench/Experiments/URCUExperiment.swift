@@ -1,15 +1,15 @@
 import CPeers
 
-/// liburcu's own measuring loops with the same arguments, in C and in Swift.
+/// liburcu's own benchmark loops with the same arguments, in C and in Swift.
 struct URCUExperiment: Experiment {
   let name = ExperimentName.urcu
 
   let notes = [
-    "test_urcu (readers, writers): a section with a look at an int; exchange, synchronize, free. rcutorture's",
-    "rperf (readers), uperf (updaters), perf (both): empty sections; synchronize alone. The formula is theirs:",
-    "threads times duration by operations. A reader's duration is the processor time it had, which is what others on",
-    "the machine do not change; a writer's is on the clock on the wall, since it sleeps. `update_ns` is the writers'.",
-    "`threads` is readers, and for uperf updaters; each has a processor of its own if there are so many.",
+    "test_urcu (readers, writers): a section that reads an int; exchange, synchronize, free. rcutorture's rperf",
+    "(readers), uperf (updaters), perf (both): empty sections; synchronize alone. The formula is liburcu's: threads",
+    "times duration divided by operations. The duration of a reader is its processor time, which other processes",
+    "do not affect; the duration of a writer is wall-clock time, because it sleeps. `update_ns` is the writers'.",
+    "`threads` is readers, and updaters for uperf; each has a processor of its own if there are enough.",
   ]
 
   func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
@@ -22,7 +22,7 @@ struct URCUExperiment: Experiment {
     return try programs.flatMap { try rows($0, on: machine, scale) }
   }
 
-  /// What is run, in the words of the originals.
+  /// The program and its arguments, in liburcu's terms.
   private enum Program {
     case test(readers: Int, writers: Int)
     case perf(readers: Int, updaters: Int)
@@ -85,7 +85,7 @@ struct URCUExperiment: Experiment {
     return row
   }
 
-  /// Nanoseconds a read and an update, by the originals' formula.
+  /// Nanoseconds per read and per update, by liburcu's formula.
   private func run(
     _ program: Program, _ side: TortureSide, on machine: Machine, _ scale: Scale
   ) throws -> (read: Double, update: Double) {
@@ -103,7 +103,7 @@ struct URCUExperiment: Experiment {
       return (count, now() - before)
     }
     defer { crew.dismiss() }
-    // Ends them: somebody who sleeps meanwhile.
+    // Ends the loops. It sleeps in between, and so takes no processor time.
     let timer = try Thread {
       let end = peer_wall_nanoseconds() + duration
       while peer_wall_nanoseconds() < end { peer_sleep(1_000_000) }

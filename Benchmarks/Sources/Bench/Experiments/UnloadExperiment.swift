@@ -2,25 +2,39 @@ import CPeers
 import ModuleManager
 import Quiescence
 
-/// How long it takes to unload code that threads call all the time, and what that does to them.
+/// How long it takes to unload code that threads call all the time, and how the unload affects the
+/// calls.
 struct UnloadExperiment: Experiment {
   let name = ExperimentName.unload
+  let hasPromises = true
 
   let notes = [
-    "The clock on the wall from the request until the image is gone, p50 of the rounds' loads and unloads.",
-    "`threads` is how many call the module's hook without a pause. `call_ns` is what a call took them meanwhile,",
-    "processor time, also while nothing was loaded; `load_ns` is the load's p50.",
+    "Wall-clock time from the request until the image is gone; p50 of the rounds' loads and unloads.",
+    "`threads` is the number of threads that call the module's hook without a pause. `call_ns` is the processor",
+    "time of their calls during that, including times when nothing was loaded; `load_ns` is the p50 of the load.",
   ]
 
   func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
     let path = try TrafficModule.path()
-    let unloaders = try Unloader.all(path)
+    let processors = machine.processors.count
+    let unloaders = try Unloader.all(path).filter {
+      !scale.promisedOnly || $0.name == Unloader.judgedName || $0.name == Unloader.lockedName
+    }
+    // Under load an unload waits neither for the scheduler nor for a slice of a caller.
+    let judged = [processors, 2 * processors]
+    let counts = scale.isQuick ? [0, processors] : [0] + machine.threadCounts
     var rows: [Row] = []
-    for threads in scale.isQuick ? [0, machine.processors.count] : [0] + machine.threadCounts {
-      for unloader in unloaders { rows.append(try row(unloader, threads, on: machine, scale)) }
+    for threads in scale.promisedOnly ? judged : counts {
+      for unloader in unloaders {
+        let row = try row(unloader, threads, on: machine, scale)
+        let isJudged = unloader.name == Unloader.judgedName && judged.contains(threads)
+        rows.append(isJudged ? row.limited(to: 150_000) : row)
+      }
     }
     let peer = Unloader.lockedName
-    return rows.besideC(Dictionary(uniqueKeysWithValues: unloaders.map { ($0.name, peer) }))
+    let beside = rows.besideC(Dictionary(uniqueKeysWithValues: unloaders.map { ($0.name, peer) }))
+    if scale.promisedOnly { return beside }
+    return beside
       + (try TogetherMeasurement(experiment: name).rows(on: machine, scale))
   }
 
@@ -49,7 +63,7 @@ struct UnloadExperiment: Experiment {
     return row
   }
 
-  /// Loads and unloads so often; the time each took.
+  /// Loads and unloads `count` times. Returns the time of each.
   private func cycles(
     _ unloader: Unloader, _ count: Int, hasTraffic: Bool
   ) throws -> (loads: [Double], unloads: [Double]) {
@@ -78,9 +92,11 @@ private struct Unloader: Sendable {
   let name: String
   let load: @Sendable () throws -> Void
   let unload: @Sendable () throws -> Void
-  /// Calls the hook so often if it is there. Returns how many calls found it.
+  /// Calls the hook this many times, if it is there. Returns how many calls found it.
   let dispatch: @Sendable (UInt64) -> UInt64
 
+  /// With the default scheme.
+  static let judgedName = "ModuleManager, bigref"
   static let lockedName = "pthread_rwlock and dlclose, C"
 
   static func all(_ path: String) throws -> [Unloader] {
@@ -97,7 +113,7 @@ private struct Unloader: Sendable {
       name: name,
       load: { try TrafficModule.load(into: manager) },
       unload: {
-        // A call that a scheme counts as a user is waited for.
+        // Waits for calls that the scheme counts as users.
         let outcome = try manager.unload(TrafficModule.name, ifBusy: .wait)
         guard case .unloaded = outcome else { throw MeasurementError("unload: \(name): \(outcome)") }
       },

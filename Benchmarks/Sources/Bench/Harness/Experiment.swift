@@ -1,13 +1,13 @@
 import Foundation
 
-/// Something that is measured, as rows of a table.
+/// An experiment, whose figures are rows of a table.
 protocol Experiment {
   var name: ExperimentName { get }
-  /// What to know before reading the figures, a sentence a line.
+  /// What to know before reading the figures, one line each.
   var notes: [String] { get }
-  /// Whether any of its figures is promised.
+  /// Whether the project promises any of its figures.
   var hasPromises: Bool { get }
-  /// What this machine cannot show, a sentence each.
+  /// What this machine cannot show, one sentence each.
   func skipped(on machine: Machine) -> [String]
   func measure(on machine: Machine, _ scale: Scale) async throws -> [Row]
 }
@@ -18,18 +18,18 @@ extension Experiment {
   func skipped(on machine: Machine) -> [String] { [] }
 }
 
-/// How much is measured.
+/// How much to measure.
 struct Scale {
   let rounds: Int
   let isQuick: Bool
   /// Only the figures that the project promises, and what they are compared with.
   let promisedOnly: Bool
 
-  /// For what takes longer, and is judged by nobody.
+  /// For measurements that take longer and have no promised figure.
   var fewRounds: Int { min(rounds, isQuick ? 2 : 5) }
 }
 
-/// Why there is no figure.
+/// Why a figure cannot be measured.
 struct MeasurementError: Error, CustomStringConvertible {
   let description: String
 
@@ -42,15 +42,15 @@ struct MeasurementError: Error, CustomStringConvertible {
   }
 }
 
-/// What a contender took in each round, nanoseconds an operation.
+/// The figures of a contender's rounds, in nanoseconds per operation.
 struct Rounds {
   private(set) var figures: [Double] = []
 
   mutating func add(_ figure: Double) { figures.append(figure) }
 
-  /// The best but one, or but a tenth of many. Others on the machine add time; but the thread clock of a virtual
-  /// machine also loses some now and then, when the host takes back time that it had reported as stolen, and the
-  /// very best round would be such a one.
+  /// The second best round, or the best tenth percentile of many. Other processes only add time.
+  /// But the thread clock of a virtual machine sometimes loses time, when the host corrects stolen
+  /// time that it had reported; the very best round could be such a one.
   var best: Double {
     if figures.isEmpty { return .nan }
     return figures.sorted()[figures.count < 3 ? 0 : max(1, figures.count / 10)]
@@ -58,13 +58,14 @@ struct Rounds {
 
   var median: Double { figures.median }
 
-  /// By best and median together: at some places a loop is fast now and then, which is nothing to compare with.
+  /// By the sum of best and median: at some places a loop is fast in a few rounds only, which is
+  /// not a fair figure.
   func isFaster(than other: Rounds) -> Bool { best + median < other.best + other.median }
 
   var mean: Double { figures.reduce(0, +) / Double(figures.count) }
 }
 
 extension Array where Element == Double {
-  /// The one in the middle; the upper one of two.
+  /// The middle one; the upper one of two.
   var median: Double { isEmpty ? .nan : sorted()[count / 2] }
 }

@@ -4,19 +4,19 @@ import Synchronization
 
 /// Threads that are registered and asleep.
 final class IdleThreads {
-  private let gate = Gate()
+  private let latch = Latch()
   private var threads: [Thread] = []
 
-  /// Returns when each of them has passed `enter`. `leave` runs on each at the end.
+  /// Returns after each thread has run `enter`. Each runs `leave` at the end.
   init(_ count: Int, enter: @escaping @Sendable () -> Void, leave: @escaping @Sendable () -> Void) throws {
     let entered = Entered(count)
     do {
       for _ in 0..<count {
         threads.append(
-          try Thread { [gate] in
+          try Thread { [latch] in
             enter()
             entered.one()
-            _ = gate.wait()
+            _ = latch.wait()
             leave()
           })
       }
@@ -28,28 +28,28 @@ final class IdleThreads {
   }
 
   func end() {
-    gate.open()
+    latch.open()
     for thread in threads { thread.join() }
     threads = []
   }
 
   private final class Entered: Sendable {
     private let left: Counter
-    private let gate = Gate()
+    private let latch = Latch()
 
     init(_ count: Int) {
       left = Counter(count)
-      if count == 0 { gate.open() }
+      if count == 0 { latch.open() }
     }
 
-    func one() { if left.add(-1) == 0 { gate.open() } }
+    func one() { if left.add(-1) == 0 { latch.open() } }
 
-    func wait() { _ = gate.wait() }
+    func wait() { _ = latch.wait() }
   }
 }
 
 extension IdleThreads {
-  /// Readers of one contender that have read and now rest.
+  /// Readers of one contender that have read and now do nothing.
   convenience init(_ count: Int, of contender: Contender) throws {
     try self.init(
       count,
@@ -65,19 +65,21 @@ extension IdleThreads {
   }
 }
 
-/// Threads that read as fast as they can until they are told to end, each on one processor.
+/// Threads that read as fast as they can until they are ended, each on one processor, or where the
+/// system puts them.
 final class BusyReaders {
   private let isOver = Counter()
   private let figures = Figures()
   private var threads: [Thread] = []
 
-  /// The first of them runs on the second processor: the first one's is for whoever waits for them.
-  init(_ count: Int, of contender: Contender, on processors: [Int32]) throws {
+  /// The first reader runs on the second processor: the first processor is for the thread that is
+  /// measured. Without `processors` no reader is pinned.
+  init(_ count: Int, of contender: Contender, on processors: [Int32]?) throws {
     let started = Counter()
     for index in 0..<count {
       threads.append(
         try Thread { [isOver, figures] in
-          _ = peer_pin(processors[(index + 1) % processors.count])
+          if let processors { _ = peer_pin(processors[(index + 1) % processors.count]) }
           contender.begin()
           started.add()
           let before = peer_thread_nanoseconds()
@@ -94,7 +96,8 @@ final class BusyReaders {
     while started.value < count { sched_yield() }
   }
 
-  /// Returns nanoseconds of processor time a read, the mean of the threads; nil when there were none.
+  /// Returns the nanoseconds of processor time per read, as the mean of the threads. Nil if there
+  /// were none.
   @discardableResult
   func end() -> Double? {
     isOver.add()

@@ -1,6 +1,6 @@
 import CPeers
 
-/// How long calls take on the clock on the wall, one after the other.
+/// The wall-clock durations of consecutive calls.
 struct Latencies: Sendable {
   private(set) var times: [Double] = []
 
@@ -8,7 +8,7 @@ struct Latencies: Sendable {
 
   var p99: Double { times.isEmpty ? .nan : times.sorted()[min(times.count - 1, times.count * 99 / 100)] }
 
-  /// At most so many calls, and about so many nanoseconds.
+  /// Measures at most `calls` calls, for about `limit` nanoseconds.
   @inline(__always)
   static func measured(_ calls: Int, within limit: UInt64, _ call: () -> Void) -> Latencies {
     var latencies = Latencies()
@@ -24,7 +24,7 @@ struct Latencies: Sendable {
     return latencies
   }
 
-  /// The same on a task of the pool, as a server's are.
+  /// The same in a task of the thread pool, like a server's.
   static func measured(
     _ calls: Int, within limit: UInt64, _ call: @escaping @Sendable () async -> Void
   ) async -> Latencies {
@@ -54,7 +54,7 @@ struct LatencyRounds {
     p99.add(latencies.p99)
   }
 
-  /// A row with the best p50 of the rounds, the median of theirs beside it.
+  /// A row with the best p50 of the rounds, and the median of their p50.
   func row(_ experiment: ExperimentName, _ contender: String, threads: Int, _ parameter: Row.Parameter?)
     -> Row
   {

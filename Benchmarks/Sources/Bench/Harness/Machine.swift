@@ -1,18 +1,18 @@
 import CPeers
 import Foundation
 
-/// Where a run took place.
+/// The machine of a run.
 struct Machine: Encodable, CustomStringConvertible {
-  /// Those that this process may use.
+  /// The processors that this process may use.
   let processors: [Int32]
   let model: String
   let kernel: String
-  /// Of both languages.
+  /// The compilers of both languages.
   let compiler: String
   let libc: String
   let date: String
 
-  /// `compiler` is what the Swift compiler says of itself; only the builder knows.
+  /// `compiler` is the version that the Swift compiler reports; only the build script knows it.
   static func current(compiler: String?) throws -> Machine {
     var processors = [Int32](repeating: 0, count: 1024)
     let count = peer_allowed_processors(&processors, 1024)
@@ -30,7 +30,7 @@ struct Machine: Encodable, CustomStringConvertible {
     return "\(count), \(model), Linux \(kernel), \(compiler), \(libc), \(date)"
   }
 
-  /// 1, 2, 4 and so on up to twice the number of processors, which is the last one.
+  /// 1, 2, 4 and so on up to twice the number of processors, which is the last element.
   var threadCounts: [Int] {
     let most = 2 * processors.count
     var counts = Array(sequence(first: 1) { $0 * 2 < most ? $0 * 2 : nil })

@@ -2,12 +2,12 @@ import CPeers
 import Foundation
 import Synchronization
 
-/// Threads of the benchmark for one round: each on one processor, all started together.
+/// Threads for one round: each pinned to a processor, all started together.
 struct PinnedThreads {
   let processors: [Int32]
 
-  /// Runs `body` on `count` threads, and returns what it returned on each. Thread i is on processor i modulo their
-  /// number. `body` gets a barrier that all of them pass together.
+  /// Runs `body` on `count` threads, and returns the results. Thread i runs on processor i modulo
+  /// the number of processors. `body` receives a barrier for all threads.
   func run<Result: Sendable>(
     _ count: Int, _ body: @escaping @Sendable (_ index: Int, _ start: Barrier) -> Result
   ) throws -> [Result] {
@@ -17,16 +17,16 @@ struct PinnedThreads {
   }
 }
 
-/// Threads that stay for several rounds, and do one whenever they are told to.
+/// Threads that live for several rounds.
 ///
-/// What a thread keeps between its rounds (its queue of retired objects, the memory it has touched) is warm, as it is
-/// in a program that runs for longer than a moment.
+/// What a thread keeps between rounds (its queue of retired objects, the memory that it has
+/// touched) is warm, as in a program that runs for longer than a moment.
 final class Crew<Result: Sendable> {
   private let shared: Shared
   private var threads: [Thread] = []
 
   private final class Shared: Sendable {
-    /// Passed by the threads and the caller, at the beginning and at the end of a round.
+    /// The threads and the caller pass this barrier at the beginning and at the end of a round.
     let rounds: Barrier
     let isOver = Atomic(false)
     let state: Mutex<(results: [Result?], error: Int32)>
@@ -37,7 +37,8 @@ final class Crew<Result: Sendable> {
     }
   }
 
-  /// Thread i runs on processor i modulo their number. `body` gets a barrier that all of them pass together.
+  /// Thread i runs on processor i modulo the number of processors. `body` receives a barrier for
+  /// all threads.
   init(
     _ count: Int, on processors: [Int32],
     _ body: @escaping @Sendable (_ index: Int, _ start: Barrier) -> Result
@@ -45,13 +46,14 @@ final class Crew<Result: Sendable> {
     let shared = Shared(count)
     self.shared = shared
     let start = Barrier(count)
-    // A thread that cannot be started would leave the others at their barrier: all or none.
-    let gate = Gate()
+    // A thread that cannot be started would leave the others at their barrier. So the threads begin
+    // only after all of them were started.
+    let latch = Latch()
     do {
       for index in 0..<count {
         threads.append(
           try Thread {
-            if !gate.wait() { return }
+            if !latch.wait() { return }
             let error = peer_pin(processors[index % processors.count])
             if error != 0 { shared.state.withLock { $0.error = error } }
             while true {
@@ -64,24 +66,24 @@ final class Crew<Result: Sendable> {
           })
       }
     } catch {
-      gate.open(false)
+      latch.open(false)
       for thread in threads { thread.join() }
       throw error
     }
-    gate.open(true)
+    latch.open(true)
   }
 
-  /// One round of all of them.
+  /// Runs one round on all threads.
   func round() throws -> [Result] {
     shared.rounds.wait()
     shared.rounds.wait()
     let (results, error) = shared.state.withLock { $0 }
     if error != 0 { throw MeasurementError.pinning(error) }
-    // Each thread set its own before the second barrier.
+    // Not nil: each thread has stored its result before the second barrier.
     return results.map { $0! }
   }
 
-  /// The threads end.
+  /// Ends the threads.
   func dismiss() {
     shared.isOver.store(true, ordering: .releasing)
     shared.rounds.wait()
@@ -90,7 +92,7 @@ final class Crew<Result: Sendable> {
   }
 }
 
-/// What threads pass together.
+/// A barrier that threads pass together.
 final class Barrier: Sendable {
   private nonisolated(unsafe) let barrier: UnsafeMutablePointer<pthread_barrier_t>
 
@@ -107,11 +109,11 @@ final class Barrier: Sendable {
   func wait() { pthread_barrier_wait(barrier) }
 }
 
-/// A thread to be joined.
+/// A joinable thread.
 struct Thread {
   private let handle: pthread_t
 
-  /// Starts `body`. Small stacks, so that a thousand of them are nothing.
+  /// Starts `body`. Stacks are small, so that a thousand threads take little memory.
   init(_ body: @escaping @Sendable () -> Void) throws {
     let start = Unmanaged.passRetained(Start(body))
     var attributes = pthread_attr_t()
@@ -144,8 +146,8 @@ struct Thread {
   }
 }
 
-/// What threads sleep at until somebody opens it, with an answer for all.
-final class Gate: Sendable {
+/// Blocks threads until it is opened, and gives all of them the same answer.
+final class Latch: Sendable {
   private let condition = NSCondition()
   private nonisolated(unsafe) var answer: Bool?
 

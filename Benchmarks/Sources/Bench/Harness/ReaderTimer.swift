@@ -1,7 +1,7 @@
 import CPeers
 import Synchronization
 
-/// Times readers that start together, and stay busy until the last one has finished.
+/// Times readers that start together and stay busy until the last one has finished.
 struct ReaderTimer {
   let experiment: ExperimentName
   let threads: PinnedThreads
@@ -11,14 +11,16 @@ struct ReaderTimer {
     threads = PinnedThreads(processors: machine.processors)
   }
 
-  /// Nanoseconds a read, the mean of the threads, of `count` reads on each of `readers` threads.
+  /// The nanoseconds per read, as the mean of the threads, for `count` reads on each of `readers`
+  /// threads.
   func time(
     _ contender: Contender, _ count: UInt64, readers: Int,
     _ read: @escaping @Sendable (_ count: UInt64) -> UInt64
   ) throws -> Double {
     let finished = Counter()
-    // What readers that sleep or wait in turn cost is only on the clock on the wall, and there those who share a
-    // processor take each other's time.
+    // The cost of readers that sleep or wait for each other shows only in wall-clock time. In it,
+    // readers on the same processor take each other's time, so scale by the share of the
+    // processors.
     let now = contender.blocks ? peer_wall_nanoseconds : peer_thread_nanoseconds
     let share = contender.blocks ? min(1, Double(threads.processors.count) / Double(readers)) : 1
     let number = contender.number
@@ -29,7 +31,8 @@ struct ReaderTimer {
       let before = now()
       isRight = read(count) == count * number && isRight
       let after = now()
-      // Nobody is measured on a processor that others have left already.
+      // Keeps reading until the last thread is measured, so that no thread is measured on a
+      // processor that others have left.
       finished.add()
       while finished.value < readers { isRight = read(count / 64) == count / 64 * number && isRight }
       contender.end()
@@ -43,7 +46,7 @@ struct ReaderTimer {
     return right.reduce(0, +) / Double(right.count) * share
   }
 
-  /// How many reads take about so many nanoseconds, from a first look that counts for nothing.
+  /// How many reads take about this many nanoseconds, from a first run that is not counted.
   func size(
     _ contender: Contender, nanoseconds: Double, readers: Int,
     _ read: @escaping @Sendable (_ count: UInt64) -> UInt64
@@ -59,7 +62,7 @@ struct ReaderTimer {
   }
 }
 
-/// A number that threads count on.
+/// A number that threads change atomically.
 final class Counter: Sendable {
   private let count: Atomic<Int>
 

@@ -1,19 +1,20 @@
 import ArgumentParser
 import Foundation
 
-/// How the report prints.
+/// The output format.
 enum ReportFormat: String, CaseIterable, ExpressibleByArgument {
   case text, json
 }
 
-/// Prints rows as they come, writes them to a file as well, and remembers which of them missed what is wanted.
+/// Prints rows as they come, writes them to a file too, and remembers which rows missed their
+/// limit.
 final class Report {
   private let format: ReportFormat
   private let file: FileHandle?
   private var missed: [Row] = []
   private var judged = 0
 
-  /// Color only for people who look at it: https://no-color.org
+  /// Color only on a terminal; see https://no-color.org
   private let hasColor = isatty(1) == 1 && (getenv("NO_COLOR")?.pointee ?? 0) == 0
 
   init(format: ReportFormat, file: FileHandle?) {
@@ -33,7 +34,7 @@ final class Report {
     text("  \(titles)\("wanted".aligned(to: 14))")
   }
 
-  /// In both formats a line for people: a program that reads rows sees that they are missing.
+  /// In both formats a message for people. A program that reads rows sees that these are missing.
   func skip(_ sentence: String, of experiment: any Experiment) {
     StandardError.write("bench: \(experiment.name.rawValue): skipped: \(sentence)")
   }
@@ -47,9 +48,9 @@ final class Report {
     text(line(row))
   }
 
-  /// Says what was missed. Returns whether nothing was.
+  /// Prints which figures were missed. Returns whether none was.
   func finish() -> Bool {
-    if judged > 0 { text("\n\(judged - missed.count) of \(judged) wanted figures hold.") }
+    if judged > 0 { text("\n\(judged - missed.count) of \(judged) promised figures hold.") }
     for row in missed { StandardError.write("bench: missed: \(reason(row))") }
     return missed.isEmpty
   }
@@ -114,7 +115,8 @@ final class Report {
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     encoder.nonConformingFloatEncodingStrategy = .convertToString(
       positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-    // Numbers and strings: with the strategy above there is nothing that JSON could not say.
+    // Cannot fail: the row consists of numbers and strings, and the strategy above covers every
+    // number.
     guard var line = try? encoder.encode(value) else { return }
     line.append(10)
     file?.write(line)

@@ -1,34 +1,35 @@
-/// One line of the table, one JSON object.
+/// A row of the table, or one JSON object.
 struct Row {
   let experiment: ExperimentName
   let contender: String
   let threads: Int
-  /// What is varied besides the threads.
+  /// What is varied besides the number of threads.
   var parameter: Parameter?
-  /// Nanoseconds an operation: the figure that is judged.
+  /// Nanoseconds per operation: the figure that is compared with the limit.
   let nanoseconds: Double
   let median: Double
   let clock: Clock
-  /// The contender in C that does the same.
+  /// The equivalent contender in C.
   var c: String?
   var ratioToC: Double?
-  /// What is judged, in words: a ratio to this one.
+  /// What the limited ratio refers to, in words.
   var base: String?
   var ratio: Double?
   /// The ratio of the medians.
   var medianRatio: Double?
   var wanted: Wanted?
-  /// How often a thread slept while thread time was taken: that time is in no figure.
+  /// How often a thread slept while its processor time was measured; the figures do not include
+  /// that time.
   var sleeps: Int?
-  /// Other figures that belong to it, by names that end in their unit.
+  /// Additional figures. Each name ends in its unit.
   var also: [String: Double] = [:]
 
-  /// Thread time, or the clock on the wall.
+  /// The thread's processor time, or wall-clock time.
   enum Clock: String, Encodable { case thread, wall }
 
   struct Parameter: Equatable {
     let name: String
-    /// Nil: as much as there can be.
+    /// Nil: without a limit.
     let value: Double?
 
     init(_ name: String, _ value: Double?) {
@@ -36,7 +37,7 @@ struct Row {
     }
   }
 
-  /// What the project asks for.
+  /// The limit that the project promises.
   enum Wanted {
     case ratio(Double)
     case nanoseconds(Double)
@@ -55,7 +56,7 @@ struct Row {
     self.clock = clock
   }
 
-  /// The same, compared with `other`, and judged by that when there is a limit.
+  /// The same row, compared with `other`, and with a limit if `wanted` is given.
   func compared(to other: Row, as base: String, wanted: Double? = nil) -> Row {
     var row = self
     row.base = base
@@ -65,24 +66,24 @@ struct Row {
     return row
   }
 
-  /// The same, with a contender in C beside it, and judged by that when there is a limit.
+  /// The same row, compared with a contender in C, and with a limit if `wanted` is given.
   func besideC(_ other: Row, wanted: Double? = nil) -> Row {
     var row = base == nil ? compared(to: other, as: other.contender, wanted: wanted) : self
-    // A limit in nanoseconds stays.
+    // Keeps a limit in nanoseconds.
     row.wanted = row.wanted ?? self.wanted
     row.c = other.contender
     row.ratioToC = nanoseconds / other.nanoseconds
     return row
   }
 
-  /// The same, with a limit in nanoseconds.
+  /// The same row, with a limit in nanoseconds.
   func limited(to limit: Double) -> Row {
     var row = self
     row.wanted = .nanoseconds(limit)
     return row
   }
 
-  /// Nil when nothing is asked of it. A figure that is not a number fails.
+  /// Nil without a limit. A figure that is not a number fails.
   var isOK: Bool? {
     switch wanted {
     case nil: nil
@@ -93,7 +94,7 @@ struct Row {
 }
 
 extension [Row] {
-  /// Each beside the row of its contender in C that differs in nothing else.
+  /// Compares each row with the row of its contender in C that is equal in everything else.
   func besideC(_ names: [String: String], wanted: [String: Double] = [:]) -> [Row] {
     map { row in
       guard let name = names[row.contender],
@@ -118,7 +119,7 @@ extension Row: Encodable {
   }
 
   func encode(to encoder: any Encoder) throws {
-    // Every key is in every row, so that a reader of the rows needs no case for a missing one.
+    // Every row has every key, so that a reader needs no case for a missing key.
     var row = encoder.container(keyedBy: CodingKeys.self)
     try row.encode(experiment.rawValue, forKey: .experiment)
     try row.encode(contender, forKey: .contender)

@@ -1,13 +1,13 @@
-// Unloading code with a lock around every call: what a program does that has nothing better.
+// Unloading code with a lock around every call: the usual alternative.
 #pragma once
 
 #include <stdint.h>
 
-/// Maps the image and lets its `traffic_hook` be called. Returns 0 or an errno.
+/// Maps the image, and allows calls of its `traffic_hook`. Returns 0 or an errno.
 int peer_locked_load(const char *path);
 
-/// Calls it so often, under the lock each time. Returns how many calls found it.
+/// Calls it `rounds` times, each time under the lock. Returns how many calls found it.
 uint64_t peer_locked_dispatch(uint64_t rounds);
 
-/// Takes it away from under the callers, and unmaps it. Returns 0 or an errno.
+/// Removes it and unmaps the image. Returns 0 or an errno.
 int peer_locked_unload(void);

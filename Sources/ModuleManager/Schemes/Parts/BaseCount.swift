@@ -1,7 +1,7 @@
 internal import Quiescence
 
-/// A count of users that starts with the owner's base reference, so that zero is impossible until the owner gives it up; and
-/// once it is zero, nobody counts any more.
+/// A count of users that starts with the owner's base reference. It cannot reach zero before the
+/// owner releases the base. Once it is zero, gets fail.
 ///
 /// Source: Linux kernel/module/main.c, `MODULE_REF_BASE`, `try_release_module_ref`.
 package final class BaseCount: UserWait {
@@ -9,57 +9,62 @@ package final class BaseCount: UserWait {
   private let hasBase = Primitive.Flag(true)
   private let waiter = ZeroWaiter()
 
-  /// - Parameter bias: So much more than there is, until ``add(_:)`` takes it out.
+  /// - Parameter bias: An amount above the true count, which ``add(_:)`` removes later.
   package init(bias: Int = 0) { count = Primitive.Word(bias + 1) }
 
-  /// Without the base.
+  /// The number of users, without the base.
   package var users: Int {
     count.load(ordering: .sequentiallyConsistent) - (hasBase.load(ordering: .relaxed) ? 1 : 0)
   }
 
-  /// Counts one more unless the count is zero.
+  /// Adds a user unless the count is zero.
   package func get() -> Bool { addUnlessZero(1) }
 
   package func put() {
     let now = count.subtract(1, ordering: .sequentiallyConsistent).newValue
-    precondition(now >= 0, "a module was released that nobody had acquired")
+    precondition(now >= 0, "a module was released more often than acquired")
     if now == 0 { waiter.wake() }
   }
 
   package func add(_ difference: Int) { count.wrappingAdd(difference, ordering: .sequentiallyConsistent) }
 
-  /// Gives the base up if it is all there is. After true the count is zero, and stays it.
+  /// Releases the base if there are no users. Returns true if the count is now permanently zero.
   package func releaseBaseIfUnused() -> Bool {
     if count.subtract(1, ordering: .sequentiallyConsistent).newValue != 0 {
-      // Unless it became zero in between: then somebody may have failed to count, and the unload has won. A plain addition
-      // would leave a module that serves on, and has refused a user.
+      // The base is added back only if the count is not zero. If it is zero, a get may have failed
+      // in between, and the unload has won. A plain addition would keep the module in service,
+      // although it has refused a user.
       if addUnlessZero(1) { return false }
     }
     hasBase.store(false, ordering: .relaxed)
     return true
   }
 
-  /// Gives the base up, and calls `body` once when the count is zero: now, or on the thread of the last user.
+  /// Releases the base, and calls `body` once when the count is zero: at once, or on the thread of
+  /// the last user.
   package func whenZero(_ body: @escaping @Sendable () -> Void) {
     hasBase.store(false, ordering: .relaxed)
     count.subtract(1, ordering: .sequentiallyConsistent)
     waiter.wait(isZero: { [self] in count.load(ordering: .sequentiallyConsistent) == 0 }, body)
   }
 
-  /// Takes the base back that ``whenZero(_:)`` gave up. False when the count is zero: its body has been called, or is about to be.
+  /// Takes back the base that ``whenZero(_:)`` has released. Returns false if the count is zero:
+  /// then `body` was called, or is about to be.
   ///
-  /// The addition decides. A plain one could come after the last put and before that put's wake, which would find a count that is
-  /// not zero; or after the wake, and a module that is on its way out would take users.
+  /// The addition decides. A plain addition could come between the last put and its wakeup, which
+  /// would then find a count that is not zero; or after the wakeup, and a module that is being
+  /// unloaded would accept users.
   package func giveUp() -> Bool {
     if !addUnlessZero(1) { return false }
     hasBase.store(true, ordering: .relaxed)
-    // Behind the addition nobody finds zero, so nobody has taken it; with the base there, nobody will.
+    // After the addition, no wakeup finds zero, so none has taken the body; and with the base back,
+    // none will.
     _ = waiter.giveUp()
     return true
   }
 
-  /// From zero, when whoever acts on that is the caller: after ``releaseBaseIfUnused()``, and in what ``whenZero(_:)`` has called, or
-  /// behind that. There will be users again.
+  /// Restores the base at zero, so that there can be users again. Only for the thread that acts on
+  /// zero: after ``releaseBaseIfUnused()``, in the body of ``whenZero(_:)``, or later.
   package func restoreBase() {
     hasBase.store(true, ordering: .relaxed)
     count.add(1, ordering: .sequentiallyConsistent)

@@ -32,7 +32,7 @@ package final class BigReaderLock: Sendable {
     while true {
       slots[index].readers.add(1, ordering: .sequentiallyConsistent)
       // The slot, then the flag; a writer does the flag, then the slots. With less than a full fence on either side, both can
-      // miss the other (R17).
+      // miss the other: each store still waits in its processor's store buffer.
       Primitive.fence()
       // Who reads already goes on: the writer waits for it.
       if depth > 0 || !isWriting.load(ordering: .sequentiallyConsistent) { break }

@@ -3,8 +3,8 @@ internal import Quiescence
 
 /// The locks that have to be held to unload one module: a list sorted by address, on which a lock may be several times.
 ///
-/// Its nodes are the manager's. In the patch of 2002 they were in the module, and were walked to unlock after the module had been
-/// freed (R14).
+/// The manager owns the list's nodes. In Adam J. Richter's patch (23 December 2002) the module
+/// owned them, and the unload walked them to unlock after it had freed the module.
 package final class LockOrder: Sendable {
   private let locks = Primitive.Guarded<[ReadWriteSemaphore]>([])
 
@@ -29,7 +29,7 @@ package final class LockOrder: Sendable {
   }
 
   /// Takes the write side of each. Two modules with the same locks take them in the same order, so neither waits for the other in
-  /// a circle (R13). When one cannot be had, those that were taken are released: nil, and why (`EINTR`, `EDEADLK`).
+  /// a circle. When one cannot be had, those that were taken are released: nil, and why (`EINTR`, `EDEADLK`).
   package func acquire(
     cancelledBy cancellation: WaitCancellation? = nil
   ) -> Result<Held, LockError> {

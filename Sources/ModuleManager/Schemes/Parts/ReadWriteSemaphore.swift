@@ -2,11 +2,12 @@ package import Bigref
 internal import Glibc
 internal import Quiescence
 
-/// Many readers or one writer, first come, first served. It knows its holders: who asks again for what it holds gets an error
-/// instead of waiting for itself.
+/// Many readers or one writer, first come, first served. It knows its holders: a thread that asks
+/// for what it holds already gets an error, instead of waiting for itself.
 ///
-/// Waiting readers stand behind a waiting writer, or a stream of readers would keep it out for ever; therefore a reader that
-/// reads again must be refused: behind the writer that waits for it, it would never come to its turn (scenario R11).
+/// Waiting readers queue behind a waiting writer; otherwise a stream of readers could keep the
+/// writer out for ever. Therefore a second acquisition by a reader must be refused: it would queue
+/// behind a writer that waits for this same reader.
 package final class ReadWriteSemaphore: Sendable {
   private struct Waiter {
     let thread: UInt
@@ -24,10 +25,11 @@ package final class ReadWriteSemaphore: Sendable {
 
   package init() {}
 
-  /// 0, or `EDEADLK` when the calling thread has it already. Blocks.
+  /// Returns 0, or `EDEADLK` if the calling thread holds the semaphore already. Blocks.
   package func acquireRead() -> Int32 { acquire(isWriter: false, nil) }
 
-  /// 0, `EDEADLK` when the calling thread has it already, or `EINTR` when the wait was cancelled. Blocks.
+  /// Returns 0, `EDEADLK` if the calling thread holds the semaphore already, or `EINTR` if the wait
+  /// was cancelled. Blocks.
   package func acquireWrite(cancelledBy cancellation: WaitCancellation? = nil) -> Int32 {
     acquire(isWriter: true, cancellation)
   }
@@ -58,7 +60,7 @@ package final class ReadWriteSemaphore: Sendable {
       if state.readers.contains(thread) || state.writer == thread { return (EDEADLK, nil) }
       let waiter = Waiter(thread: thread, isWriter: isWriter, event: Primitive.Event())
       state.queue.append(waiter)
-      // Opens the new one's event at most: everybody before it could not be admitted.
+      // Opens at most the new waiter's event: the waiters before it could not be admitted before.
       for event in admit(&state) { event.open() }
       return (0, waiter)
     }
@@ -68,14 +70,15 @@ package final class ReadWriteSemaphore: Sendable {
     cancellation?.remove(waiter.event)
     return state.withLock { state in
       guard let index = state.queue.firstIndex(where: { $0.event === waiter.event }) else { return 0 }
-      // Still waiting: the cancellation opened it. Who stands behind it may come in now.
+      // Still in the queue: the cancellation opened the event. The waiters behind this one may be
+      // admissible now.
       state.queue.remove(at: index)
       for event in admit(&state) { event.open() }
       return EINTR
     }
   }
 
-  /// Takes from the head of the queue whoever may come in.
+  /// Removes the waiters that can be admitted now from the head of the queue.
   private func admit(_ state: inout State) -> [Primitive.Event] {
     var admitted: [Primitive.Event] = []
     while let next = state.queue.first, state.writer == nil, !next.isWriter || state.readers.isEmpty {

@@ -1,6 +1,7 @@
 internal import Quiescence
 
-/// A plain count of users: whoever counts has made sure by other means that the module is there.
+/// A plain count of users. A thread that calls `get` has made sure by other means that the module
+/// is there.
 package final class UserCount: UserWait {
   private let count = Primitive.Word(0)
   private let waiter = ZeroWaiter()
@@ -13,15 +14,15 @@ package final class UserCount: UserWait {
 
   package func put() {
     let now = count.subtract(1, ordering: .sequentiallyConsistent).newValue
-    precondition(now >= 0, "a module was released that nobody had acquired")
+    precondition(now >= 0, "a module was released more often than acquired")
     if now == 0 { waiter.wake() }
   }
 
-  /// Calls `body` once when the count is zero: now, or on the thread of the last user.
+  /// Calls `body` once when the count is zero: at once, or on the thread of the last user.
   package func whenZero(_ body: @escaping @Sendable () -> Void) {
     waiter.wait(isZero: { [self] in value == 0 }, body)
   }
 
-  /// The other end of ``whenZero(_:)``. False when `body` has been called, or is about to be.
+  /// Ends the wait of ``whenZero(_:)``. Returns false if `body` was called, or is about to be.
   package func giveUp() -> Bool { waiter.giveUp() }
 }

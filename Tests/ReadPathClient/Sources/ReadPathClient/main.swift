@@ -13,13 +13,24 @@ final class Owner: Sendable {}
 final class Router: Sendable {
   let routes = RCUBox(Table())
   let flows = RCUBox(Table(), flavor: QSBR.self)
+  let early = RCUBox(Table(), flavor: Bulletproof.self)
 }
 
-// Each of these becomes one function in the machine code, which `check` looks at.
+// Each of these becomes one function in the machine code, which `check` inspects.
 
 @inline(never)
 func readThroughMemb(_ router: Router) -> Int {
   router.routes.read { $0.next }
+}
+
+@inline(never)
+func readBulletproof(_ router: Router) -> Int {
+  router.early.read { $0.next }
+}
+
+@inline(never)
+func readThroughQSBR(_ router: Router) -> Int {
+  router.flows.read { $0.next }
 }
 
 @inline(never)
@@ -48,7 +59,7 @@ func dispatchOnline(
   point.dispatch(&argument, in: reader).called
 }
 
-/// For any cell; `readGenerically` must become what `readThroughMemb` is.
+/// For any cell; `readGenerically` must compile to the same code as `readThroughMemb`.
 func next(in cell: borrowing some RCUCell<Table> & ~Copyable & ~Escapable) -> Int {
   cell.read { $0.next }
 }
@@ -93,7 +104,7 @@ func countTryAcquireLive(_ count: borrowing Bigref) -> Bool {
   count.tryAcquireLive()
 }
 
-// Another type than above: two equal functions would become one, under a third name.
+// Another type than above: two equal functions would be merged under a third name.
 @inline(never)
 func countTryAcquire(_ count: borrowing Bigref) -> Int {
   count.tryAcquire() ? 1 : 2
@@ -124,6 +135,7 @@ countAcquire(count)
 print(countUnderLabel(count), countTryAcquire(count), countTryAcquireLive(count))
 for _ in 0..<4 { countRelease(count) }
 print(dispatchThroughMemb(hooks, &argument))
+print(readBulletproof(router), QSBR.withOnlineReader { _ in readThroughQSBR(router) })
 print(readThroughMemb(router), readTwoInOneSection(router), online, retainOnPurpose(router) === Owner())
 print(readGenerically(router))
 router.routes.lend { routes in

@@ -1,8 +1,8 @@
 import Glibc
 import Synchronization
 
-/// What the reader and the writer share. One object, made before they start: globals that are made when
-/// they are first used would order whoever comes second after whoever made them.
+/// The state that reader and writer share. One object, created before the threads start: a global
+/// that is initialized at its first use would order the second thread after the first.
 final class Shared: Sendable {
   nonisolated(unsafe) let number = UnsafeMutablePointer<Int>.allocate(capacity: 1)
   private nonisolated(unsafe) let pointer: Atomic<UnsafeMutablePointer<Int>?>
@@ -20,14 +20,14 @@ final class Shared: Sendable {
     pointer = Atomic(number)
   }
 
-  /// What is published, for a reader. Acquire, as every reader of a pointer.
+  /// The published pointer, for a reader. Acquire, as for every reader of a pointer.
   var published: UnsafeMutablePointer<Int>? { pointer.load(ordering: .acquiring) }
 
   func unpublish() -> UnsafeMutablePointer<Int>? {
     pointer.exchange(nil, ordering: .acquiringAndReleasing)
   }
 
-  /// Starts a detached thread: nobody joins it.
+  /// Starts a detached thread, which is never joined.
   func startReader(_ body: @escaping @Sendable () -> Void) {
     var thread = pthread_t()
     let start = Unmanaged.passRetained(
@@ -46,13 +46,13 @@ final class Shared: Sendable {
     pthread_detach(thread)
   }
 
-  /// Waits until the reader's thread is gone, without a join, which would be an order.
+  /// Waits until the reader's thread has ended. Not by a join, which would order the two threads.
   func waitForReadersEnd() {
     let path = "/proc/self/task/\(readerID.load(ordering: .relaxed))"
     while access(path, F_OK) == 0 { sched_yield() }
   }
 
-  /// The kernel's id of the calling thread, which Glibc's module does not offer.
+  /// The kernel's id of the calling thread, which the Glibc module does not offer.
   private static func threadID() -> Int {
     var path = [CChar](repeating: 0, count: Int(PATH_MAX))
     precondition(realpath("/proc/thread-self", &path) != nil)
@@ -66,7 +66,7 @@ final class Shared: Sendable {
   }
 }
 
-/// A flag that orders nothing.
+/// A flag that does not order threads.
 struct Flag: ~Copyable, Sendable {
   private let isUp = Atomic<Bool>(false)
   var isRaised: Bool { isUp.load(ordering: .relaxed) }

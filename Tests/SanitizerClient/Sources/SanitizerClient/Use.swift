@@ -2,17 +2,18 @@ import Glibc
 import Quiescence
 
 enum Use: String, CaseIterable {
-  /// A grace period between unpublishing and freeing: correct.
+  /// Correct: a grace period between unpublishing and freeing.
   case freeAfterGracePeriod = "correct-free"
-  /// None: a race of the read in the section with the free.
+  /// Broken: no grace period, so the read in the section races with the free.
   case freeAtOnce = "broken-free"
-  /// A grace period, but the reader goes on using what it read after its section.
+  /// Broken: a grace period, but the reader uses what it has read after its section.
   case useAfterSection = "broken-use"
-  /// A reader's section and its thread are over, but the writer did not wait: a thread's end is no grace period.
+  /// Broken: the reader's section and thread have ended, but the writer did not wait. The end of a
+  /// thread is not a grace period.
   case freeAfterThread = "broken-thread"
-  /// What was written before a grace period is seen by sections that begin after it: correct.
+  /// Correct: sections that begin after a grace period see what was written before it.
   case readAfterGracePeriod = "correct-read"
-  /// The same without the grace period.
+  /// Broken: the same without the grace period.
   case readAtOnce = "broken-read"
 }
 
@@ -25,18 +26,18 @@ extension Flavor {
     }
   }
 
-  /// Registers the thread. Not by `inSection`, whose generic code takes locks of the Swift runtime: an order as well.
+  /// Registers the thread. Not by `inSection`: its generic code takes locks of the Swift runtime,
+  /// which would order the threads.
   static func register() {
     if self == QSBR.self { return QSBR.withOnlineReader { _ in } }
-    unsafeEnter()
-    unsafeLeave()
+    unsafeLeave(unsafeEnter())
   }
 
   static func runReader(_ use: Use, _ shared: Shared) {
     switch use {
     case .readAfterGracePeriod, .readAtOnce:
       inSection {
-        // Outermost and nested: the inner one's leave is no end.
+        // Outermost and nested: leaving the inner section must not end the outer one.
         read { _ in }
         shared.hasRead.raise()
       }
@@ -60,7 +61,7 @@ extension Flavor {
     shared.hasUsed.raise()
   }
 
-  /// The reader that ends grace periods by quiescent states, staying online.
+  /// The reader that ends grace periods by quiescent states while it stays online.
   static func runOnlineReader(_ use: Use, _ shared: Shared) {
     QSBR.withOnlineReader { reader in
       let table = shared.published
@@ -75,7 +76,8 @@ extension Flavor {
         precondition(table?.pointee == 1)
         shared.hasUsed.raise()
       default:
-        // No grace period waits, and this is no order. Once: the sanitizer remembers only so much of a thread.
+        // No grace period waits, so this orders nothing. Only once: the sanitizer remembers a
+        // limited history per thread.
         reader.quiescentState()
         shared.hasUsed.raise()
       }
@@ -100,7 +102,7 @@ extension Flavor {
       shared.mayUse.raise()
       shared.hasUsed.wait()
       if use == .freeAfterThread {
-        // This thread registers after that one has left.
+        // This thread registers after the reader has unregistered.
         shared.waitForReadersEnd()
         register()
       }

@@ -1,11 +1,12 @@
 import Glibc
 import Quiescence
 
-// One correct or broken use of one flavor, for the thread sanitizer to judge: SanitizerClient FLAVOR USE.
+// One correct or broken use of one flavor, for the thread sanitizer to judge: SanitizerClient
+// FLAVOR USE.
 //
-// The threads wait for each other by relaxed flags, which order nothing: what is ordered is ordered by the flavor. No use
-// depends on luck, and in none is freed memory touched: the broken ones are broken for want of an order, as is a
-// program that has got away with it so far.
+// The threads wait for each other by relaxed flags, which order nothing: only the flavor orders the
+// threads. No use depends on timing, and none accesses freed memory: the broken uses only lack an
+// order, as in a program that has not failed so far.
 
 let flavors: [String: any Flavor.Type] = [
   "memb": Memb.self, "mb": MB.self, "bulletproof": Bulletproof.self, "qsbr": QSBR.self,

@@ -1,10 +1,11 @@
-// Watching another process, by a descriptor; and this one's heap.
+// Watches the parent process through a descriptor, and measures this process's heap.
 #pragma once
 
 #include <stddef.h>
 
-/// A descriptor that becomes readable when the parent process ends. -ESRCH when it has ended already.
+/// Opens a descriptor that becomes readable when the parent process ends. -ESRCH if it has already
+/// ended.
 int process_open_parent(void);
 
-/// Bytes of the heap that are allocated and not freed.
+/// The number of heap bytes that are allocated and not freed.
 size_t process_heap_in_use(void);

@@ -1,7 +1,7 @@
-// What the hook points of `quiesce host` pass to a hook: a UDP datagram on its way.
+// The argument that the hook points of `quiesce host` pass to a hook: a UDP datagram in transit.
 //
-// The points are called `prerouting`, `forward` and `postrouting`, and every datagram passes them in this
-// order, requests and answers alike. A module registers with the type below:
+// The points are named `prerouting`, `forward` and `postrouting`. Every datagram passes them in
+// this order, requests and answers alike. A module registers with the type below:
 //
 //     #include "quiesce_packet.h"
 //
@@ -14,16 +14,17 @@
 //
 // The rules:
 //
-//  1. A hook may change `length` bytes at `data`, and `length` itself, up to `capacity`. It changes nothing
-//     else.
-//  2. After QUIESCENT_ACCEPT and QUIESCENT_DROP the packet is the relay's: keep no pointer to it.
-//     What has to know when the packet is gone uses `attach`.
-//  3. After QUIESCENT_STOLEN the packet is the module's, with its memory, until the module calls exactly
-//     one of `resume` and `discard`, once. Another thread may do so before the hook has returned.
-//  4. An attached callback and a stolen packet outlive the hook, and so the time for which the host waits
-//     when it unloads: count each of them, with a `bigref` or with `acquire`.
+//  1. A hook may change `length` bytes at `data`, and `length` itself up to `capacity`. It must
+//     not change anything else.
+//  2. After QUIESCENT_ACCEPT and QUIESCENT_DROP the packet belongs to the relay: keep no pointer
+//     to it. Use `attach` to be called when the relay is done with the packet.
+//  3. After QUIESCENT_STOLEN the packet and its memory belong to the module, until the module
+//     calls exactly one of `resume` and `discard`, once. Another thread may make that call before
+//     the hook has returned.
+//  4. An attached callback or a stolen packet outlives the hook, and the grace period that an
+//     unload waits for. Count each of them, with a `bigref` or with `acquire`.
 //
-// Several threads work on different packets at once; one packet is with one thread at a time.
+// Several threads process different packets at once. A packet is processed by one thread at a time.
 #pragma once
 
 #include <stdint.h>
@@ -35,20 +36,21 @@
 extern "C" {
 #endif
 
-/// The argument type of the relay's hook points. It changes when `struct quiesce_packet` does.
+/// The argument type of the relay's hook points. It changes whenever `struct quiesce_packet`
+/// changes.
 #define QUIESCE_PACKET_TYPE "quiesce.packet.1"
 
-/// The most callbacks that one packet carries.
+/// The largest number of callbacks on one packet.
 #define QUIESCE_PACKET_ATTACHMENTS 4
 
-// Swift passes it in place and never moves or copies it: modules keep its address.
+// Swift passes the packet by address and never copies or moves it: modules keep its address.
 #if defined(__swift__)
 #define QUIESCE_PACKET_IN_PLACE __attribute__((swift_attr("~Copyable")))
 #else
 #define QUIESCE_PACKET_IN_PLACE
 #endif
 
-/// Which way a packet travels.
+/// The direction in which a packet travels.
 enum quiesce_direction {
   QUIESCE_TO_SERVER = 0,  ///< a request, from the client that the flow belongs to
   QUIESCE_TO_CLIENT = 1,  ///< an answer
@@ -58,25 +60,26 @@ enum quiesce_direction {
 struct QUIESCE_PACKET_IN_PLACE quiesce_packet {
   uint8_t *data;       ///< the payload
   uint32_t length;     ///< its bytes
-  uint32_t capacity;   ///< the most that `length` may be
+  uint32_t capacity;   ///< the largest value of `length`
   uint32_t direction;  ///< a `quiesce_direction`
 
   socklen_t source_length;              ///< bytes of `source` that are set
   socklen_t destination_length;         ///< bytes of `destination` that are set
-  struct sockaddr_storage source;       ///< who sent it: the client, or the server
-  struct sockaddr_storage destination;  ///< whom it is for: the server, or the client
+  struct sockaddr_storage source;       ///< the sender: the client or the server
+  struct sockaddr_storage destination;  ///< the receiver: the server or the client
 
-  /// Calls `callback(context)` exactly once, when the relay is done with the packet: it was sent, dropped
-  /// or discarded. The call comes from a thread that is inside a read-side critical section, as a hook's
-  /// does, possibly long after the hook has returned. -ENOSPC when the packet carries
-  /// QUIESCE_PACKET_ATTACHMENTS already. Only where the packet is yours: inside a hook, or stolen.
+  /// Calls `callback(context)` exactly once, when the relay is done with the packet: after it was
+  /// sent, dropped or discarded. Like a hook, the callback runs inside a read-side critical
+  /// section, possibly long after the hook has returned. -ENOSPC if the packet already has
+  /// QUIESCE_PACKET_ATTACHMENTS callbacks. Call this only while the packet is the module's: inside
+  /// a hook, or after stealing it.
   int (*attach)(struct quiesce_packet *packet, void (*callback)(void *context), void *context);
 
-  /// Gives a stolen packet back: it goes on behind the hook point where it was stolen. Any thread; one
-  /// atomic operation and, when the worker may sleep, one system call.
+  /// Returns a stolen packet to the relay, which continues behind the hook point that stole it. Any
+  /// thread. Costs one atomic operation, and a system call if the worker may be asleep.
   void (*resume)(struct quiesce_packet *packet);
 
-  /// Gives a stolen packet back to be thrown away. Otherwise as `resume`.
+  /// Returns a stolen packet to the relay, which drops it. Otherwise like `resume`.
   void (*discard)(struct quiesce_packet *packet);
 };
 

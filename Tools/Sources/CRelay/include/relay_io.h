@@ -1,5 +1,5 @@
-// Sockets, batches and threads, as far as the relay and its test traffic need them. Functions return what
-// they say, or a negative errno. None retries on EAGAIN; all retry on EINTR.
+// Sockets, batches and threads for the relay and its test traffic. Functions return the stated
+// value, or a negative errno. None retries on EAGAIN; all retry on EINTR.
 #pragma once
 
 #include <pthread.h>
@@ -9,39 +9,41 @@
 
 #include "relay_packet.h"
 
-/// The most datagrams that one system call moves.
+/// The largest number of datagrams per system call.
 #define RELAY_BATCH 64u
 
-/// Receives up to `count` datagrams without waiting, each with its source. Returns how many.
+/// Receives up to `count` datagrams without blocking, each with its source. Returns the number.
 int relay_receive(int fd, struct relay_packet *const *packets, unsigned count);
 
-/// Sends up to `count` datagrams without waiting, `addressed` to their destinations or, on a connected
-/// socket, to its peer. Returns how many were taken; an error is the first one's.
+/// Sends up to `count` datagrams without blocking: to their destinations if `addressed`, otherwise
+/// to the peer of the connected socket. Returns the number sent, or the error of the first
+/// datagram.
 int relay_send(int fd, struct relay_packet *const *packets, unsigned count, bool addressed);
 
-/// A UDP socket that does not block, with buffers as large as the system gives. Returns the descriptor.
+/// Opens a nonblocking UDP socket with buffers as large as the system allows. Returns the
+/// descriptor.
 int relay_socket(int family);
 
-/// The receive buffer's size, in the kernel's accounting.
+/// The size of the receive buffer, as the kernel counts it.
 int relay_receive_buffer(int fd);
 
-/// Shares the port with the other sockets that ask for this.
+/// Allows other sockets that also call this to bind to the same port.
 int relay_share_port(int fd);
 
-/// Asks for the local address of every datagram.
+/// Makes the socket report the local address of every received datagram.
 int relay_want_local_address(int fd, int family);
 
 int relay_bind(int fd, struct relay_address address);
 int relay_connect(int fd, struct relay_address address);
 int relay_bound_address(int fd, struct relay_address *address);
 
-/// Takes the pending error off the socket.
+/// Clears the pending error of the socket.
 void relay_clear_error(int fd);
 
-/// How many datagrams the kernel threw away because the receive buffer was full, since the socket was made.
+/// The number of datagrams that the kernel dropped because the receive buffer was full.
 uint32_t relay_kernel_drops(int fd);
 
-/// One ready descriptor.
+/// A descriptor that is ready.
 struct relay_event {
   uint64_t token;
   bool readable;
@@ -52,17 +54,18 @@ struct relay_event {
 int relay_poll_create(void);
 /// Adds a descriptor, or changes what it is watched for. Errors are always reported.
 int relay_poll_watch(int poll, int fd, uint64_t token, bool readable, bool writable, bool add);
-/// Waits for up to `count` events, at most `milliseconds`; -1 for ever. Returns how many, at most 64.
+/// Waits for up to `count` events, for at most `milliseconds`; -1 waits without a limit. Returns
+/// the number of events, at most 64.
 int relay_poll_wait(int poll, struct relay_event *events, int count, int milliseconds);
 
-/// An eventfd that does not block.
+/// Creates a nonblocking eventfd.
 int relay_bell_create(void);
-/// Makes it readable.
+/// Makes the eventfd readable.
 void relay_bell_ring(int bell);
 
-/// The monotonic clock in nanoseconds.
+/// The monotonic clock, in nanoseconds.
 uint64_t relay_clock(void);
 
-/// A joinable thread with every signal blocked, which is nicer than its parent by `niceness`.
+/// Starts a joinable thread with every signal blocked and its nice value raised by `niceness`.
 int relay_thread_start(pthread_t *thread, const char *name, int niceness, void (*body)(void *),
                        void *argument);

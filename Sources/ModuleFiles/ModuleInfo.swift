@@ -1,0 +1,107 @@
+internal import Glibc
+
+/// What a module's file says about itself, read without mapping it.
+///
+/// `QUIESCENT_INFO` and its like in `quiescent_module.h` put it there: strings `key=value` in the section
+/// `.quiescent.info`, as Linux has `.modinfo`.
+public struct ModuleInfo: Hashable, Sendable {
+  /// One `key=value`.
+  public struct Entry: Hashable, Sendable {
+    /// Such as `author`.
+    public let key: String
+    /// What follows the first `=`.
+    public let value: String
+  }
+
+  /// The file.
+  public let path: String
+  /// The file's name without `.so`.
+  public let name: String
+  /// The name that the module gives itself; nil when the file does not show it before it is mapped.
+  public let moduleName: String?
+  /// In the order of the file.
+  public let entries: [Entry]
+
+  /// Reads the file at `path`.
+  ///
+  /// - Complexity: O(sections of the file). Blocks for the file system.
+  /// - Throws: what `open(2)` says; `ENOEXEC` for what is no shared object for this machine; `EINVAL` for a name or an
+  ///   entry that is none.
+  public init(path: String) throws(ModuleFileError) {
+    let file = try ImageFile(path)
+    self.path = path
+    name = ModuleName.ofFile(path)
+    if !ModuleName.isValid(name) {
+      throw ModuleFileError(path, EINVAL, "its file's name is not made of letters, digits, '_', '-' and '.'")
+    }
+    var entries: [Entry] = []
+    for string in try file.section(".quiescent.info").split(separator: 0) {
+      // Read as it was meant, or not at all: a name that was repaired would be another one.
+      guard let text = String(validating: string, as: UTF8.self), let end = text.firstIndex(of: "="),
+        end != text.startIndex,
+        !text.contains(where: \.isNewline)
+      else { throw ModuleFileError(path, EINVAL, "its section .quiescent.info holds what is not key=value") }
+      entries.append(Entry(key: String(text[..<end]), value: String(text[text.index(after: end)...])))
+    }
+    self.entries = entries
+    moduleName = file.moduleName
+    for name in depends + softBefore + softAfter where !ModuleName.isValid(name) {
+      throw ModuleFileError(path, EINVAL, "depends on '\(name)', which is no module's name")
+    }
+    for alias in aliases where alias.isEmpty || alias.contains(where: \.isWhitespace) {
+      throw ModuleFileError(path, EINVAL, "its alias '\(alias)' is empty or has spaces in it")
+    }
+  }
+
+  /// Throws when the module's own name is no name (`EINVAL`), or is not that of its file (`ENOEXEC`): a directory
+  /// could not find the module by its name. `-` and `_` are equal.
+  public func checkName() throws(ModuleFileError) {
+    guard let moduleName else { return }
+    if !ModuleName.isValid(moduleName) {
+      throw ModuleFileError(path, EINVAL, "its name is not made of letters, digits, '_', '-' and '.'")
+    }
+    if ModuleName.key(moduleName) != ModuleName.key(name) {
+      throw ModuleFileError(
+        path, ENOEXEC, "its module is called '\(moduleName)', and its file '\(name)': they must be the same")
+    }
+  }
+
+  /// The values under `key`.
+  public func values(_ key: String) -> [String] { entries.filter { $0.key == key }.map(\.value) }
+
+  /// Modules that have to be loaded before this one, in the order of the file, each once.
+  public var depends: [String] {
+    unique(
+      values("depends").flatMap { $0.split(separator: ",") }.map { Self.trimmed($0) }.filter { !$0.isEmpty })
+  }
+
+  /// Other names, with wildcards.
+  public var aliases: [String] { unique(values("alias")) }
+
+  /// Modules that are wanted before this one, if there are any such.
+  public var softBefore: [String] { soft("pre:") }
+
+  /// Modules that are wanted after this one, if there are any such.
+  public var softAfter: [String] { soft("post:") }
+
+  private func soft(_ wanted: String) -> [String] {
+    unique(
+      values("softdep").flatMap { line in
+        var kind = ""
+        var names: [String] = []
+        for word in line.split(separator: " ").map(String.init) {
+          if word.hasSuffix(":") { kind = word } else if kind == wanted { names.append(word) }
+        }
+        return names
+      })
+  }
+
+  private func unique(_ names: [String]) -> [String] {
+    var seen: Set<String> = []
+    return names.filter { seen.insert($0).inserted }
+  }
+
+  private static func trimmed(_ text: Substring) -> String {
+    String(text.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+  }
+}
