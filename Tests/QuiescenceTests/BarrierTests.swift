@@ -115,8 +115,7 @@ import Testing
 
   /// Callbacks that retire themselves hold up barriers of their own reclaimer, and no others: also
   /// where they stand in one queue with what the others wait for.
-  @Test(.timeLimit(.minutes(1)))
-  func endlessCallbackHoldsUpNoBarrierOfAnotherReclaimer() async {
+  @Test func endlessCallbackHoldsUpNoBarrierOfAnotherReclaimer() async {
     let endless = RCUReclaimer(named: "endless", Memb.self), other = RCUReclaimer(named: "other", MB.self)
     let isOver = Counter(), ran = Counter(), rounds = Counter()
     @Sendable func again() {

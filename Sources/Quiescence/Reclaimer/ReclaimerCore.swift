@@ -132,6 +132,12 @@ extension ReclaimerCore {
     let isDone = core.state.withLock { state in
       queue.shared.hasThreadEnded = true
       if state.isClosed { return true }
+      // At once, without a fence: the thread that could append is the one that ends. Else threads
+      // that come and go would hold all the room.
+      if state.limit != nil && queue.shared.isListed {
+        state.reserved -= queue.shared.granted - min(queue.shared.granted, queue.claimed)
+      }
+      queue.clampGrant()
       return state.removeIfDone(queue)
     }
     if isDone { queue.free() }
