@@ -1,5 +1,6 @@
-// The edges of a section that is left out of line, of a flavor whose reader word holds the nesting depth: what the thread
-// sanitizer is told there. Without the sanitizer, only the sections at the end of a thread are such: see leave.c.
+// The edges of a section that is left out of line, of a flavor whose reader word holds the nesting
+// depth: what the thread sanitizer is told there. Without the sanitizer, only the sections at the
+// end of a thread are such: see leave.c.
 #pragma once
 
 #include "order.h"
@@ -13,7 +14,8 @@ QS_UNSANITIZED static inline void announce_enter(unsigned long *word, struct ord
   order_enter(order);
 }
 
-// liburcu's unlock, which follows, ends the section when it finds depth 1. Nested leaves end nothing.
+// liburcu's unlock, which follows, ends the section when it finds depth 1. Nested leaves end
+// nothing.
 QS_UNSANITIZED static inline void announce_leave(unsigned long *word, struct order *order) {
   if ((*word & URCU_GP_CTR_NEST_MASK) != QS_ANNOUNCED + URCU_GP_COUNT) return;
   order_leave(order);

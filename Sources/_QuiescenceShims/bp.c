@@ -11,7 +11,8 @@
 
 static struct order bp_order;
 
-/// The key of liburcu's own destructor, which ends the thread's section silently; -1 until it is known.
+/// The key of liburcu's own destructor, which ends the thread's section silently; -1 until it is
+/// known.
 static int liburcus_key = -1;
 
 // The key is the one whose value is the thread's reader structure.
@@ -23,17 +24,19 @@ static void find_liburcus_key(const void *reader) {
   }
 }
 
-// liburcu's destructor runs before `leave` in each round, since its key has the lower number: then `leave` could not tell
-// that the thread ended inside a section. So the thread has no value under liburcu's key until `leave` gives it back.
+// liburcu's destructor runs before `leave` in each round, since its key has the lower number: then
+// `leave` could not tell that the thread ended inside a section. So the thread has no value under
+// liburcu's key until `leave` gives it back.
 static void set_liburcus_value(void *reader) {
   int key = __atomic_load_n(&liburcus_key, __ATOMIC_RELAXED);
   // In the thread itself or in a block that liburcu's registration has allocated: it cannot fail.
   if (key >= 0) pthread_setspecific((pthread_key_t)key, reader);
 }
 
-// May run in a handler that has interrupted anything but code with signals blocked: no malloc, and no lock that is ever
-// taken with signals unblocked. liburcu's registration keeps to that as well: it maps memory, and its key is one of the
-// first 32, unless other code made 32 keys before liburcu was loaded.
+// May run in a handler that has interrupted anything but code with signals blocked: no malloc, and
+// no lock that is ever taken with signals unblocked. liburcu's registration keeps to that as well:
+// it maps memory, and its key is one of the first 32, unless other code made 32 keys before liburcu
+// was loaded.
 static void register_bp(void) {
   if (qs_reader_self.registered[QS_BP]) return;
   qs_leave_at_end_from_handler();
@@ -60,7 +63,8 @@ QS_UNSANITIZED static void announce(void) {
 #endif
 }
 
-// As in memb.c; liburcu's registration remains, for which liburcu's destructor or nothing has to run.
+// As in memb.c; liburcu's registration remains, for which liburcu's destructor or nothing has to
+// run.
 static void enter_at_end(void) {
   qs_registry_lock();
   qs_fence_use_membarrier_locked();
@@ -107,8 +111,9 @@ void qs_bp_synchronize(void) {
   order_waited(&bp_order);
 }
 
-// liburcu's own destructor follows in this round or the next one. Behind the last round it does not: then the thread's
-// structure stays taken in liburcu's memory, and says that no section is open.
+// liburcu's own destructor follows in this round or the next one. Behind the last round it does
+// not: then the thread's structure stays taken in liburcu's memory, and says that no section is
+// open.
 void qs_bp_unregister(void) {
   if (qs_bp_is_inside())
     qs_trap("a thread ended inside a Bulletproof read-side critical section: leave every section first");

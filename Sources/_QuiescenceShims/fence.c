@@ -29,8 +29,9 @@ void qs_fence_use_membarrier_locked(void) {
   if (was_asked) return;
   was_asked = true;
   if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0) {
-    // Refused since liburcu asked at its start, or already then. No thread has read through this library yet, so liburcu can
-    // still use full fences on both sides. Later its grace periods end the process.
+    // Refused since liburcu asked at its start, or already then. No thread has read through this
+    // library yet, so liburcu can still use full fences on both sides. Later its grace periods end
+    // the process.
 #if !defined(CONFIG_RCU_FORCE_SYS_MEMBARRIER)
     urcu_memb_has_sys_membarrier = 0;
     urcu_bp_has_sys_membarrier = 0;
@@ -42,7 +43,8 @@ void qs_fence_use_membarrier_locked(void) {
   //
   // 1. heavy side: stores its word, and finds that it is to pass a fence only;
   // 2. here: `qs_fence_is_light` is set;
-  // 3. light side: its store waits in the buffer, and it loads the heavy side's word from before 1, which waits as well;
+  // 3. light side: its store waits in the buffer, and it loads the heavy side's word from before 1,
+  //    which waits as well;
   // 4. heavy side: passes its fence, and loads the light side's word from before 3.
   //
   // With a barrier between 1 and 2, the light side loads the word of 1.

@@ -8,8 +8,8 @@
 
 static struct order memb_order;
 
-// By this library; or by other code that uses liburcu directly: registering twice aborts, and other code takes the thread
-// off itself. Ask again at the next read, since it may do so at any time.
+// By this library; or by other code that uses liburcu directly: registering twice aborts, and other
+// code takes the thread off itself. Ask again at the next read, since it may do so at any time.
 static bool is_registered(void) {
 #if !defined(QUIESCENCE_OUT_OF_LINE)
   if (urcu_memb_reader.registered) return true;
@@ -17,8 +17,8 @@ static bool is_registered(void) {
   return qs_reader_self.registered[QS_MEMB];
 }
 
-// Under the registry lock, and so with signals blocked: a handler that came after an earlier look may have read, and
-// registered the thread.
+// Under the registry lock, and so with signals blocked: a handler that came after an earlier look
+// may have read, and registered the thread.
 static void register_locked(void) {
   if (is_registered()) return;
   qs_fence_use_membarrier_locked();
@@ -50,8 +50,8 @@ QS_UNSANITIZED static void announce(void) {
 #endif
 }
 
-// Registers for one section. With signals blocked from here to the lock: the section of a handler in between would take
-// the thread off, and this section would be invisible to grace periods.
+// Registers for one section. With signals blocked from here to the lock: the section of a handler
+// in between would take the thread off, and this section would be invisible to grace periods.
 static void enter_at_end(void) {
   qs_registry_lock();
   register_locked();
@@ -69,8 +69,8 @@ QS_UNSANITIZED void qs_memb_enter_cold(void) {
 #if QS_ANNOUNCES
   announce();
 #elif !defined(QUIESCENCE_OUT_OF_LINE)
-  // Not when it was registered by other code, which may leave at any time: ask again at the next read. And not when
-  // the fences have to be real.
+  // Not when it was registered by other code, which may leave at any time: ask again at the next
+  // read. And not when the fences have to be real.
   if (qs_reader_self.registered[QS_MEMB] && urcu_memb_has_sys_membarrier)
     _CMM_STORE_SHARED(urcu_memb_reader.ctr, urcu_memb_reader.ctr | QS_MEMB_READY);
 #endif

@@ -14,13 +14,15 @@
 #include "order.h"
 #include "qs_liburcu.h"
 #include "qs_thread.h"
-// The layout of the readers' words, also where the read side is not inline: data structures, no code.
+// The layout of the readers' words, also where the read side is not inline: data structures, no
+// code.
 #include <urcu/static/urcu-bp.h>
 #include <urcu/static/urcu-mb.h>
 #include <urcu/static/urcu-memb.h>
 #include <urcu/static/urcu-qsbr.h>
 
-// The list's lock is hidden from the thread sanitizer, as liburcu's are: see order.h. So it must not see the list either.
+// The list's lock is hidden from the thread sanitizer, as liburcu's are: see order.h. So it must
+// not see the list either.
 #if defined(__clang__)
 #pragma clang attribute push(QS_UNSANITIZED, apply_to = function)
 #endif
@@ -106,8 +108,8 @@ void qs_registry_remove(enum qs_flavor flavor) {
   self->reader = NULL;
 }
 
-// Threads that read under liburcu-bp alone may have ended without `leave`: see leave.c. Their words in liburcu's memory
-// stay as they are, with no section open, so until here they only count.
+// Threads that read under liburcu-bp alone may have ended without `leave`: see leave.c. Their words
+// in liburcu's memory stay as they are, with no section open, so until here they only count.
 static void remove_the_dead(void) {
   pid_t process = getpid();
   for (struct reader *reader = first, *next; reader != NULL; reader = next) {
@@ -190,16 +192,17 @@ void qs_registry_after_fork_parent(void) {
   qs_registry_unlock();
 }
 
-// The other threads are gone, and their thread-local memory is free for the child's new threads: a grace period that
-// walked over it would wait for a reader that cannot leave, or for whatever lies there then.
+// The other threads are gone, and their thread-local memory is free for the child's new threads: a
+// grace period that walked over it would wait for a reader that cannot leave, or for whatever lies
+// there then.
 void qs_registry_after_fork_child(void) {
   for (int flavor = 0; flavor < QS_FLAVORS; flavor++) lost[flavor] |= lost_by_this_fork >> flavor & 1;
   if (!(lost_by_this_fork >> QS_BP & 1)) urcu_bp_after_fork_child();
   for (struct reader *reader = first, *next; reader != NULL; reader = next) {
     next = reader->next;
     if (reader == qs_reader_self.reader) continue;
-    // What registered with liburcu-bp was in liburcu's own care. Lists of a lost flavor were being changed at the fork,
-    // and no grace period walks them here.
+    // What registered with liburcu-bp was in liburcu's own care. Lists of a lost flavor were being
+    // changed at the fork, and no grace period walks them here.
     if (reader->registered[QS_MEMB] && !lost[QS_MEMB])
       cds_list_del(&((struct urcu_reader *)reader->words[QS_MEMB])->node);
     if (reader->registered[QS_MB] && !lost[QS_MB])

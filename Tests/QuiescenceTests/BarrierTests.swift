@@ -3,12 +3,12 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// One rule for every barrier: everything retired before the call, by any thread and on any path, has
-/// run, and so has everything that this retires in turn.
+/// One rule for every barrier: everything retired before the call, by any thread and on any path,
+/// has run, and so has everything that this retires in turn.
 @Suite(.exclusive) struct BarrierTests {
   /// Threads and tasks retire through every path, callbacks retire again through every path, and
-  /// barriers of every kind are called all the time. Each checks everything that it has to have waited
-  /// for.
+  /// barriers of every kind are called all the time. Each checks everything that it has to have
+  /// waited for.
   @Test(arguments: [1, 2])
   func everyBarrierWaitsForWhatWasRetiredBefore(_ seed: UInt64) async {
     let paths = Paths()

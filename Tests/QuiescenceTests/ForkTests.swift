@@ -3,9 +3,11 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// A forked child has one thread of its parent's. It reads, waits and retires as if nothing had happened.
+/// A forked child has one thread of its parent's. It reads, waits and retires as if nothing had
+/// happened.
 @Suite(.exclusive) struct ForkTests {
-  /// With readers, writers and retiring threads at work, so that the fork meets every lock and state.
+  /// With readers, writers and retiring threads at work, so that the fork meets every lock and
+  /// state.
   @Test(arguments: FlavorCase.all)
   func theChildReadsSynchronizesAndRetires(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> [Forked] {
@@ -17,8 +19,9 @@ import Testing
       await onThreads(5) { index in
         switch index {
         case 0:
-          // Once in the parent, and until the others have gone round. The Swift runtime makes the types that generic
-          // code uses at the first use, under locks that a fork leaves held: not this library's to mend.
+          // Once in the parent, and until the others have gone round. The Swift runtime makes the
+          // types that generic code uses at the first use, under locks that a fork leaves held: not
+          // this library's to mend.
           precondition(Self.useEverything(F.self, [F.reclaimer, cohort, own]) == 0)
           while rounds.value < 100 { Processor.yield() }
           for _ in 0..<20 {
@@ -90,12 +93,15 @@ import Testing
     } == .exited(0) ? 0 : 4
   }
 
-  /// Who waited in the parent is gone, and what they held is not released in the fork's handler: its end takes locks.
+  /// Who waited in the parent is gone, and what they held is not released in the fork's handler:
+  /// its end takes locks.
   @Test func whatWaitersHoldIsNotReleasedInTheChild() async {
-    // In a process of its own: here, a section that lasts would fill the reclaimer with what other tests retire.
+    // In a process of its own: here, a section that lasts would fill the reclaimer with what other
+    // tests retire.
     await #expect(processExitsWith: .success) {
       Memb.read { _ in
-        // A grace period that this thread holds up: when its thread has taken the first, the others wait in the queue.
+        // A grace period that this thread holds up: when its thread has taken the first, the others
+        // wait in the queue.
         Memb.afterGracePeriod(.call {})
         usleep(50_000)
         // The queue has the only references.
@@ -161,7 +167,8 @@ import Testing
           results.value.withLock { $0.append(read) }
         }
         let inside = F.readAnywhere {
-          // No grace period is under way now, or it does not wait for this section: either way the child lives.
+          // No grace period is under way now, or it does not wait for this section: either way the
+          // child lives.
           Forked.run { 0 }
         }
         F.synchronize()

@@ -38,8 +38,8 @@ import Testing
     await run(flavor.type)
   }
 
-  /// One is handed from thread to thread while cookies are started. A cookie with the number of one that nobody runs
-  /// would wait for ever: in each round nobody asks for another.
+  /// One is handed from thread to thread while cookies are started. A cookie with the number of one
+  /// that nobody runs would wait for ever: in each round nobody asks for another.
   @Test(arguments: FlavorCase.all)
   func elapsesWhoeverHandsOver(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> Int {

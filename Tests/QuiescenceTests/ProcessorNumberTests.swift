@@ -4,8 +4,8 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Threads on which restartable sequences do not count: they are not registered for them, or run on a processor with a
-/// number that has no slot.
+/// Threads on which restartable sequences do not count: they are not registered for them, or run on
+/// a processor with a number that has no slot.
 @Suite(.exclusive) struct ProcessorNumberTests {
   /// Numbers that the kernel gives, and that it could give.
   private static let numbers: [UInt32] = [.max, .max - 1, 65_535, 4_096, 1 << 30]
@@ -55,7 +55,8 @@ import Testing
     #expect(alive.value == 1)
   }
 
-  /// A section that waits on one thread and goes on on another: one of them counts by sequences, the other cannot.
+  /// A section that waits on one thread and goes on on another: one of them counts by sequences,
+  /// the other cannot.
   @Test func aSectionMayBeLeftOnAnotherKindOfThread() async {
     let domain = Shared(SleepableDomain())
     let number = Counter()

@@ -2,12 +2,13 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// With a reader that stays in its section, a fast producer stays under the limit, and nothing is lost.
+/// With a reader that stays in its section, a fast producer stays under the limit, and nothing is
+/// lost.
 @Suite(.exclusive, .serialized) struct RetireLimitTests {
   private static let limit = 1000
 
-  /// Retires `count` values that nobody reads while a reader holds up the grace period; lets the reader go when
-  /// `isHeld` says so. Returns what was alive at the most, and what is in the end.
+  /// Retires `count` values that nobody reads while a reader holds up the grace period; lets the
+  /// reader go when `isHeld` says so. Returns what was alive at the most, and what is in the end.
   private func flood<F: Flavor>(
     _: F.Type, _ policy: RetireLimit.Policy, producers: Int = 2, count: Int = 20_000,
     retire: @escaping @Sendable (RCUReclaimer, Tracked) -> Void = { $0.retire($1) }
@@ -20,7 +21,8 @@ import Testing
     let done = Counter()
     await onThreads(producers + 1) { index in
       if index == producers {
-        // A reader that stays until the producers are held up, and then short ones until they are done.
+        // A reader that stays until the producers are held up, and then short ones until they are
+        // done.
         F.readAnywhere {
           inside.open()
           leave.wait()
@@ -113,8 +115,9 @@ import Testing
     #expect(ran.value == 1032)
   }
 
-  /// Producers at full speed go on by themselves as long as they are allowed to. A limit that is set meanwhile stops
-  /// each after one more at the most, however it meets the thread that takes itself the next segment.
+  /// Producers at full speed go on by themselves as long as they are allowed to. A limit that is
+  /// set meanwhile stops each after one more at the most, however it meets the thread that takes
+  /// itself the next segment.
   @Test func aLimitStopsProducersAtFullSpeed() async {
     let reclaimer = RCUReclaimer(named: "stopped", Memb.self)
     let ran = Counter()

@@ -3,8 +3,8 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// A limit counts what waits. One that the library chose is exceeded where a thread cannot wait; one
-/// that a user set is kept.
+/// A limit counts what waits. One that the library chose is exceeded where a thread cannot wait;
+/// one that a user set is kept.
 @Suite(.exclusive, .serialized) struct SharedLimitTests {
   /// Threads that have retired once and sleep.
   private final class Idlers: Sendable {
@@ -51,7 +51,8 @@ import Testing
     #expect(reclaimer.statistics.highWater <= limit)
   }
 
-  /// The same while they have grants that the reclaimer has not taken back: it never found them idle.
+  /// The same while they have grants that the reclaimer has not taken back: it never found them
+  /// idle.
   @Test func grantsThatOthersDoNotUseAreTakenBack() async {
     let limit = 1000
     let reclaimer = RCUReclaimer(named: "granted", Memb.self, limit: RetireLimit(limit, .refuse))
@@ -172,8 +173,8 @@ import Testing
       })
   }
 
-  /// Callbacks retire on the thread that synchronizes inline, in a cohort's barrier, and on an executor:
-  /// what that thread retires afterwards is limited as before.
+  /// Callbacks retire on the thread that synchronizes inline, in a cohort's barrier, and on an
+  /// executor: what that thread retires afterwards is limited as before.
   @Test(arguments: [false, true])
   func callbacksThatRetireElsewhereLeaveTheLimitInPlace(inBarrier: Bool) async {
     let limit = 100

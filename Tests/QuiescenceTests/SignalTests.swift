@@ -33,7 +33,8 @@ import Testing
       ]))
   }
 
-  /// A handler that reads, wherever it meets the thread: in a section, while it enters one, or outside.
+  /// A handler that reads, wherever it meets the thread: in a section, while it enters one, or
+  /// outside.
   @Test(arguments: FlavorCase.anywhere)
   func handlersMayRead(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type, _ handler: @escaping @convention(c) (Int32) -> Void) async -> Bool {
@@ -44,7 +45,8 @@ import Testing
       await onThreads(3) { index in
         switch index {
         case 0:
-          // What the handler calls has been called before: the Swift runtime's first times take locks.
+          // What the handler calls has been called before: the Swift runtime's first times take
+          // locks.
           Handled.read(F.self)
           var own = sigset_t()
           sigemptyset(&own)
@@ -76,8 +78,8 @@ import Testing
     }
   }
 
-  /// A handler may be the first of its thread to read, also when it interrupts the thread's own first read: one of them
-  /// registers the thread, and the other one finds it registered.
+  /// A handler may be the first of its thread to read, also when it interrupts the thread's own
+  /// first read: one of them registers the thread, and the other one finds it registered.
   @Test func handlersMayBeTheFirstToRead() async {
     let done = Counter()
     let newcomer = Shared(Locked<pthread_t?>(nil))
@@ -118,8 +120,8 @@ import Testing
     #expect(Handled.wrong.load(ordering: .relaxed) == 0)
   }
 
-  /// The handler interrupts malloc, and the thread has no room left for the values of keys: whatever allocates waits for a
-  /// lock that the thread has.
+  /// The handler interrupts malloc, and the thread has no room left for the values of keys:
+  /// whatever allocates waits for a lock that the thread has.
   @Test func aFirstReadUnderBulletproofInAHandlerDoesNotAllocate() async {
     await #expect(processExitsWith: .success) {
       await onThread {

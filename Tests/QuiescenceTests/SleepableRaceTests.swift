@@ -6,7 +6,8 @@ import Testing
 
 @testable import Quiescence
 
-/// Versions that are poisoned after a grace period, while sections come, sleep, move between threads and go.
+/// Versions that are poisoned after a grace period, while sections come, sleep, move between
+/// threads and go.
 @Suite(.exclusive) struct SleepableRaceTests {
   /// Memory that is never freed, and says whether it is in use.
   final class Version: Sendable {
@@ -27,13 +28,13 @@ import Testing
     await Self.readAndReplace(variant, atLeast: 3000)
   }
 
-  /// A sequence that found the cell open counts on it after the sum was taken: the next grace period but one does not
-  /// wait for that section.
+  /// A sequence that found the cell open counts on it after the sum was taken: the next grace
+  /// period but one does not wait for that section.
   @Test(.enabled(if: ProcessorCell.isRestartable && Affinity.processors.count > 1))
   func tortureCatchesAMissingBarrier() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
-      // One reader: others in their sections would hold up the grace periods that have to pass while
-      // a section that was not counted goes on.
+      // One reader: others in their sections would hold up the grace periods that have to pass
+      // while a section that was not counted goes on.
       await Self.readAndReplace(.withoutBarrier, readers: 1, atLeast: 1_000_000)
     }
     let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)

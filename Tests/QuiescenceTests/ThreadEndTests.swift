@@ -4,12 +4,13 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Threads that read in the destructors of pthread keys, when this library's own destructor may have run before.
+/// Threads that read in the destructors of pthread keys, when this library's own destructor may
+/// have run before.
 ///
 /// Each in a process of its own, whose keys and readers are the test's.
 @Suite(.exclusive) struct ThreadEndTests {
-  /// A key's number decides whether its destructor runs before this library's or after it. The first 32 are in the thread
-  /// itself.
+  /// A key's number decides whether its destructor runs before this library's or after it. The
+  /// first 32 are in the thread itself.
   private enum Key { case amongTheFirst, beyondTheFirst }
 
   @Test func destructorsReadInEveryRoundUnderMemb() async {
@@ -62,7 +63,8 @@ import Testing
     end(in: key, rounds: rounds, isCalledBefore: hasReadBefore) { flavor.readTwice() }
   }
 
-  /// Runs a thread to its end that calls `body` in the last of so many rounds of destructors, and first of all as well.
+  /// Runs a thread to its end that calls `body` in the last of so many rounds of destructors, and
+  /// first of all as well.
   private static func end(
     in key: pthread_key_t?, rounds: Int, isCalledBefore: Bool, _ body: @escaping @Sendable () -> Void
   ) {

@@ -5,8 +5,9 @@ import Testing
 
 @testable import QuiescentCollections
 
-/// The contracts at the top of `RCUDictionary.swift`. Each check runs on the table, where it holds, and on a variant with
-/// one rule broken, where it must fail: a check that passes there proves nothing.
+/// The contracts at the top of `RCUDictionary.swift`. Each check runs on the table, where it holds,
+/// and on a variant with one rule broken, where it must fail: a check that passes there proves
+/// nothing.
 @Suite(.exclusive) struct DictionaryContractTests {
   typealias Table = RCUDictionary<FastHashed<Int>, Int, Memb>
 
@@ -93,7 +94,8 @@ import Testing
 
   // MARK: - D
 
-  /// How many lookups did not find a key that is always there, while it is replaced and the directory grows.
+  /// How many lookups did not find a key that is always there, while it is replaced and the
+  /// directory grows.
   static func gaps(_ variant: Variant, until isEnough: @escaping @Sendable (Int) -> Bool = { _ in false })
     async -> Int
   {
@@ -175,7 +177,8 @@ import Testing
 
   // MARK: - G
 
-  /// The keys of an iteration in whose middle the directory has grown and each of its buckets was divided.
+  /// The keys of an iteration in whose middle the directory has grown and each of its buckets was
+  /// divided.
   static func keysOfAnIteration(_ variant: Variant, dividing: Bool) -> [Int] {
     let table = Table(minimumCapacity: 64)
     for key in 0..<200 { table[FastHashed(key)] = key }
@@ -200,7 +203,8 @@ import Testing
     #expect(Self.keysOfAnIteration(broken, dividing: dividing).filter { $0 < 200 }.count > 200)
   }
 
-  /// Buckets of several slots are taken in the first one alone: what is divided meanwhile is seen again in the other.
+  /// Buckets of several slots are taken in the first one alone: what is divided meanwhile is seen
+  /// again in the other.
   @Test func anIterationThatTakesBucketsByTheirFirstSlotIsFound() {
     var broken = Self.real
     broken.keys = { $0.keysByFirstSlot($1) }

@@ -12,7 +12,8 @@ import Testing
     func hash(into hasher: inout Hasher) { hasher.combine(number % 3) }
   }
 
-  /// Compares with the standard library's after each of many random changes; grows and shrinks on the way.
+  /// Compares with the standard library's after each of many random changes; grows and shrinks on
+  /// the way.
   private func compare<Key: Hashable & Sendable, F: Flavor>(
     _: F.Type, steps: Int, keys: Int, seed: UInt64, _ key: (Int) -> Key
   ) {

@@ -5,10 +5,12 @@ import Testing
 
 @testable import QuiescentCollections
 
-/// Contract B: for every short history of concurrent calls there is an order of them that a dictionary without concurrency
-/// could have taken, in which no call comes before one that had returned when it began.
+/// Contract B: for every short history of concurrent calls there is an order of them that a
+/// dictionary without concurrency could have taken, in which no call comes before one that had
+/// returned when it began.
 ///
-/// The search goes through all orders: Jeannette Wing and Chun Gong, "Testing and Verifying Concurrent Objects", 1993.
+/// The search goes through all orders: Jeannette Wing and Chun Gong, "Testing and Verifying
+/// Concurrent Objects", 1993.
 @Suite(.exclusive) struct LinearizabilityTests {
   struct Call: Sendable, CustomStringConvertible {
     enum Operation: Sendable { case insert(Int), put(Int), remove, look }

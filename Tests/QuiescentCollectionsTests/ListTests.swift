@@ -92,7 +92,8 @@ private func number(_ element: consuming Single?) -> Int? {
     check(text(result).contains("RCUList: an entry of another list"))
   }
 
-  /// Elements that last are seen once and in order by every iteration, while others come and go between them.
+  /// Elements that last are seen once and in order by every iteration, while others come and go
+  /// between them.
   @Test(.exclusive, arguments: FlavorCase.all) func iterationsSeeWhatLasts(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       let alive = Counter()
@@ -172,8 +173,8 @@ private func number(_ element: consuming Single?) -> Int? {
     #expect(alive.value == 0)
   }
 
-  /// Every element comes out once, those of a producer in order; as many producers are told that the queue was empty as
-  /// there were moments at which it was.
+  /// Every element comes out once, those of a producer in order; as many producers are told that
+  /// the queue was empty as there were moments at which it was.
   @Test(.exclusive, arguments: [1, 2]) func everyElementComesOutOnce(_ consumers: Int) async {
     let perProducer = 20_000
     let alive = Counter()
@@ -216,8 +217,9 @@ private func number(_ element: consuming Single?) -> Int? {
     #expect(alive.value == 0)
   }
 
-  /// Contract C, by a consumer that sleeps until a producer wakes it, which those do that found the queue empty: a
-  /// producer that is told wrongly leaves the consumer asleep with elements in the queue.
+  /// Contract C, by a consumer that sleeps until a producer wakes it, which those do that found the
+  /// queue empty: a producer that is told wrongly leaves the consumer asleep with elements in the
+  /// queue.
   @Test(.exclusive) func theProducerThatFindsItEmptyWakesTheConsumer() async {
     let perProducer = 5000
     let queue = Shared(WaitFreeQueue<Int>())
@@ -269,7 +271,8 @@ private func number(_ element: consuming Single?) -> Int? {
     await run(flavor.type)
   }
 
-  /// Each element comes out once while threads push and pop the same few: what a node that came back would break.
+  /// Each element comes out once while threads push and pop the same few: what a node that came
+  /// back would break.
   @Test(.exclusive, arguments: FlavorCase.all) func everyElementComesOutOnce(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       let alive = Counter()

@@ -100,7 +100,8 @@ import Testing
     check(alive.value == 0)
   }
 
-  /// Of 1, 2, 3 the middle one goes while a reader is at it, and what is published behind it then is refused.
+  /// Of 1, 2, 3 the middle one goes while a reader is at it, and what is published behind it then
+  /// is refused.
   @Test func aNodeIsJoinedOut() async {
     let alive = Counter()
     let list = Shared(RCUPointer(Node<Memb>(number: 1, tracked: Tracked(1, alive: alive)), flavor: Memb.self))
@@ -157,7 +158,8 @@ import Testing
         var round = 0
         while added.value < wanted {
           round += 1
-          // At the head, or behind the first node: with that one's successor behind it, as a list would.
+          // At the head, or behind the first node: with that one's successor behind it, as a list
+          // would.
           let isAdded = Memb.read { section in
             guard let first = head.value.load(section) else {
               return head.value.fill(Node(number: round, tracked: Tracked(round, alive: alive))) == nil

@@ -50,7 +50,8 @@ import Testing
 
   /// Two writers, each with keys of its own, and two readers.
   ///
-  /// Of a writer's keys the first ones are always there, replaced by newer generations only; the others come and go.
+  /// Of a writer's keys the first ones are always there, replaced by newer generations only; the
+  /// others come and go.
   static func run<F: Flavor>(_: F.Type, rounds: Int) async -> (
     failures: Failures, reads: Int, alive: Int, resizes: Int
   ) {
@@ -150,7 +151,8 @@ import Testing
     await run(flavor.type)
   }
 
-  /// Of threads that insert one key unless it is present one does, and of those that remove it one gets it.
+  /// Of threads that insert one key unless it is present one does, and of those that remove it one
+  /// gets it.
   @Test func aKeyIsInsertedAndRemovedByOneThread() async {
     let rounds = 3000
     let table = Shared(RCUDictionary<Int, Int, Memb>())

@@ -216,8 +216,9 @@ extension PublishedPointer {
 
   /// Initializes `new` as a copy of the current version, and returns the version's number.
   ///
-  /// Under the lock and not in a section. A writer that waits here for an update that is under way would otherwise copy
-  /// a version that is replaced a moment later; and a thread that is offline under `QSBR` has no sections.
+  /// Under the lock and not in a section. A writer that waits here for an update that is under way
+  /// would otherwise copy a version that is replaced a moment later; and a thread that is offline
+  /// under `QSBR` has no sections.
   private borrowing func copyLatest(to new: UnsafeMutablePointer<Value>) -> UInt {
     turn.take()
     defer { turn.give() }

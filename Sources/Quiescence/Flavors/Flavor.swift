@@ -2,13 +2,14 @@
 ///
 /// A flavor is chosen by its read side. ``Memb`` asks nothing of a thread and costs two stores a
 /// read. ``QSBR`` costs nothing a read, and asks each thread to say when it holds no reference.
-/// ``MB`` has cheap grace periods and fences in its reads; ``Bulletproof`` may be read from anywhere.
-/// Grace periods of different flavors are independent: a section of one does not hold up another.
+/// ``MB`` has cheap grace periods and fences in its reads; ``Bulletproof`` may be read from
+/// anywhere. Grace periods of different flavors are independent: a section of one does not hold up
+/// another.
 ///
 /// Source: liburcu, `urcu/urcu-memb.h`, `urcu-mb.h`, `urcu-bp.h`, `urcu-qsbr.h`.
 public protocol Flavor: SendableMetatype {
-  /// What ``unsafeEnter()`` gives to ``unsafeLeave(_:)``; `Void` for a flavor that keeps the depth of
-  /// its sections in memory of the thread.
+  /// What ``unsafeEnter()`` gives to ``unsafeLeave(_:)``; `Void` for a flavor that keeps the depth
+  /// of its sections in memory of the thread.
   associatedtype Token = Void
 
   /// Enters a read-side critical section on the calling thread. Sections nest.

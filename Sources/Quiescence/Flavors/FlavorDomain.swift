@@ -59,7 +59,8 @@ public final class FlavorDomain: GracePeriodSource {
     ownReclaimer.unsafelyUnwrapped
   }
 
-  /// Threads that are registered as readers through this library; none of a flavor that is not its own.
+  /// Threads that are registered as readers through this library; none of a flavor that is not its
+  /// own.
   var readers: Int { number < 0 ? 0 : Int(qs_readers_registered(UInt32(number))) }
 
   // MARK: - Grace periods

@@ -1,5 +1,6 @@
 extension Flavor {
-  /// Grace periods that have ended since the process started. One load; any thread, also inside a section.
+  /// Grace periods that have ended since the process started. One load; any thread, also inside a
+  /// section.
   public static var completedGracePeriods: Int { Int(domain.sequence.completed) }
 
   /// What the flavor has come to since the process started.
@@ -14,7 +15,8 @@ extension Flavor {
 
 /// A flavor's readers and grace periods so far.
 public struct FlavorStatistics: Hashable, Sendable {
-  /// Threads that are registered as readers now; those that other code registered with liburcu are not counted.
+  /// Threads that are registered as readers now; those that other code registered with liburcu are
+  /// not counted.
   public let readers: Int
   /// Grace periods that have ended.
   public let gracePeriods: Int

@@ -17,9 +17,9 @@ extension Flavor {
 
   /// Suspends until every section that is open now has been left.
   ///
-  /// A thread of the flavor waits for all tasks that suspended meanwhile at once, and runs no callbacks.
-  /// When the system refuses that thread, the task's thread waits. The wait is not cancelled with the
-  /// task: a grace period always ends when its readers leave.
+  /// A thread of the flavor waits for all tasks that suspended meanwhile at once, and runs no
+  /// callbacks. When the system refuses that thread, the task's thread waits. The wait is not
+  /// cancelled with the task: a grace period always ends when its readers leave.
   public static func synchronize() async { await domain.waitSuspended() }
 
   /// Calls `waiter` after a grace period; lets several flavors wait at the same time.

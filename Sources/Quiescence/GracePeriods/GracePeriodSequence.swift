@@ -1,14 +1,16 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
-/// The grace periods of one flavor, numbered. Callers that wait share them, and one thread at a time runs one.
+/// The grace periods of one flavor, numbered. Callers that wait share them, and one thread at a
+/// time runs one.
 ///
-/// A caller waits for a number. Number n + 1 is the first grace period that begins after a moment at which n had begun,
-/// so it waits for every section that was open at that moment; n itself may have begun too early.
+/// A caller waits for a number. Number n + 1 is the first grace period that begins after a moment
+/// at which n had begun, so it waits for every section that was open at that moment; n itself may
+/// have begun too early.
 ///
-/// liburcu shares grace periods between threads too, but a thread that shares can end up in a `poll` of 10 ms
-/// (0.13.2, `urcu-wait.h`), and its grace periods have no numbers. Here only one thread is
-/// inside liburcu; the others sleep on a futex of their own.
+/// liburcu shares grace periods between threads too, but a thread that shares can end up in a
+/// `poll` of 10 ms (0.13.2, `urcu-wait.h`), and its grace periods have no numbers. Here only one
+/// thread is inside liburcu; the others sleep on a futex of their own.
 final class GracePeriodSequence: Sendable {
   private let synchronizeRaw: @Sendable () -> Void
   private let state = Locked(State())
@@ -56,7 +58,8 @@ final class GracePeriodSequence: Sendable {
   /// How long those took that have ended.
   var durations: DurationHistogram { state.withLock { $0.durations } }
 
-  /// Blocks until a grace period has passed that begins after this call. The caller is outside every section.
+  /// Blocks until a grace period has passed that begins after this call. The caller is outside
+  /// every section.
   func wait() {
     let follower: Follower? = state.withLock { state in
       if state.isBroken { Misuse.gracePeriodLostByFork() }
@@ -79,8 +82,8 @@ final class GracePeriodSequence: Sendable {
   /// Runs the next number, and hands the next one to somebody who waits for it.
   private func run() {
     let followersBefore = state.withLock { state in
-      // Here and not where it was handed over: whoever comes in between waits for this one. With the number of the next
-      // one, a cookie of theirs would never elapse, since nobody runs that.
+      // Here and not where it was handed over: whoever comes in between waits for this one. With
+      // the number of the next one, a cookie of theirs would never elapse, since nobody runs that.
       state.started += 1
       // They wait for this one. Whoever comes from here on waits for the next.
       defer { state.followers = [] }
@@ -101,7 +104,8 @@ final class GracePeriodSequence: Sendable {
     for follower in followersBefore { follower.parker.open() }
   }
 
-  /// Hands on the right to run a grace period, or to keep others from it. The threads that get it have to be woken.
+  /// Hands on the right to run a grace period, or to keep others from it. The threads that get it
+  /// have to be woken.
   private func nextOwners(_ state: inout State) -> [Parker] {
     if !state.holders.isEmpty {
       // All that fork.
@@ -122,11 +126,12 @@ final class GracePeriodSequence: Sendable {
 // MARK: - Forks
 
 extension GracePeriodSequence {
-  /// Waits until none is running, and lets none begin. False when one is running that waits for the calling thread,
-  /// which is inside a section: the child cannot have grace periods then.
+  /// Waits until none is running, and lets none begin. False when one is running that waits for the
+  /// calling thread, which is inside a section: the child cannot have grace periods then.
   ///
-  /// Where another fork keeps grace periods from running, this one does so as well, and does not wait for the other: that
-  /// one may wait for a grace period of another flavor, and so for a section of the calling thread.
+  /// Where another fork keeps grace periods from running, this one does so as well, and does not
+  /// wait for the other: that one may wait for a grace period of another flavor, and so for a
+  /// section of the calling thread.
   func holdForFork(isInside: Bool) -> Bool {
     let parker: Parker? = state.withLock { state in
       if !state.isRunning || state.holds > 0 {

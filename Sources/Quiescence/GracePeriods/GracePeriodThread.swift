@@ -1,8 +1,8 @@
 internal import _QuiescenceShims
 
 /// Waits for grace periods on behalf of those who do not block: suspended tasks, polled cookies,
-/// reclaimers without a thread. It runs no callbacks of users, so a slow destructor holds up no grace
-/// period.
+/// reclaimers without a thread. It runs no callbacks of users, so a slow destructor holds up no
+/// grace period.
 ///
 /// The thread starts with the first of them, has every signal blocked, and sleeps on a futex while
 /// there is nothing to do. All that come while a grace period is under way share the next one.
@@ -28,8 +28,8 @@ final class GracePeriodThread: Sendable {
   }
 
   /// Calls `waiter` after a grace period that starts after this call. Returns false when the system
-  /// refuses the thread: then ``serve()`` has to be called by a thread that can wait. Until then the
-  /// next call tries again.
+  /// refuses the thread: then ``serve()`` has to be called by a thread that can wait. Until then
+  /// the next call tries again.
   @discardableResult
   func after(_ waiter: Waiter) -> Bool { wake { $0.waiters.append(waiter) } }
 

@@ -4,11 +4,11 @@ internal import _QuiescenceShims
 /// retire belongs to these sets too.
 ///
 /// An entry belongs to its sets before the thread that runs callbacks of its reclaimer can see it.
-/// If it were marked afterwards, at the end of the run, that thread could run it first, unmarked; what
-/// it retires in turn would then belong to no set, and a barrier would not wait for it.
+/// If it were marked afterwards, at the end of the run, that thread could run it first, unmarked;
+/// what it retires in turn would then belong to no set, and a barrier would not wait for it.
 ///
-/// Appends outside callbacks pay nothing for this. The run begins by stopping the thread's queues, so
-/// the first append to each asks its reclaimer, which opens the marks under its lock.
+/// Appends outside callbacks pay nothing for this. The run begins by stopping the thread's queues,
+/// so the first append to each asks its reclaimer, which opens the marks under its lock.
 final class CallbackRun {
   private let sets: [CallbackSet]
   /// Queues of the thread with open marks.
@@ -51,8 +51,8 @@ final class CallbackRun {
     end(queue)
   }
 
-  /// In a child that a callback has forked: the callback runs on, of no set. Those of the parent may
-  /// be locked by threads that the child does not have.
+  /// In a child that a callback has forked: the callback runs on, of no set. Those of the parent
+  /// may be locked by threads that the child does not have.
   static func resetAfterFork() { qs_thread_set_callback_run(nil) }
 
   private func end(_ queue: RetireQueue) {

@@ -9,8 +9,8 @@ internal import Synchronization
 /// all have run, wherever they ran.
 ///
 /// A reclaimer has one open set at any time, which collects what its callbacks retire. A barrier
-/// closes it, adds what the reclaimer's queues hold, and waits; the next open set follows it, so that
-/// a later barrier waits for both.
+/// closes it, adds what the reclaimer's queues hold, and waits; the next open set follows it, so
+/// that a later barrier waits for both.
 final class CallbackSet: Sendable {
   /// The reclaimer that the set was opened for.
   let owner: UInt64
@@ -99,7 +99,8 @@ final class CallbackSet: Sendable {
   /// Runs that have ended so far: only during a run does the set get more entries.
   var endedRuns: Int { state.withLock { $0.endedRuns } }
 
-  /// Calls `waiter` when all have run, or one run more has ended than `count`; at once when that is so.
+  /// Calls `waiter` when all have run, or one run more has ended than `count`; at once when that is
+  /// so.
   func whenEmpty(orRunsExceed count: Int, _ waiter: Waiter) {
     let isOver = state.withLock { state in
       if state.holds == 0 || state.endedRuns > count { return true }

@@ -5,8 +5,8 @@ extension Flavor {
   ///
   /// Unpublish the object first: what readers can still find after this call is not protected.
   ///
-  /// - Complexity: an append to the thread's own queue: no lock, no cache line that threads share, no
-  ///   wait. Every 64th allocates, and the first after a pause takes a lock. At the reclaimer's
+  /// - Complexity: an append to the thread's own queue: no lock, no cache line that threads share,
+  ///   no wait. Every 64th allocates, and the first after a pause takes a lock. At the reclaimer's
   ///   ``RCUReclaimer/limit`` it waits, outside sections and updates.
   /// - Threads: any, also inside a section. The object is released on the reclaimer's thread.
   public static func retire<Object: AnyObject & Sendable>(_ object: consuming Object) {
@@ -16,7 +16,8 @@ extension Flavor {
   /// Runs `body` after a grace period.
   ///
   /// - Complexity: an allocation, and as ``retire(_:)-(Object)``.
-  /// - Threads: any, also inside a section. `body` runs on the reclaimer's thread, outside every section.
+  /// - Threads: any, also inside a section. `body` runs on the reclaimer's thread, outside every
+  ///   section.
   public static func retire(_ body: @escaping @Sendable () -> Void) {
     enqueue(Callback(running: body))
   }
@@ -50,22 +51,22 @@ extension Flavor {
     enqueue(Callback(reclaiming: pointer, by: type))
   }
 
-  /// Blocks until everything that was retired to the flavor's shared ``reclaimer`` before this call has
-  /// run, and whatever that retires in turn.
+  /// Blocks until everything that was retired to the flavor's shared ``reclaimer`` before this call
+  /// has run, and whatever that retires in turn.
   ///
-  /// See ``RCUReclaimer/barrier()-swift.method``. Traps inside a section and inside a retired callback,
-  /// where it would wait for itself.
+  /// See ``RCUReclaimer/barrier()-swift.method``. Traps inside a section and inside a retired
+  /// callback, where it would wait for itself.
   @available(*, noasync, message: "await barrier() instead of blocking the task's thread")
   public static func barrier() { reclaimer.barrier() }
 
-  /// Suspends until everything that was retired to the flavor's shared ``reclaimer`` before this call
-  /// has run, and whatever that retires in turn.
+  /// Suspends until everything that was retired to the flavor's shared ``reclaimer`` before this
+  /// call has run, and whatever that retires in turn.
   public static func barrier() async { await reclaimer.barrier() }
 }
 
 extension Flavor {
-  /// Queues `callback` for after the next grace period. Does not touch the reclaimer: a retain and a
-  /// release of it would be two writes to a line that all threads share.
+  /// Queues `callback` for after the next grace period. Does not touch the reclaimer: a retain and
+  /// a release of it would be two writes to a line that all threads share.
   static func enqueue(_ callback: Callback) {
     // Only the reclaimer of a flavor of this library takes that place, and it never goes.
     if let place, let queue = qs_thread_retire_queue(place) {

@@ -7,15 +7,15 @@ extension RCUReclaimer {
     public let queued: Int
     /// Callbacks that have run, the one that runs now included.
     public let run: Int
-    /// The most that have waited at once, as seen before each round of callbacks, when a thread found
-    /// the reclaimer full, and by `statistics` itself.
+    /// The most that have waited at once, as seen before each round of callbacks, when a thread
+    /// found the reclaimer full, and by `statistics` itself.
     public let highWater: Int
   }
 
   /// What the reclaimer has run since it was made, and what waits.
   ///
-  /// - Complexity: O(threads that retire through it now), under a lock that the fast path never takes.
-  ///   Any thread.
+  /// - Complexity: O(threads that retire through it now), under a lock that the fast path never
+  ///   takes. Any thread.
   public var statistics: Statistics {
     core.state.withLock { state in
       let queued = state.noteBacklog()

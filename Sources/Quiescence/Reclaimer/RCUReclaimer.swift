@@ -1,8 +1,8 @@
 /// Runs what was retired, after a grace period.
 ///
 /// Each flavor has one that all code shares, behind `Memb.retire` and its like, and so has each
-/// ``SleepableDomain``. Make one of your own for what must be limited, drained or destroyed apart from
-/// the rest:
+/// ``SleepableDomain``. Make one of your own for what must be limited, drained or destroyed apart
+/// from the rest:
 ///
 /// ```swift
 /// let sessions = RCUReclaimer(named: "sessions", Memb.self, limit: RetireLimit(10_000, .wait))
@@ -11,14 +11,15 @@
 /// ```
 ///
 /// Callbacks run outside every section, one at a time; what one thread retired runs in the order in
-/// which it did. Retiring is an append to the thread's own queue: no lock, no cache line that threads
-/// share. Every 64th allocates, and the first after a pause takes a lock. What it costs does not depend
-/// on how many other threads have retired.
+/// which it did. Retiring is an append to the thread's own queue: no lock, no cache line that
+/// threads share. Every 64th allocates, and the first after a pause takes a lock. What it costs
+/// does not depend on how many other threads have retired.
 ///
-/// When the last reference to a reclaimer goes, what is left in it still runs, and then its thread ends.
+/// When the last reference to a reclaimer goes, what is left in it still runs, and then its thread
+/// ends.
 ///
-/// When the system refuses the reclaimer's thread, callbacks run on threads that wait for a barrier, or
-/// that retire outside every section, until a later try succeeds.
+/// When the system refuses the reclaimer's thread, callbacks run on threads that wait for a
+/// barrier, or that retire outside every section, until a later try succeeds.
 ///
 /// Source: liburcu, `urcu/call-rcu.h`; C++26, `std::rcu_domain`; DPDK, `rte_rcu_qsbr_dq`.
 public final class RCUReclaimer: Sendable {
@@ -28,12 +29,12 @@ public final class RCUReclaimer: Sendable {
   public struct Runner: Sendable {
     let executor: (any TaskExecutor)?
 
-    /// A thread of the reclaimer, which starts with the first callback, has every signal blocked, and
-    /// sleeps while there is nothing to do.
+    /// A thread of the reclaimer, which starts with the first callback, has every signal blocked,
+    /// and sleeps while there is nothing to do.
     public static let thread = Runner(executor: nil)
 
-    /// A task on `executor`, one at a time. What runs on the executor must not block until the executor
-    /// has run something else: see `barrier()`.
+    /// A task on `executor`, one at a time. What runs on the executor must not block until the
+    /// executor has run something else: see `barrier()`.
     public static func executor(_ executor: any TaskExecutor) -> Runner { Runner(executor: executor) }
   }
 
@@ -60,9 +61,9 @@ public final class RCUReclaimer: Sendable {
 
   /// A part of what is retired that can be drained alone: one module's callbacks, say.
   ///
-  /// It has a limit and statistics of its own. This reclaimer's thread runs its callbacks; or the thread
-  /// or task that waits for the cohort's `barrier()` does, so that it never waits for the callbacks of
-  /// others.
+  /// It has a limit and statistics of its own. This reclaimer's thread runs its callbacks; or the
+  /// thread or task that waits for the cohort's `barrier()` does, so that it never waits for the
+  /// callbacks of others.
   public func cohort(named name: String, limit: RetireLimit? = nil) -> RCUReclaimer {
     RCUReclaimer(
       ReclaimerCore(
@@ -72,16 +73,16 @@ public final class RCUReclaimer: Sendable {
   /// How many callbacks may wait; nil for any number. Any thread, at any time.
   ///
   /// A limit that you set is kept: at no moment do more callbacks wait, except those that callbacks
-  /// retire in turn, which are never held up, and those that wait already when the limit is lowered. It
-  /// counts what waits, not what threads may use: idle threads take no room. A thread that retires when
-  /// the reclaimer is full does what the policy says. Where that would wait for itself, it traps with
-  /// one line: inside a section of the reclaimer's flavor (an online `QSBR` reader is always inside
-  /// one), and inside the closure of a box's `update` or `replace`, whose box a reader may wait for.
-  /// `tryRetire` under the policy to refuse throws there, and never traps. A section that suspends is
-  /// not seen: retire there by `tryRetire`, or without a limit.
+  /// retire in turn, which are never held up, and those that wait already when the limit is
+  /// lowered. It counts what waits, not what threads may use: idle threads take no room. A thread
+  /// that retires when the reclaimer is full does what the policy says. Where that would wait for
+  /// itself, it traps with one line: inside a section of the reclaimer's flavor (an online `QSBR`
+  /// reader is always inside one), and inside the closure of a box's `update` or `replace`, whose
+  /// box a reader may wait for. `tryRetire` under the policy to refuse throws there, and never
+  /// traps. A section that suspends is not seen: retire there by `tryRetire`, or without a limit.
   ///
-  /// A flavor's shared reclaimer starts with a limit that the library chose: a million callbacks, and
-  /// more wait. Inside a section of any flavor and inside an update it exceeds that limit. A
+  /// A flavor's shared reclaimer starts with a limit that the library chose: a million callbacks,
+  /// and more wait. Inside a section of any flavor and inside an update it exceeds that limit. A
   /// ``SleepableDomain`` starts without a limit.
   ///
   /// - Complexity: a lock; setting it, O(threads that retire now) and a `membarrier(2)` call.
@@ -109,7 +110,8 @@ extension RCUReclaimer {
 
   /// Destroys `value` after a grace period. For noncopyable values; an object needs no box.
   ///
-  /// - Complexity: an allocation and an append to the thread's own queue; waits only at the ``limit``.
+  /// - Complexity: an allocation and an append to the thread's own queue; waits only at the
+  ///   ``limit``.
   /// - Threads: any, also inside a section.
   public func retireValue<Value: ~Copyable & Sendable>(_ value: consuming Value) {
     let pointer = UnsafeMutablePointer<Value>.allocate(capacity: 1)
@@ -119,7 +121,8 @@ extension RCUReclaimer {
 
   /// Runs `body` after a grace period.
   ///
-  /// - Complexity: an allocation and an append to the thread's own queue; waits only at the ``limit``.
+  /// - Complexity: an allocation and an append to the thread's own queue; waits only at the
+  ///   ``limit``.
   /// - Threads: any, also inside a section.
   public func retire(_ body: @escaping @Sendable () -> Void) {
     _ = core.enqueue(Callback(running: body))
@@ -148,8 +151,8 @@ extension RCUReclaimer {
   @usableFromInline
   package func waits<F: Flavor>(for flavor: F.Type) -> Bool { core.gracePeriods === flavor.domain }
 
-  /// As `retire`, but throws when the reclaimer is full and its policy is `.refuse`. The object is not released then:
-  /// readers may be using it, so keep it, and retire it later.
+  /// As `retire`, but throws when the reclaimer is full and its policy is `.refuse`. The object is
+  /// not released then: readers may be using it, so keep it, and retire it later.
   public func tryRetire<Object: AnyObject & Sendable>(_ object: Object) throws(RetireError) {
     let callback = Callback(releasing: object)
     if !core.enqueue(callback, mayRefuse: true) {

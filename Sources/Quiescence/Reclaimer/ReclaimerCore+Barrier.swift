@@ -5,11 +5,13 @@ internal import _QuiescenceShims
 /// any path, has run, and so has whatever that retires in turn. See ``CallbackSet``.
 extension ReclaimerCore {
   /// Closes the set of what has been retired so far. It is empty when all of that has run, and the
-  /// runner's next round is over; with `isHeld`, instead of the round, when the caller has released it.
+  /// runner's next round is over; with `isHeld`, instead of the round, when the caller has released
+  /// it.
   func closeSet(isHeld: Bool = false) -> CallbackSet {
     if ForkWatch.hasInherited { ForkWatch.startInherited() }
     let (set, closed, activates) = state.withLock { state -> (CallbackSet, CallbackSet?, Bool) in
-      // Barriers that begin before the next round share its set, if nothing else was retired in turn.
+      // Barriers that begin before the next round share its set, if nothing else was retired in
+      // turn.
       let last = isHeld || state.openSet.isUsed ? nil : state.closedSets.last
       let set = last ?? state.openSet
       if last == nil {
@@ -175,8 +177,8 @@ extension ReclaimerCore {
     state.releaseAfterFork()
   }
 
-  /// In the child, after every reclaimer was reset: entries that belonged to the sets of a reclaimer
-  /// belong to its open set. Has the runner look at them when it starts.
+  /// In the child, after every reclaimer was reset: entries that belonged to the sets of a
+  /// reclaimer belong to its open set. Has the runner look at them when it starts.
   func inheritSets(of cores: [UInt64: ReclaimerCore]) {
     let isNeeded = state.withLock { state in
       for queue in state.listed {

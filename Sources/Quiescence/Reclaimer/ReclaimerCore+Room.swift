@@ -34,13 +34,14 @@ extension ReclaimerCore {
         if limit.count <= state.reserved { state.recallGrants(except: queue) }
         let free = limit.count - state.reserved
         if free > 0 {
-          // A part of it: other threads append too. Asking takes a lock, so not one by one; a thread
-          // that has appended more gets more.
+          // A part of it: other threads append too. Asking takes a lock, so not one by one; a
+          // thread that has appended more gets more.
           let count = isStranded ? 1 : max(1, min(4096, max(64, number), free / 8))
           return .granted(activates: state.grant(number + count, to: queue))
         }
         state.noteBacklog()
-        // A callback that retires in turn cannot wait for itself, nor for the thread that it runs on.
+        // A callback that retires in turn cannot wait for itself, nor for the thread that it runs
+        // on.
         if qs_thread_reclaims() || (state.isLimitSoft && !canWait) {
           return .granted(activates: state.grant(number + 1, to: queue))
         }

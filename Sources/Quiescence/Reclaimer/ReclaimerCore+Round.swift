@@ -98,8 +98,8 @@ extension ReclaimerCore {
     let (isIdle, closes, producers) = state.withLock { state in
       var kept: [RetireQueue] = []
       for queue in state.listed {
-        // The thread has asked again in between, or is about to append; or another consumer runs the
-        // last entries.
+        // The thread has asked again in between, or is about to append; or another consumer runs
+        // the last entries.
         if !queue.isStopped || queue.hasClaim || !queue.isFinished {
           kept.append(queue)
           continue

@@ -70,8 +70,8 @@ final class ReclaimerCore: Sendable {
 
   deinit { close() }
 
-  /// Queues `callback` for after the next grace period. False when it is refused, which happens only
-  /// when it may be.
+  /// Queues `callback` for after the next grace period. False when it is refused, which happens
+  /// only when it may be.
   @inline(__always)
   func enqueue(_ callback: Callback, mayRefuse: Bool = false) -> Bool {
     if let opaque = qs_thread_retire_queue(place) {
@@ -102,7 +102,8 @@ final class ReclaimerCore: Sendable {
     return queue.append(callback, mayRefuse: mayRefuse)
   }
 
-  /// Places in each thread's table of queues. Those below the number of flavors belong to the flavors.
+  /// Places in each thread's table of queues. Those below the number of flavors belong to the
+  /// flavors.
   private enum Places {
     private static let state = Locked((lastID: UInt64(0), free: [] as [UInt32], next: QS_FLAVORS.rawValue))
 

@@ -127,8 +127,8 @@ final class ReclaimerRunner: Sendable {
     var ready = ready
     let batches = active.map { $0.collect() }
     if let gracePeriods {
-      // Everything in them was queued before this grace period starts: a reader that could still see
-      // a retired value was inside a section by then, and has left it at the end.
+      // Everything in them was queued before this grace period starts: a reader that could still
+      // see a retired value was inside a section by then, and has left it at the end.
       if batches.contains(where: { !$0.isEmpty }) { gracePeriods.wait() }
       ready += batches
     } else {
@@ -172,8 +172,8 @@ final class ReclaimerRunner: Sendable {
     sleeper?.open()
   }
 
-  /// Calls `waiter` when the thread that runs now has left its last callback. Work that is left then
-  /// gets another thread.
+  /// Calls `waiter` when the thread that runs now has left its last callback. Work that is left
+  /// then gets another thread.
   func afterEnd(_ waiter: Waiter) {
     let (isRunning, sleeper) = state.withLock { state in
       if state.isRunning { state.stoppers.append(waiter) }
@@ -190,8 +190,8 @@ extension ReclaimerRunner {
   func lockForFork() { state.holdForFork() }
   func releaseAfterFork() { state.releaseAfterFork() }
 
-  /// In the child: the thread is gone. It starts again when a thread retires or waits; `inherited` are
-  /// the reclaimers that have something to run.
+  /// In the child: the thread is gone. It starts again when a thread retires or waits; `inherited`
+  /// are the reclaimers that have something to run.
   func resetAfterFork() {
     state.whileHeld { state in
       state.lost += state.stoppers

@@ -1,16 +1,18 @@
 /// How much may be retired and not yet run, and what happens to a thread that retires more. See
 /// ``RCUReclaimer/limit``.
 ///
-/// While a reader stays in its section nothing that was retired can be freed. Without a limit a fast producer fills the
-/// memory meanwhile.
+/// While a reader stays in its section nothing that was retired can be freed. Without a limit a
+/// fast producer fills the memory meanwhile.
 public struct RetireLimit: Hashable, Sendable {
   /// What a reclaimer does when it is full.
   public enum Policy: Hashable, Sendable {
     /// The producer waits until there is room.
     case wait
-    /// The producer waits for a grace period itself, and runs on its own thread what it has retired.
+    /// The producer waits for a grace period itself, and runs on its own thread what it has
+    /// retired.
     case synchronizeInline
-    /// `tryRetire` throws, and the caller keeps what it has. `retire`, which cannot refuse, synchronizes inline.
+    /// `tryRetire` throws, and the caller keeps what it has. `retire`, which cannot refuse,
+    /// synchronizes inline.
     case refuse
   }
 

@@ -20,8 +20,8 @@ extension RetireQueue {
     }
   }
 
-  /// Entries from the next one on belong to `set` until ``endOpenMarks()``. By the thread, under the
-  /// core's lock.
+  /// Entries from the next one on belong to `set` until ``endOpenMarks()``. By the thread, under
+  /// the core's lock.
   func openMark(_ set: CallbackSet) {
     let start = filled
     // The last run of callbacks may have been of the same set.

@@ -31,7 +31,8 @@ extension RetireQueue {
   func run(upTo bound: Int) {
     while consumed < bound {
       let number = consumed
-      // By the segment's own number: a child that was forked in between goes on where this thread was.
+      // By the segment's own number: a child that was forked in between goes on where this thread
+      // was.
       if number == memory.pointee.head.pointee.first + Segment.capacity {
         let done = memory.pointee.head
         // Linked before the entry was counted.

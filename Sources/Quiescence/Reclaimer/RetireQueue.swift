@@ -18,9 +18,11 @@ internal import _QuiescenceShims
 ///    `filled`, passes the light half, loads `stop` again.
 ///
 /// If the first load of `stop` in step 3 saw the old bound, step 2 saw the claim in `appended`. If
-/// the second load saw the old bound, step 2 saw the entry. If it saw 0, the thread lists the queue.
+/// the second load saw the old bound, step 2 saw the entry. If it saw 0, the thread lists the
+/// queue.
 struct RetireQueue: @unchecked Sendable {
-  // Unchecked: each field of the memory belongs to one side, is atomic, or is under the core's lock.
+  // Unchecked: each field of the memory belongs to one side, is atomic, or is under the core's
+  // lock.
   let memory: UnsafeMutablePointer<Memory>
 
   struct Memory: ~Copyable {
@@ -164,8 +166,8 @@ struct RetireQueue: @unchecked Sendable {
     ).exchanged
   }
 
-  /// Lets the thread append up to `granted`, as far as there is a segment. Under the core's lock, by
-  /// the thread.
+  /// Lets the thread append up to `granted`, as far as there is a segment. Under the core's lock,
+  /// by the thread.
   func install(_ granted: Int) {
     memory.pointee.shared.granted = granted
     memory.pointee.allowed = granted

@@ -11,7 +11,8 @@ public struct Borrowed<Value: ~Copyable>: ~Escapable {
     self.pointer = pointer
   }
 
-  /// The value in place. Others may have published a newer one; this one stays until the section ends.
+  /// The value in place. Others may have published a newer one; this one stays until the section
+  /// ends.
   @inlinable
   public var value: Value {
     @inline(__always)

@@ -15,10 +15,10 @@ extension ReadSection where F.Token == Void {
   /// Ends everything that is borrowed with the section, and lets a grace period that waits for it
   /// pass.
   ///
-  /// For a long scan: a section that lasts keeps everything that is retired meanwhile in memory. The
-  /// compiler refuses a later use of anything that was loaded with the section before; load it again.
-  /// Inside another section of the same thread the grace period waits for the outer one. A section
-  /// under `QSBR` has no `repin()`: it is a part of its thread's online time, which ends at
+  /// For a long scan: a section that lasts keeps everything that is retired meanwhile in memory.
+  /// The compiler refuses a later use of anything that was loaded with the section before; load it
+  /// again. Inside another section of the same thread the grace period waits for the outer one. A
+  /// section under `QSBR` has no `repin()`: it is a part of its thread's online time, which ends at
   /// ``OnlineReader/quiescentState()``.
   ///
   /// ```swift

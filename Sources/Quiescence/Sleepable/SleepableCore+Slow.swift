@@ -1,8 +1,8 @@
 internal import Synchronization
 
 extension SleepableCore {
-  /// Enters when a grace period has just begun, or where restartable sequences do not count: in the whole process, on this
-  /// thread, or on this processor. Returns where it counted.
+  /// Enters when a grace period has just begun, or where restartable sequences do not count: in the
+  /// whole process, on this thread, or on this processor. Returns where it counted.
   @inline(never) @usableFromInline
   static func enterSlowly(_ core: Unmanaged<SleepableCore>) -> ProcessorCell {
     let front = core._withUnsafeGuaranteedRef { $0.front }
@@ -28,17 +28,20 @@ extension SleepableCore {
     }
   }
 
-  /// Counts on `count` while other threads count on the slots: on a thread that is not registered for restartable sequences,
-  /// or on a processor without a slot. False when the cell was closed meanwhile.
+  /// Counts on `count` while other threads count on the slots: on a thread that is not registered
+  /// for restartable sequences, or on a processor without a slot. False when the cell was closed
+  /// meanwhile.
   ///
-  /// A grace period adds the slots to `count` in one atomic step, and takes the bias off in the same step. So:
+  /// A grace period adds the slots to `count` in one atomic step, and takes the bias off in the
+  /// same step. So:
   ///
   /// - A section that counts before this step is waited for, whatever else happens.
-  /// - A section that finds the bias gone counts nowhere. An add would be lost: the grace period may have ended, and the
-  ///   last section that leaves may be about to put the bias back.
-  /// - The bias may be that of the next time that the cell is open, or of the time before. Then the count is right all the
-  ///   same, but the section may have begun after the cell was closed: so look at the mode once more, after counting. If
-  ///   it is closed, leave as any section does, since a grace period may already wait for this one.
+  /// - A section that finds the bias gone counts nowhere. An add would be lost: the grace period
+  ///   may have ended, and the last section that leaves may be about to put the bias back.
+  /// - The bias may be that of the next time that the cell is open, or of the time before. Then the
+  ///   count is right all the same, but the section may have begun after the cell was closed: so
+  ///   look at the mode once more, after counting. If it is closed, leave as any section does,
+  ///   since a grace period may already wait for this one.
   private static func enterOutsideOfSlots(_ core: Unmanaged<SleepableCore>, _ cell: ProcessorCell) -> Bool {
     let count = count(cell)
     var old = count.pointee.load(ordering: .relaxed)
@@ -47,7 +50,8 @@ extension SleepableCore {
         expected: old, desired: old + 1, ordering: .acquiringAndReleasing)
       old = now
       if !isDone { continue }
-      // Acquire, after an acquire of the count: the mode is at least as new as the bias that was counted on.
+      // Acquire, after an acquire of the count: the mode is at least as new as the bias that was
+      // counted on.
       if phase(cell) == .open { return true }
       leaveSlowly(core, cell)
       return false

@@ -3,17 +3,20 @@ internal import _QuiescenceShims
 
 /// The grace periods of one ``SleepableDomain``.
 ///
-/// Two cells take turns. `front` names the one that is open; the other is closed, and nobody is counted on it. A grace
-/// period:
+/// Two cells take turns. `front` names the one that is open; the other is closed, and nobody is
+/// counted on it. A grace period:
 ///
 /// 1. opens the other cell, makes it the front, and closes the one before;
-/// 2. passes a barrier: a restartable sequence that saw the cell open has counted, or starts again and finds it
-///    closed. From then on nobody is counted on it any more, and whoever leaves it goes the slow way;
-/// 3. adds the slots to `count`, which holds a bias until then, so that those who leave before do not reach zero. One
-///    atomic step: whoever makes it zero, this or the last to leave, ends the grace period.
+/// 2. passes a barrier: a restartable sequence that saw the cell open has counted, or starts again
+///    and finds it closed. From then on nobody is counted on it any more, and whoever leaves it
+///    goes the slow way;
+/// 3. adds the slots to `count`, which holds a bias until then, so that those who leave before do
+///    not reach zero. One atomic step: whoever makes it zero, this or the last to leave, ends the
+///    grace period.
 ///
-/// Nobody looks at sums while sections move between processors: the sum is taken when only `count` changes. That is why
-/// the two counters a processor of Linux's SRCU (locks and unlocks) are one here.
+/// Nobody looks at sums while sections move between processors: the sum is taken when only `count`
+/// changes. That is why the two counters a processor of Linux's SRCU (locks and unlocks) are one
+/// here.
 @usableFromInline
 final class SleepableCore: Sendable {
   let name: String
@@ -26,11 +29,12 @@ final class SleepableCore: Sendable {
   let runningSince = Atomic<UInt64>(0)
   let stallReports = Atomic<Int>(0)
 
-  /// Runs what is retired in all domains. It asks each domain for its grace periods, so that a section
-  /// that sleeps for an hour holds up the callbacks of its own domain only.
+  /// Runs what is retired in all domains. It asks each domain for its grace periods, so that a
+  /// section that sleeps for an hour holds up the callbacks of its own domain only.
   static let runner = ReclaimerRunner(named: "rcu-sleepable", waitingFor: nil)
 
-  /// Begins grace periods that no caller has time to begin. It waits for no reader and runs no callback.
+  /// Begins grace periods that no caller has time to begin. It waits for no reader and runs no
+  /// callback.
   static let starter: GracePeriodThread = {
     let thread = GracePeriodThread(named: "gp-sleepable") {}
     ForkWatch.add(thread)
@@ -218,8 +222,8 @@ extension SleepableCore {
 
   func startNext() {
     state.withLock { state in
-      // Here and not at the request: whoever comes in between shares this one, and a number that was taken in between
-      // is this one's.
+      // Here and not at the request: whoever comes in between shares this one, and a number that
+      // was taken in between is this one's.
       state.started += 1
       swap(&state.waiters, &state.nextWaiters)
       state.isWanted = false
@@ -233,8 +237,8 @@ extension SleepableCore {
   func flip() -> (old: ProcessorCell, isRestartable: Bool) {
     let old = ProcessorCell(front.pointee.load(ordering: .relaxed))
     let new = old.pointer == cells.0.pointer ? cells.1 : cells.0
-    // What was unpublished before the request is seen by everybody who sees the new cell open: they load the mode
-    // without order, and then whatever they read in the section.
+    // What was unpublished before the request is seen by everybody who sees the new cell open: they
+    // load the mode without order, and then whatever they read in the section.
     if ProcessorCell.isRestartable { qs_fence_heavy() }
     // In this order: at every moment one of them is open, and `enterSlowly` finds it.
     new.mode.pointee.store(Self.openPhase(new).mode, ordering: .releasing)
@@ -248,8 +252,9 @@ extension SleepableCore {
     if count == 0 { finish(old) }
   }
 
-  /// On the thread that brought `count` to zero, often a reader that leaves: short. What the domain's
-  /// reclaimer waits with is one waiter, however much was retired, and hands over one batch.
+  /// On the thread that brought `count` to zero, often a reader that leaves: short. What the
+  /// domain's reclaimer waits with is one waiter, however much was retired, and hands over one
+  /// batch.
   func finish(_ old: ProcessorCell) {
     // Before the next request: that one opens the cell again.
     old.clear()
@@ -265,7 +270,8 @@ extension SleepableCore {
       state.isRunning = state.isWanted
       return (state.waiters, state.isRunning)
     }
-    // Not here: a section that leaves would begin one after the other for those who ask all the time.
+    // Not here: a section that leaves would begin one after the other for those who ask all the
+    // time.
     if isWanted { beginElsewhere() }
     for waiter in waiters { waiter.resume() }
   }

@@ -1,6 +1,7 @@
 /// A grace period of a ``SleepableDomain`` that was asked for, and that one can look at.
 ///
-/// Copy it, keep it, ask from any thread; any number can be outstanding. It keeps what it needs of the domain alive.
+/// Copy it, keep it, ask from any thread; any number can be outstanding. It keeps what it needs of
+/// the domain alive.
 ///
 /// Source: Linux `start_poll_synchronize_srcu()`.
 public struct SleepableGracePeriod: Hashable, Sendable {
@@ -14,7 +15,8 @@ public struct SleepableGracePeriod: Hashable, Sendable {
     core.request()
   }
 
-  /// Whether every section of the domain that was open when it was started has been left. Once true, always true.
+  /// Whether every section of the domain that was open when it was started has been left. Once
+  /// true, always true.
   ///
   /// - Complexity: one load. Any thread, also inside a section.
   public var isElapsed: Bool { core.completed >= number }

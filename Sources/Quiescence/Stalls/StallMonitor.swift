@@ -3,8 +3,8 @@ internal import _QuiescenceShims
 
 /// The thread that looks at how long grace periods take, for all flavors.
 ///
-/// It sleeps while none is under way. A thread that begins one wakes it, but not each time: once awake it looks again after
-/// the threshold, and sleeps when nothing is under way then.
+/// It sleeps while none is under way. A thread that begins one wakes it, but not each time: once
+/// awake it looks again after the threshold, and sleeps when nothing is under way then.
 enum StallMonitor {
   private static let sleeper = Sleeper()
   /// The thread sleeps until a grace period begins.
@@ -13,9 +13,9 @@ enum StallMonitor {
   /// A grace period has begun: its `runningSince` is set.
   @inline(__always)
   static func noteStart() {
-    // The monitor says that it sleeps, passes the other half of this fence, and looks once more. Without the pair
-    // both could miss each other's store: it would sleep while this one stalls. A full fence, since a grace period of MB
-    // must not depend on membarrier(2).
+    // The monitor says that it sleeps, passes the other half of this fence, and looks once more.
+    // Without the pair both could miss each other's store: it would sleep while this one stalls. A
+    // full fence, since a grace period of MB must not depend on membarrier(2).
     qs_fence()
     if isAsleep.load(ordering: .relaxed) { wake() }
   }
@@ -46,8 +46,8 @@ enum StallMonitor {
       var nextStart: UInt64 = 0
     }
 
-    /// False when there is no thread. Then there are no reports, and everything else works. A grace period that begins
-    /// after the threshold asks for the thread again.
+    /// False when there is no thread. Then there are no reports, and everything else works. A grace
+    /// period that begins after the threshold asks for the thread again.
     func wake() -> Bool {
       let (isStarted, parker) = state.withLock { ($0.isStarted, $0.parker.take()) }
       parker?.open()
@@ -122,7 +122,8 @@ enum StallMonitor {
       }
       if now >= due {
         source.reportStall(.nanoseconds(Int64(now - since)))
-        // Twice the time that has passed: a report that comes late does not bring the next one nearer.
+        // Twice the time that has passed: a report that comes late does not bring the next one
+        // nearer.
         due = since + 2 * (now - since)
       }
       return due

@@ -1,17 +1,20 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
-/// Keeps the library whole across `fork`: the child can read, synchronize and retire, without anybody doing anything.
+/// Keeps the library whole across `fork`: the child can read, synchronize and retire, without
+/// anybody doing anything.
 ///
-/// Before the fork it waits until no grace period is under way, and takes every lock, so that the child's copy of
-/// everything is consistent. The child has the forking thread alone: the others leave the readers' lists, and service
-/// threads start again when they are needed. What was retired and has not run yet runs in both processes.
+/// Before the fork it waits until no grace period is under way, and takes every lock, so that the
+/// child's copy of everything is consistent. The child has the forking thread alone: the others
+/// leave the readers' lists, and service threads start again when they are needed. What was retired
+/// and has not run yet runs in both processes.
 ///
-/// Waiting for the grace period waits for the readers, so a thread that forks must hold no lock that a reader takes
-/// inside a section. What the Swift runtime locks, such as the table of a generic type's first uses, is not in this
-/// library's hands: fork when the process has warmed up, or execute another program at once. A box that another thread
-/// was writing to stays locked for the child's writers. Only a thread that forks inside a section cannot wait: if a grace period is under way just then,
-/// the child may read, and traps when it waits.
+/// Waiting for the grace period waits for the readers, so a thread that forks must hold no lock
+/// that a reader takes inside a section. What the Swift runtime locks, such as the table of a
+/// generic type's first uses, is not in this library's hands: fork when the process has warmed up,
+/// or execute another program at once. A box that another thread was writing to stays locked for
+/// the child's writers. Only a thread that forks inside a section cannot wait: if a grace period is
+/// under way just then, the child may read, and traps when it waits.
 enum ForkWatch {
   private static let state = Locked(State())
 
@@ -56,12 +59,13 @@ enum ForkWatch {
 
   static func add(_ thread: GracePeriodThread) { watch { $0.threads.append(thread) } }
 
-  /// How many forks lie between the first process and this one. What threads and tasks of another one
-  /// wait for, they wait for there.
+  /// How many forks lie between the first process and this one. What threads and tasks of another
+  /// one wait for, they wait for there.
   static var generation: Int { forks.load(ordering: .relaxed) }
   private static let forks = Atomic<Int>(0)
 
-  /// The process is a child that has callbacks of its parent to run, and no thread that does so yet.
+  /// The process is a child that has callbacks of its parent to run, and no thread that does so
+  /// yet.
   static var hasInherited: Bool { inherits.load(ordering: .relaxed) }
   private static let inherits = Atomic<Bool>(false)
 
@@ -95,9 +99,9 @@ enum ForkWatch {
 
   /// Runs once what the child runs, on throwaway objects.
   ///
-  /// At its first use the Swift runtime makes a generic type under locks of its own. If the child were first, and another
-  /// thread of the parent held one of them at the fork, the child would wait for it for ever: in the handler, before
-  /// anybody could do anything about it.
+  /// At its first use the Swift runtime makes a generic type under locks of its own. If the child
+  /// were first, and another thread of the parent held one of them at the fork, the child would
+  /// wait for it for ever: in the handler, before anybody could do anything about it.
   private static let rehearsal: Void = {
     // Of the flavor that calls nothing that a sandbox may forbid.
     let sequence = GracePeriodSequence {}

@@ -1,13 +1,15 @@
 public import Quiescence
 public import Synchronization
 
-/// A few entries side by side, and where the next bucket of the same slot is. Published whole; what is in it never changes.
+/// A few entries side by side, and where the next bucket of the same slot is. Published whole; what
+/// is in it never changes.
 ///
 /// Layout: seven tags of entries and the depth, a byte each; the next bucket; the entries.
 ///
-/// A tag is seven bits of the entry's hash below a set bit, so that a word of them is compared at once and an unused one,
-/// zero, never matches. The depth says how many bits of a hash all entries have in common: with fewer than the directory
-/// has, the bucket is in several slots of it. See ``RCUDictionary``.
+/// A tag is seven bits of the entry's hash below a set bit, so that a word of them is compared at
+/// once and an unused one, zero, never matches. The depth says how many bits of a hash all entries
+/// have in common: with fewer than the directory has, the bucket is in several slots of it. See
+/// ``RCUDictionary``.
 @usableFromInline
 struct Bucket<Key: Hashable, Value>: Equatable {
   @usableFromInline
@@ -52,8 +54,9 @@ struct Bucket<Key: Hashable, Value>: Equatable {
   @inlinable @inline(__always)
   static func tag(of hash: UInt) -> UInt8 { UInt8(truncatingIfNeeded: UInt64(hash) >> 57) | 0x80 }
 
-  /// The highest bit of each byte of `tags` that is equal to `tag`, and of some that differ by their lowest bit: a
-  /// candidate's key is compared anyway. Never of an unused one or of the depth, whose highest bits are clear.
+  /// The highest bit of each byte of `tags` that is equal to `tag`, and of some that differ by
+  /// their lowest bit: a candidate's key is compared anyway. Never of an unused one or of the
+  /// depth, whose highest bits are clear.
   @inlinable @inline(__always)
   static func candidates(_ tags: UInt64, _ tag: UInt8) -> UInt64 {
     let difference = tags ^ (0x0101_0101_0101_0101 &* UInt64(tag))

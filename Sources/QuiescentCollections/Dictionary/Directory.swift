@@ -3,8 +3,8 @@ public import Synchronization
 
 /// The slots of a dictionary: 2^depth pointers to buckets.
 ///
-/// Layout: a mask for hashes, the depth, the head of an empty bucket that empty slots point to, the slots. A directory is
-/// replaced as a whole; its slots are written under their stripe's lock.
+/// Layout: a mask for hashes, the depth, the head of an empty bucket that empty slots point to, the
+/// slots. A directory is replaced as a whole; its slots are written under their stripe's lock.
 @usableFromInline
 struct Directory<Key: Hashable, Value>: Equatable {
   @usableFromInline
@@ -78,7 +78,8 @@ enum DirectoryReclaimer<Key: Hashable, Value>: Reclaimable {
   static func reclaim(_ argument: UnsafeMutableRawPointer) { Directory<Key, Value>(argument).free() }
 }
 
-/// Frees a directory whose buckets were joined, and those of them that were replaced: what is still in use is in two slots.
+/// Frees a directory whose buckets were joined, and those of them that were replaced: what is still
+/// in use is in two slots.
 @usableFromInline
 enum JoinedReclaimer<Key: Hashable, Value>: Reclaimable {
   @inlinable

@@ -1,18 +1,21 @@
 /// A type with a hash of few instructions: see ``FastHashed``.
 public protocol FastHashable: Hashable {
-  /// A number whose lowest and highest bits depend on every bit of the value and of `seed`. Equal values have equal ones.
+  /// A number whose lowest and highest bits depend on every bit of the value and of `seed`. Equal
+  /// values have equal ones.
   func fastHash(seed: UInt) -> UInt
 }
 
-/// A key that is hashed by one multiplication, or by one for every 8 bytes, instead of by the standard library's hash.
+/// A key that is hashed by one multiplication, or by one for every 8 bytes, instead of by the
+/// standard library's hash.
 ///
 /// ```swift
 /// let ports = RCUDictionary<FastHashed<UInt16>, String, Memb>()
 /// ports[FastHashed(443)] = "https"
 /// ```
 ///
-/// For keys that no attacker chooses: with enough of them, and with a look at how long lookups take, somebody can find
-/// keys that collide, and each lookup of those goes through all of them. The default, a plain key, does not have that.
+/// For keys that no attacker chooses: with enough of them, and with a look at how long lookups
+/// take, somebody can find keys that collide, and each lookup of those goes through all of them.
+/// The default, a plain key, does not have that.
 ///
 /// Source: the multiplication of two words whose halves are joined is Wang Yi's, wyhash.
 public struct FastHashed<Base: FastHashable>: Hashable {
@@ -55,7 +58,8 @@ enum FastHash {
 
   @inlinable @inline(__always)
   static func mix(_ word: UInt64, _ seed: UInt64) -> UInt64 {
-    // The seed in both: a factor that an attacker knows is zero for some word, and then nothing else counts.
+    // The seed in both: a factor that an attacker knows is zero for some word, and then nothing
+    // else counts.
     let product = (word ^ seed).multipliedFullWidth(by: multiplier)
     return product.high ^ product.low
   }

@@ -2,9 +2,11 @@ public import Quiescence
 public import Synchronization
 
 extension RCUDictionary {
-  /// Calls `body` with each entry, inside one read-side critical section. In no order; see contract G.
+  /// Calls `body` with each entry, inside one read-side critical section. In no order; see contract
+  /// G.
   ///
-  /// - Complexity: O(slots + n); no lock. Nothing that is retired meanwhile is freed before the end.
+  /// - Complexity: O(slots + n); no lock. Nothing that is retired meanwhile is freed before the
+  ///   end.
   /// - Threads: any; under `QSBR` only online.
   @inlinable
   public borrowing func forEach<Failure: Error>(
@@ -122,9 +124,9 @@ extension RCUDictionary {
 
     /// False at the end.
     ///
-    /// One directory from beginning to end, so that each hash has one slot. A bucket that is in several of its slots gives
-    /// in each those entries that belong there: it may be divided before the walk comes to the next one, which then leads
-    /// to the other part alone.
+    /// One directory from beginning to end, so that each hash has one slot. A bucket that is in
+    /// several of its slots gives in each those entries that belong there: it may be divided before
+    /// the walk comes to the next one, which then leads to the other part alone.
     @inlinable
     mutating func next() -> Bool {
       while true {

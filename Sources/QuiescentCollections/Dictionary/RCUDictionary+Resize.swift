@@ -1,9 +1,11 @@
 public import Synchronization
 
 extension RCUDictionary {
-  /// Makes room for so many entries, so that the directory does not grow before, and does not shrink below it later.
+  /// Makes room for so many entries, so that the directory does not grow before, and does not
+  /// shrink below it later.
   ///
-  /// - Complexity: as a growth when there is less room now; see ``RCUDictionary``. Threads: as ``updateValue(_:forKey:)``.
+  /// - Complexity: as a growth when there is less room now; see ``RCUDictionary``. Threads: as
+  ///   ``updateValue(_:forKey:)``.
   @inlinable
   public borrowing func reserveCapacity(_ minimumCapacity: Int) {
     let depth = Self.depth(for: minimumCapacity)
@@ -15,9 +17,11 @@ extension RCUDictionary {
     if old.depth < depth { retirer.retire(old.base, by: DirectoryReclaimer<Key, Value>.self) }
   }
 
-  /// Removes all entries at one moment. Lookups and iterations that have begun may find what was there.
+  /// Removes all entries at one moment. Lookups and iterations that have begun may find what was
+  /// there.
   ///
-  /// - Complexity: the time of an allocation under all locks; the entries are destroyed after a grace period.
+  /// - Complexity: the time of an allocation under all locks; the entries are destroyed after a
+  ///   grace period.
   /// - Threads: as ``updateValue(_:forKey:)``.
   @inlinable
   public borrowing func removeAll(keepingCapacity keepCapacity: Bool = false) {
@@ -33,7 +37,8 @@ extension RCUDictionary {
 
   // MARK: - By itself
 
-  /// After an insertion, with no lock. The stripe's own number first: the sum is a look at sixteen cache lines.
+  /// After an insertion, with no lock. The stripe's own number first: the sum is a look at sixteen
+  /// cache lines.
   @inlinable
   borrowing func growIfNeeded(_ slots: Int, _ stripe: Int) {
     if _slowPath(
@@ -81,10 +86,12 @@ extension RCUDictionary {
 
   // MARK: - Under all locks
 
-  /// Publishes a larger directory with the same buckets, each in the slots of all hashes that come to it.
+  /// Publishes a larger directory with the same buckets, each in the slots of all hashes that come
+  /// to it.
   ///
-  /// A lookup that has the old directory goes on in it. Its slots lead where they led at this moment, since writers
-  /// write to the new one from now on, and a lookup may take effect at any moment since its call.
+  /// A lookup that has the old directory goes on in it. Its slots lead where they led at this
+  /// moment, since writers write to the new one from now on, and a lookup may take effect at any
+  /// moment since its call.
   @inlinable
   borrowing func grow(_ old: Directory, to depth: Int) {
     let new = Directory.make(depth: depth)
@@ -122,7 +129,8 @@ extension RCUDictionary {
 
   // MARK: - Under the slot's lock
 
-  /// Divides a chain of buckets that is in several slots, so that each slot has its own. All slots of it have one lock.
+  /// Divides a chain of buckets that is in several slots, so that each slot has its own. All slots
+  /// of it have one lock.
   @inlinable @inline(never)
   borrowing func divide(_ head: Bucket, _ edit: inout Edit) {
     let directory = edit.directory

@@ -4,7 +4,8 @@ extension RCUDictionary {
   /// Inserts `value`, or replaces what is there, and returns that.
   ///
   /// - Complexity: O(1), amortized; copies a bucket of up to 7 entries. Does not wait for readers.
-  /// - Threads: any, also inside a section. Traps inside the closure of an ``update(_:_:)`` of the same dictionary.
+  /// - Threads: any, also inside a section. Traps inside the closure of an ``update(_:_:)`` of the
+  ///   same dictionary.
   @inlinable
   @discardableResult
   public borrowing func updateValue(_ value: consuming Value, forKey key: Key) -> Value? {
@@ -20,7 +21,8 @@ extension RCUDictionary {
     return old
   }
 
-  /// Inserts `value` unless there is a value of `key` already. Returns whether it did, and the value that is there.
+  /// Inserts `value` unless there is a value of `key` already. Returns whether it did, and the
+  /// value that is there.
   ///
   /// - Complexity: as ``updateValue(_:forKey:)``; when there is one, it allocates nothing.
   /// - Threads: as ``updateValue(_:forKey:)``.
@@ -74,9 +76,11 @@ extension RCUDictionary {
 
   /// Removes the value of `key` if `condition` holds for it, and returns it.
   ///
-  /// `condition` runs under a lock of the dictionary, once, while the value is current: no thread replaces it in between.
+  /// `condition` runs under a lock of the dictionary, once, while the value is current: no thread
+  /// replaces it in between.
   ///
-  /// - Complexity: as ``updateValue(_:forKey:)``. Threads: as ``update(_:_:)``, whose rules for the closure hold.
+  /// - Complexity: as ``updateValue(_:forKey:)``. Threads: as ``update(_:_:)``, whose rules for the
+  ///   closure hold.
   @inlinable
   @discardableResult
   public borrowing func removeValue<Failure: Error>(
@@ -103,11 +107,13 @@ extension RCUDictionary {
     return holds ? old : nil
   }
 
-  /// Copies the value of `key`, lets `change` change the copy, and publishes it. Returns nil when there is none.
+  /// Copies the value of `key`, lets `change` change the copy, and publishes it. Returns nil when
+  /// there is none.
   ///
-  /// Updates of one key take turns; none is lost. Nothing is published when `change` throws. `change` runs once, under a
-  /// lock of the dictionary. It must neither write to the same dictionary, which traps, nor wait for a grace period: a
-  /// writer inside a section may be waiting for the lock.
+  /// Updates of one key take turns; none is lost. Nothing is published when `change` throws.
+  /// `change` runs once, under a lock of the dictionary. It must neither write to the same
+  /// dictionary, which traps, nor wait for a grace period: a writer inside a section may be waiting
+  /// for the lock.
   ///
   /// - Complexity: as ``updateValue(_:forKey:)``, and a copy of the value.
   /// - Threads: any, also inside a section.
@@ -128,7 +134,8 @@ extension RCUDictionary {
     return result
   }
 
-  /// As ``update(_:_:)``, and inserts what `change` makes of `defaultValue` when there is no value of `key`.
+  /// As ``update(_:_:)``, and inserts what `change` makes of `defaultValue` when there is no value
+  /// of `key`.
   ///
   /// ```swift
   /// let seen = RCUDictionary<String, Int, Memb>()
@@ -235,7 +242,8 @@ extension RCUDictionary {
   borrowing func endEdit(_ edit: Edit) {
     if edit.change != 0 { stripes.add(edit.change, edit.stripe) }
     stripes.give(edit.stripe)
-    // Without the lock: a full backlog may make the caller wait for readers, and a reader for the lock.
+    // Without the lock: a full backlog may make the caller wait for readers, and a reader for the
+    // lock.
     if let bucket = edit.oldBucket { retirer.retire(bucket, by: BucketReclaimer<Key, Value>.self) }
     if let chain = edit.oldChain { retirer.retire(chain, by: ChainReclaimer<Key, Value>.self) }
     if edit.change > 0 {
@@ -263,7 +271,8 @@ extension RCUDictionary {
     }
   }
 
-  /// Makes `new` follow `previous`, or be the first of the slot. Release: who finds it finds what is in it.
+  /// Makes `new` follow `previous`, or be the first of the slot. Release: who finds it finds what
+  /// is in it.
   @inlinable
   borrowing func publish(_ new: Bucket?, after previous: Bucket?, _ edit: Edit) {
     if let previous {

@@ -2,14 +2,16 @@ internal import Glibc
 public import Quiescence
 public import Synchronization
 
-/// The locks that the writers of a dictionary take: one for every sixteenth slot, each with the number of its entries.
+/// The locks that the writers of a dictionary take: one for every sixteenth slot, each with the
+/// number of its entries.
 @usableFromInline
 struct Stripes: @unchecked Sendable {
   // Unchecked for the pointer: what is behind it is made for several threads.
   @usableFromInline
   let stripes: UnsafeMutablePointer<Stripe>
 
-  /// As bits of a hash, and as a number. No directory has fewer slots, so that a slot has one lock, whatever its size.
+  /// As bits of a hash, and as a number. No directory has fewer slots, so that a slot has one lock,
+  /// whatever its size.
   @inlinable
   static var depth: Int { 4 }
   @inlinable
@@ -40,7 +42,8 @@ struct Stripes: @unchecked Sendable {
     for index in 0..<Self.count { (stripes + index).initialize(to: Stripe()) }
   }
 
-  /// For the dictionary's end: it owns the locks. A `deinit` of a noncopyable type here crashes the optimizer of Swift 6.3.
+  /// For the dictionary's end: it owns the locks. A `deinit` of a noncopyable type here crashes the
+  /// optimizer of Swift 6.3.
   @usableFromInline
   func free() {
     stripes.deinitialize(count: Self.count)
@@ -53,8 +56,9 @@ struct Stripes: @unchecked Sendable {
   /// Waits for the lock. Traps inside a closure that this thread runs under any of the locks.
   @usableFromInline
   func take(_ index: Int) {
-    // Relaxed: this thread alone stores its identity and counts its own closure, and undoes both before it gives the lock
-    // back. So it finds them here exactly while its closure runs, whatever other threads do.
+    // Relaxed: this thread alone stores its identity and counts its own closure, and undoes both
+    // before it gives the lock back. So it finds them here exactly while its closure runs, whatever
+    // other threads do.
     if stripes[0].closures.load(ordering: .relaxed) != 0 { checkNotInClosure() }
     stripes[index].lock.acquire()
   }

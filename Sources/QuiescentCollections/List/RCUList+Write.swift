@@ -25,7 +25,8 @@ extension RCUList where Element: ~Copyable {
     anchor.pointee.lock.release()
   }
 
-  /// Adds an element behind that of `entry`; returns it when that was removed. Traps for an entry of another list.
+  /// Adds an element behind that of `entry`; returns it when that was removed. Traps for an entry
+  /// of another list.
   ///
   /// - Complexity: as ``append(_:)``.
   /// - Threads: that of the entry's section.
@@ -35,7 +36,8 @@ extension RCUList where Element: ~Copyable {
     insert(element, at: entry, isBehind: true)
   }
 
-  /// Adds an element before that of `entry`; returns it when that was removed. Traps for an entry of another list.
+  /// Adds an element before that of `entry`; returns it when that was removed. Traps for an entry
+  /// of another list.
   ///
   /// - Complexity: as ``append(_:)``.
   /// - Threads: that of the entry's section.
@@ -45,10 +47,11 @@ extension RCUList where Element: ~Copyable {
     insert(element, at: entry, isBehind: false)
   }
 
-  /// Removes the element of `entry`, which is destroyed after a grace period. False when it was removed already. Traps for
-  /// an entry of another list.
+  /// Removes the element of `entry`, which is destroyed after a grace period. False when it was
+  /// removed already. Traps for an entry of another list.
   ///
-  /// - Complexity: O(1): the list's lock and an append to the reclaimer's queue. Does not wait for readers.
+  /// - Complexity: O(1): the list's lock and an append to the reclaimer's queue. Does not wait for
+  ///   readers.
   /// - Threads: that of the entry's section.
   @inlinable
   @discardableResult
@@ -59,7 +62,8 @@ extension RCUList where Element: ~Copyable {
     let isMine = node.pointee.isLinked
     if isMine { unlink(node) }
     anchor.pointee.lock.release()
-    // Without the lock: a full backlog may make the caller wait for readers, and a reader for the lock.
+    // Without the lock: a full backlog may make the caller wait for readers, and a reader for the
+    // lock.
     if isMine { retirer.retire(node, by: NodeReclaimer<Element, F>.self) }
     return isMine
   }
@@ -117,7 +121,8 @@ extension RCUList where Element: ~Copyable {
     let node = Node.make(element, of: anchor)
     anchor.pointee.lock.acquire()
     let isThere = place.pointee.isLinked
-    // Behind a node that was removed no iteration would find it that begins at the list's first one.
+    // Behind a node that was removed no iteration would find it that begins at the list's first
+    // one.
     if isThere { link(node, after: isBehind ? place : place.pointee.previous) }
     anchor.pointee.lock.release()
     if isThere { return nil }
@@ -134,7 +139,8 @@ extension RCUList where Element: ~Copyable {
       if let previous { previous.pointee.next.load(ordering: .relaxed) } else {
         anchor.pointee.first.load(ordering: .relaxed)
       }
-    // The node is whole, and leads on, before it is linked: a reader that finds it goes through it to the rest.
+    // The node is whole, and leads on, before it is linked: a reader that finds it goes through it
+    // to the rest.
     node.pointee.previous = previous
     node.pointee.next.store(next, ordering: .relaxed)
     if let next { next.pointee.previous = node } else { anchor.pointee.last = node }
@@ -150,8 +156,9 @@ extension RCUList where Element: ~Copyable {
   borrowing func unlink(_ node: UnsafeMutablePointer<Node>) {
     node.pointee.isLinked = false
     let previous = node.pointee.previous
-    // The node's own `next` stays as it is: readers that are at the node go on by it. What it leads to may be removed
-    // later than the node, and is then retired later, so that it outlives their sections.
+    // The node's own `next` stays as it is: readers that are at the node go on by it. What it leads
+    // to may be removed later than the node, and is then retired later, so that it outlives their
+    // sections.
     let next = node.pointee.next.load(ordering: .relaxed)
     if let next { next.pointee.previous = previous } else { anchor.pointee.last = previous }
     if let previous {

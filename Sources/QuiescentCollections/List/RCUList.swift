@@ -1,7 +1,8 @@
 public import Quiescence
 public import Synchronization
 
-/// A list in the order of its elements' insertion, that any number of threads go through while others change it.
+/// A list in the order of its elements' insertion, that any number of threads go through while
+/// others change it.
 ///
 /// ```swift
 /// let listeners = RCUList<String, Memb>()
@@ -18,23 +19,26 @@ public import Synchronization
 /// # What it guarantees
 ///
 /// - **A. Iterations are wait-free.** They take no lock, allocate nothing and count no references.
-/// - **B. An iteration sees each element that is there from its beginning to its end exactly once**, in the list's order,
-///   and none that was not there at some moment in between. Elements that are inserted or removed meanwhile it may see or
-///   not. It sees those that were removed before it reached them by a thread it was told by no more.
+/// - **B. An iteration sees each element that is there from its beginning to its end exactly
+///   once**, in the list's order, and none that was not there at some moment in between. Elements
+///   that are inserted or removed meanwhile it may see or not. It sees those that were removed
+///   before it reached them by a thread it was told by no more.
 /// - **C. An element is removed once.** Of threads that remove the same entry, one gets true.
-/// - **D. Elements may be removed while iterating**, by the iterating thread and by others, the current one included. An
-///   iteration that is at an element which was removed goes on with the elements behind it.
-/// - **E. An element that was found in a section stays to the section's end**, also when it was removed. It is destroyed
-///   after a grace period, on the reclaimer's thread.
-/// - **F. Insertions, removals and ``removeAll()`` are linearizable**; writers take turns under a lock of the list, and
-///   never wait for readers.
+/// - **D. Elements may be removed while iterating**, by the iterating thread and by others, the
+///   current one included. An iteration that is at an element which was removed goes on with the
+///   elements behind it.
+/// - **E. An element that was found in a section stays to the section's end**, also when it was
+///   removed. It is destroyed after a grace period, on the reclaimer's thread.
+/// - **F. Insertions, removals and ``removeAll()`` are linearizable**; writers take turns under a
+///   lock of the list, and never wait for readers.
 ///
-/// Elements may be noncopyable. Each is in a node of its own: for few elements that are seldom changed and often gone
-/// through, `RCUBox<[Element]>` is faster to read.
+/// Elements may be noncopyable. Each is in a node of its own: for few elements that are seldom
+/// changed and often gone through, `RCUBox<[Element]>` is faster to read.
 ///
 /// Source: liburcu, `urcu/rculist.h`; Linux, include/linux/rculist.h.
 public struct RCUList<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer only: elements are Sendable; links change under the lock and by publication.
+  // Unchecked for the pointer only: elements are Sendable; links change under the lock and by
+  // publication.
   @usableFromInline
   let anchor: UnsafeMutablePointer<Anchor>
 
@@ -117,7 +121,8 @@ public struct RCUList<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unc
   ///
   /// - Parameters:
   ///   - flavor: whose sections iterations are in.
-  ///   - reclaimer: destroys what was removed; the flavor's shared one when nil. Traps when it is one of another flavor.
+  ///   - reclaimer: destroys what was removed; the flavor's shared one when nil. Traps when it is
+  ///     one of another flavor.
   @inlinable
   public init(flavor: F.Type = F.self, reclaimer: RCUReclaimer? = nil) {
     anchor = .allocate(capacity: 1)
@@ -127,8 +132,8 @@ public struct RCUList<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unc
 
   @inlinable
   deinit {
-    // A section that borrowed may be open. The anchor goes last: nodes that were removed before name it, and are compared
-    // with it in their sections.
+    // A section that borrowed may be open. The anchor goes last: nodes that were removed before
+    // name it, and are compared with it in their sections.
     retirer.retire(anchor, by: ListReclaimer<Element, F>.self)
   }
 }
@@ -234,8 +239,8 @@ extension RCUList where Element: ~Copyable {
     @_lifetime(self: copy self)
     @_lifetime(copy self)
     public mutating func next() -> Entry? {
-      // From the current node, when the next one is asked for: one that was inserted behind it meanwhile is seen, and one
-      // that was removed is not.
+      // From the current node, when the next one is asked for: one that was inserted behind it
+      // meanwhile is seen, and one that was removed is not.
       let next =
         if let node { node.pointee.next.load(ordering: .acquiring) } else {
           anchor.pointee.first.load(ordering: .acquiring)

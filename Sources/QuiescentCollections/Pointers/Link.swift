@@ -1,7 +1,8 @@
 public import Synchronization
 
-/// The word of a pointer: the address of a node that it owns, or nothing. Its lowest bit says that the node was joined to
-/// another link: then this one still leads readers there, owns nothing, and never changes any more.
+/// The word of a pointer: the address of a node that it owns, or nothing. Its lowest bit says that
+/// the node was joined to another link: then this one still leads readers there, owns nothing, and
+/// never changes any more.
 @usableFromInline
 struct Link<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
   // Unchecked for the pointer only: the owners of links say what may be shared.
@@ -34,8 +35,8 @@ struct Link<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
   borrowing func exchange(_ new: Node?) -> Node? {
     var seen = word.load(ordering: .relaxed)
     while true {
-      // A plain exchange could hit a link that is joined in the same moment: the node that this one publishes would be
-      // reachable by readers of an unlinked node alone.
+      // A plain exchange could hit a link that is joined in the same moment: the node that this one
+      // publishes would be reachable by readers of an unlinked node alone.
       if seen & 1 != 0 { CollectionMisuse.publishThroughUnlinked() }
       // Release: a reader that sees the node sees what is in it.
       let (isDone, now) = word.weakCompareExchange(
@@ -45,7 +46,8 @@ struct Link<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Replaces `expected` alone; false when there is another node, and when the link was joined to another.
+  /// Replaces `expected` alone; false when there is another node, and when the link was joined to
+  /// another.
   @inlinable
   borrowing func compareExchange(_ expected: UnsafePointer<Value>?, with new: Node?) -> Bool {
     word.compareExchange(
@@ -53,7 +55,8 @@ struct Link<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     ).exchanged
   }
 
-  /// Replaces `expected` by the node behind `successor`, a link of `expected`; false when something else is here.
+  /// Replaces `expected` by the node behind `successor`, a link of `expected`; false when something
+  /// else is here.
   @inlinable
   borrowing func compareExchange(
     _ expected: UnsafePointer<Value>, joining successor: borrowing Link

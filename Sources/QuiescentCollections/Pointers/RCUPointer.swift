@@ -1,6 +1,7 @@
 public import Quiescence
 
-/// An atomic pointer to a node, or to nothing: what lists, trees and tables of your own are made of.
+/// An atomic pointer to a node, or to nothing: what lists, trees and tables of your own are made
+/// of.
 ///
 /// ```swift
 /// struct Node: ~Copyable, Sendable {
@@ -15,9 +16,10 @@ public import Quiescence
 /// }
 /// ```
 ///
-/// The pointer owns its node. A node that was replaced or unlinked comes back as a ``Retired``, once: to the one thread
-/// whose call took it out. It is destroyed after a grace period, and then gives up what its own pointers own in the same
-/// way. A chain of n nodes that is dropped at its head goes in n grace periods.
+/// The pointer owns its node. A node that was replaced or unlinked comes back as a ``Retired``,
+/// once: to the one thread whose call took it out. It is destroyed after a grace period, and then
+/// gives up what its own pointers own in the same way. A chain of n nodes that is dropped at its
+/// head goes in n grace periods.
 ///
 /// No operation takes a lock. A pointer is one word.
 ///
@@ -27,10 +29,11 @@ public import Quiescence
 /// | writers | take turns; a new value may be made from the old one under the lock | atomic instructions |
 /// | is for | one value that is replaced | nodes that hold pointers to nodes |
 ///
-/// Source: liburcu, `urcu/pointer.h`; the joining of a successor is Timothy Harris, "A Pragmatic Implementation of
-/// Non-Blocking Linked-Lists", 2001.
+/// Source: liburcu, `urcu/pointer.h`; the joining of a successor is Timothy Harris, "A Pragmatic
+/// Implementation of Non-Blocking Linked-Lists", 2001.
 public struct RCUPointer<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer only: the value behind it is Sendable and changes by publication alone.
+  // Unchecked for the pointer only: the value behind it is Sendable and changes by publication
+  // alone.
   @usableFromInline
   let link: Link<Value>
 
@@ -102,7 +105,8 @@ extension RCUPointer where F == QSBR, Value: ~Copyable {
 extension RCUPointer where Value: ~Copyable {
   /// Replaces the node, whatever it is; the old one is destroyed after a grace period.
   ///
-  /// Traps when this pointer belongs to a node that was unlinked by ``unlink(_:joining:)``: the value would be lost.
+  /// Traps when this pointer belongs to a node that was unlinked by ``unlink(_:joining:)``: the
+  /// value would be lost.
   ///
   /// - Complexity: one allocation and an atomic instruction. Does not wait for readers.
   /// - Threads: any, also inside a section.
@@ -111,7 +115,8 @@ extension RCUPointer where Value: ~Copyable {
     _ = exchange(value)
   }
 
-  /// Replaces the node, whatever it is, and gives the old one back, which readers may still be using.
+  /// Replaces the node, whatever it is, and gives the old one back, which readers may still be
+  /// using.
   ///
   /// - Complexity: as ``publish(_:)``.
   /// - Threads: as ``publish(_:)``, and traps as that does.
@@ -122,8 +127,8 @@ extension RCUPointer where Value: ~Copyable {
     return Retired(old, readUnder: F.self)
   }
 
-  /// Publishes `value` where there is nothing; returns it when there is a node already, or when this pointer belongs to
-  /// a node that was unlinked.
+  /// Publishes `value` where there is nothing; returns it when there is a node already, or when
+  /// this pointer belongs to a node that was unlinked.
   ///
   /// - Complexity: one load when refused at once; else one allocation and an atomic instruction.
   /// - Threads: any, also inside a section.
@@ -137,11 +142,12 @@ extension RCUPointer where Value: ~Copyable {
 
   /// Publishes `new` if `expected` is still the node here.
   ///
-  /// `expected` is what the section or the online reader loaded: a node, not a value that happens to be equal. A node
-  /// cannot come back under the same address meanwhile (the ABA problem): the section that `expected` belongs to keeps
-  /// its memory from being freed.
+  /// `expected` is what the section or the online reader loaded: a node, not a value that happens
+  /// to be equal. A node cannot come back under the same address meanwhile (the ABA problem): the
+  /// section that `expected` belongs to keeps its memory from being freed.
   ///
-  /// Refused as well when this pointer belongs to a node that was unlinked by ``unlink(_:joining:)``.
+  /// Refused as well when this pointer belongs to a node that was unlinked by
+  /// ``unlink(_:joining:)``.
   ///
   /// - Complexity: one load when refused at once; else one allocation and an atomic instruction.
   /// - Threads: any that has a section open.
@@ -188,7 +194,8 @@ extension RCUPointer where Value: ~Copyable {
 
   /// Takes `expected` out if it is still the node here. Of several threads one gets it.
   ///
-  /// What the node's own pointers own goes with it. See ``unlink(_:joining:)`` to keep its successor.
+  /// What the node's own pointers own goes with it. See ``unlink(_:joining:)`` to keep its
+  /// successor.
   ///
   /// - Complexity: an atomic instruction.
   /// - Threads: any that has a section open.
@@ -199,8 +206,8 @@ extension RCUPointer where Value: ~Copyable {
     return Retired(UnsafeMutablePointer(mutating: expected.pointer), readUnder: F.self)
   }
 
-  /// Takes `expected` out if it is still the node here, and puts what `successor` points to in its place. Of several
-  /// threads one gets it.
+  /// Takes `expected` out if it is still the node here, and puts what `successor` points to in its
+  /// place. Of several threads one gets it.
   ///
   /// ```swift
   /// // Takes the second node out of a list.
@@ -209,9 +216,10 @@ extension RCUPointer where Value: ~Copyable {
   /// }
   /// ```
   ///
-  /// `successor` is a pointer of the node that goes. Readers that are at the node go on through it. It owns nothing from
-  /// then on and refuses every change, so that no thread publishes a node behind one that was unlinked. Nil also when
-  /// another thread is unlinking the same node, or the node that this pointer belongs to; load again then.
+  /// `successor` is a pointer of the node that goes. Readers that are at the node go on through it.
+  /// It owns nothing from then on and refuses every change, so that no thread publishes a node
+  /// behind one that was unlinked. Nil also when another thread is unlinking the same node, or the
+  /// node that this pointer belongs to; load again then.
   ///
   /// - Complexity: two atomic instructions, and one that gives up the first when the second fails.
   /// - Threads: any that has a section open.

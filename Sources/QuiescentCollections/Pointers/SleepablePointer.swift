@@ -1,6 +1,7 @@
 public import Quiescence
 
-/// An atomic pointer to a node that is read in the sections of a ``SleepableDomain``: what ``RCUPointer`` is to a flavor.
+/// An atomic pointer to a node that is read in the sections of a ``SleepableDomain``: what
+/// ``RCUPointer`` is to a flavor.
 ///
 /// ```swift
 /// let domain = SleepableDomain("sessions")
@@ -12,11 +13,13 @@ public import Quiescence
 /// }
 /// ```
 ///
-/// A node that was replaced or unlinked is destroyed after a grace period of the domain, on the thread `rcu-sleepable`.
+/// A node that was replaced or unlinked is destroyed after a grace period of the domain, on the
+/// thread `rcu-sleepable`.
 ///
 /// Source: Linux `srcu_dereference()`.
 public struct SleepablePointer<Value: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer only: the value behind it is Sendable and changes by publication alone.
+  // Unchecked for the pointer only: the value behind it is Sendable and changes by publication
+  // alone.
   @usableFromInline
   let link: Link<Value>
 
@@ -49,7 +52,8 @@ public struct SleepablePointer<Value: ~Copyable & Sendable>: ~Copyable, @uncheck
 }
 
 extension SleepablePointer where Value: ~Copyable {
-  /// The node, for as long as `section` is open; nil when there is none. Traps when that is a section of another domain.
+  /// The node, for as long as `section` is open; nil when there is none. Traps when that is a
+  /// section of another domain.
   ///
   /// - Complexity: one load and one comparison.
   @inlinable @inline(__always)
@@ -61,9 +65,11 @@ extension SleepablePointer where Value: ~Copyable {
     return _overrideLifetime(borrowed, borrowing: section)
   }
 
-  /// Replaces the node, whatever it is; the old one is destroyed after a grace period of the domain.
+  /// Replaces the node, whatever it is; the old one is destroyed after a grace period of the
+  /// domain.
   ///
-  /// - Complexity: one allocation, an atomic instruction, and the domain's lock. Does not wait for readers.
+  /// - Complexity: one allocation, an atomic instruction, and the domain's lock. Does not wait for
+  ///   readers.
   /// - Threads: any, also inside a section. Traps as ``RCUPointer/publish(_:)`` does.
   @inlinable
   public borrowing func publish(_ value: consuming Value) {
@@ -83,7 +89,8 @@ extension SleepablePointer where Value: ~Copyable {
   }
 
   /// Publishes `new` if `expected` is still the node here, and returns nil; else returns `new`. See
-  /// ``RCUPointer/compareExchange(_:with:)``. The old node is destroyed after a grace period of the domain.
+  /// ``RCUPointer/compareExchange(_:with:)``. The old node is destroyed after a grace period of the
+  /// domain.
   ///
   /// - Complexity: as ``publish(_:)``.
   /// - Threads: any that has a section open.
@@ -98,8 +105,8 @@ extension SleepablePointer where Value: ~Copyable {
     return nil
   }
 
-  /// Takes `expected` out if it is still the node here. Of several threads one gets true; the node is destroyed after a
-  /// grace period of the domain.
+  /// Takes `expected` out if it is still the node here. Of several threads one gets true; the node
+  /// is destroyed after a grace period of the domain.
   ///
   /// - Complexity: an atomic instruction and the domain's lock.
   /// - Threads: any that has a section open.
@@ -111,8 +118,9 @@ extension SleepablePointer where Value: ~Copyable {
     return true
   }
 
-  /// Takes `expected` out if it is still the node here, and puts what `successor`, a pointer of that node, points to in
-  /// its place: see ``RCUPointer/unlink(_:joining:)``. Of several threads one gets true.
+  /// Takes `expected` out if it is still the node here, and puts what `successor`, a pointer of
+  /// that node, points to in its place: see ``RCUPointer/unlink(_:joining:)``. Of several threads
+  /// one gets true.
   ///
   /// - Complexity: two atomic instructions and the domain's lock.
   /// - Threads: any that has a section open.
@@ -126,7 +134,8 @@ extension SleepablePointer where Value: ~Copyable {
     return true
   }
 
-  /// Takes the node out, suspends until no section can be reading it, and gives it back; nil when there was none.
+  /// Takes the node out, suspends until no section can be reading it, and gives it back; nil when
+  /// there was none.
   ///
   /// - Threads: any task; outside the sections of the domain, where it would wait for itself.
   @inlinable

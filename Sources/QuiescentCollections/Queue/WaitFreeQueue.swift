@@ -14,22 +14,24 @@ public import Synchronization
 ///
 /// # What it guarantees
 ///
-/// - **A. `enqueue` is wait-free**: an allocation, one atomic exchange and a store, whatever other threads do.
-/// - **B. Each element comes out once**, to one consumer, in the order in which the elements went in. ``enqueue(_:)``,
-///   ``dequeue()`` and the beginning of ``drain(_:)`` are linearizable.
-/// - **C. `enqueue` says whether the queue was empty.** Of several producers that find it empty one gets true: it can wake a
-///   consumer that sleeps, and the others need not.
-/// - **D. Consumers take turns** under a lock. A consumer waits for a producer that was interrupted between its two steps,
-///   when that one's element is the next.
-/// - **E. An element is destroyed by the consumer that takes it**, or with the queue. No grace period is needed: a producer
-///   touches no node that a consumer can have taken.
+/// - **A. `enqueue` is wait-free**: an allocation, one atomic exchange and a store, whatever other
+///   threads do.
+/// - **B. Each element comes out once**, to one consumer, in the order in which the elements went
+///   in. ``enqueue(_:)``, ``dequeue()`` and the beginning of ``drain(_:)`` are linearizable.
+/// - **C. `enqueue` says whether the queue was empty.** Of several producers that find it empty one
+///   gets true: it can wake a consumer that sleeps, and the others need not.
+/// - **D. Consumers take turns** under a lock. A consumer waits for a producer that was interrupted
+///   between its two steps, when that one's element is the next.
+/// - **E. An element is destroyed by the consumer that takes it**, or with the queue. No grace
+///   period is needed: a producer touches no node that a consumer can have taken.
 ///
 /// Elements may be noncopyable.
 ///
-/// Source: liburcu, `urcu/wfcqueue.h`, Mathieu Desnoyers and Lai Jiangshan. Written in Swift and not wrapped: the atomics
-/// are inlined, and the thread sanitizer sees them.
+/// Source: liburcu, `urcu/wfcqueue.h`, Mathieu Desnoyers and Lai Jiangshan. Written in Swift and
+/// not wrapped: the atomics are inlined, and the thread sanitizer sees them.
 public struct WaitFreeQueue<Element: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer only: elements are Sendable, and the words that threads share are atomic.
+  // Unchecked for the pointer only: elements are Sendable, and the words that threads share are
+  // atomic.
   @usableFromInline
   let ends: UnsafeMutablePointer<Ends>
 
@@ -90,11 +92,12 @@ extension WaitFreeQueue where Element: ~Copyable {
   @discardableResult
   public borrowing func enqueue(_ element: consuming Element) -> Bool {
     let node = Self.make(element)
-    // The place first, then the way to it. Between the two, consumers wait here, and other producers queue up behind.
-    // Release: the producer that gets this node from `last` links to it. Acquire: the node before this one is whole.
+    // The place first, then the way to it. Between the two, consumers wait here, and other
+    // producers queue up behind. Release: the producer that gets this node from `last` links to it.
+    // Acquire: the node before this one is whole.
     let previous = ends.pointee.last.exchange(node, ordering: .acquiringAndReleasing)
-    // A consumer frees `previous` only after it has seen this link, or has taken it back as the last one, and then
-    // `previous` was not what the exchange returned.
+    // A consumer frees `previous` only after it has seen this link, or has taken it back as the
+    // last one, and then `previous` was not what the exchange returned.
     Self.link(previous).pointee.store(node, ordering: .releasing)
     return previous == UnsafeMutableRawPointer(ends.pointee.first)
   }
@@ -114,7 +117,8 @@ extension WaitFreeQueue where Element: ~Copyable {
     return element
   }
 
-  /// Takes all elements that are there at one moment, and gives them to `body` one after the other; returns how many.
+  /// Takes all elements that are there at one moment, and gives them to `body` one after the other;
+  /// returns how many.
   ///
   /// When `body` throws, the elements that it has not been given are destroyed.
   ///
@@ -171,14 +175,16 @@ extension WaitFreeQueue where Element: ~Copyable {
       first.pointee.store(next, ordering: .relaxed)
       return node
     }
-    // Perhaps the last one. Cleared before the exchange below and not after: the next producer writes there.
+    // Perhaps the last one. Cleared before the exchange below and not after: the next producer
+    // writes there.
     first.pointee.store(nil, ordering: .relaxed)
     if ends.pointee.last.compareExchange(
       expected: node, desired: UnsafeMutableRawPointer(first), ordering: .acquiringAndReleasing
     ).exchanged {
       return node
     }
-    // A producer has its place behind this node, and will link to it: not to `first`, which is this thread's meanwhile.
+    // A producer has its place behind this node, and will link to it: not to `first`, which is this
+    // thread's meanwhile.
     first.pointee.store(Self.waitForLink(node), ordering: .relaxed)
     return node
   }

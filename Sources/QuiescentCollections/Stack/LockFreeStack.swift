@@ -13,17 +13,19 @@ public import Synchronization
 ///
 /// # What it guarantees
 ///
-/// - **A. `push` and `pop` are lock-free**, `popAll` is wait-free up to its first element: of the threads that meet, one
-///   gets through.
-/// - **B. Each element comes out once.** ``push(_:)``, ``pop()`` and the beginning of ``popAll(_:)`` are linearizable.
-/// - **C. A node that comes back under the same address (the ABA problem) is impossible.** `pop` runs in a section of the
-///   flavor; a node is never pushed twice, and its memory goes after a grace period: no address is used again while a
-///   thread compares it.
+/// - **A. `push` and `pop` are lock-free**, `popAll` is wait-free up to its first element: of the
+///   threads that meet, one gets through.
+/// - **B. Each element comes out once.** ``push(_:)``, ``pop()`` and the beginning of
+///   ``popAll(_:)`` are linearizable.
+/// - **C. A node that comes back under the same address (the ABA problem) is impossible.** `pop`
+///   runs in a section of the flavor; a node is never pushed twice, and its memory goes after a
+///   grace period: no address is used again while a thread compares it.
 /// - **D. An element is destroyed by the thread that takes it**, at once, or with the stack.
 ///
 /// Elements may be noncopyable.
 ///
-/// Source: R. Kent Treiber, "Systems Programming: Coping with Parallelism", 1986; liburcu, `urcu/lfstack.h`.
+/// Source: R. Kent Treiber, "Systems Programming: Coping with Parallelism", 1986; liburcu,
+/// `urcu/lfstack.h`.
 public struct LockFreeStack<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {
   // Unchecked for the pointer only: elements are Sendable, and what threads share is atomic.
   @usableFromInline
@@ -52,7 +54,8 @@ public struct LockFreeStack<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable
   ///
   /// - Parameters:
   ///   - flavor: whose sections `pop` runs in.
-  ///   - reclaimer: frees the nodes; the flavor's shared one when nil. Traps when it is one of another flavor.
+  ///   - reclaimer: frees the nodes; the flavor's shared one when nil. Traps when it is one of
+  ///     another flavor.
   @inlinable
   public init(flavor: F.Type = F.self, reclaimer: RCUReclaimer? = nil) {
     top = Atomic(nil)
@@ -74,7 +77,8 @@ public struct LockFreeStack<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable
 extension LockFreeStack where Element: ~Copyable {
   /// Puts an element on top. Returns whether the stack was empty.
   ///
-  /// - Complexity: lock-free: an allocation and an atomic instruction, again when another thread came first.
+  /// - Complexity: lock-free: an allocation and an atomic instruction, again when another thread
+  ///   came first.
   /// - Threads: any.
   @inlinable
   @discardableResult
@@ -84,8 +88,8 @@ extension LockFreeStack where Element: ~Copyable {
     var seen = top.load(ordering: .relaxed)
     while true {
       node.pointee.next = seen
-      // Release: whoever pops the node finds it whole. That `seen` may be another node under an old address does not
-      // matter here: it is on top, and that is all that a push relies on.
+      // Release: whoever pops the node finds it whole. That `seen` may be another node under an old
+      // address does not matter here: it is on top, and that is all that a push relies on.
       let (isDone, now) = top.weakCompareExchange(
         expected: seen, desired: node, successOrdering: .releasing, failureOrdering: .relaxed)
       if isDone { return seen == nil }
@@ -95,8 +99,8 @@ extension LockFreeStack where Element: ~Copyable {
 
   /// Takes the element on top; nil when there is none.
   ///
-  /// - Complexity: lock-free: a section, an atomic instruction, again when another thread came first, and an append to
-  ///   the reclaimer's queue.
+  /// - Complexity: lock-free: a section, an atomic instruction, again when another thread came
+  ///   first, and an append to the reclaimer's queue.
   /// - Threads: any; under `QSBR` only online.
   @inlinable
   public borrowing func pop() -> Element? {
@@ -152,8 +156,9 @@ extension LockFreeStack where Element: ~Copyable {
     defer { F.unsafeLeave(token) }
     var seen = top.load(ordering: .acquiring)
     while let node = seen {
-      // Without the section: another thread pops this node and the next one, frees both, and pushes a new node that gets
-      // this one's address. The exchange below would then put the freed one on top.
+      // Without the section: another thread pops this node and the next one, frees both, and pushes
+      // a new node that gets this one's address. The exchange below would then put the freed one on
+      // top.
       let (isDone, now) = top.compareExchange(
         expected: node, desired: node.pointee.next, successOrdering: .acquiringAndReleasing,
         failureOrdering: .acquiring)

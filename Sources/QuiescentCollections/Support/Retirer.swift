@@ -1,6 +1,7 @@
 public import Quiescence
 
-/// What a collection retires goes through here: to the flavor's shared reclaimer, or to one of choice.
+/// What a collection retires goes through here: to the flavor's shared reclaimer, or to one of
+/// choice.
 @usableFromInline
 struct Retirer<F: Flavor>: Sendable {
   @usableFromInline
@@ -12,8 +13,8 @@ struct Retirer<F: Flavor>: Sendable {
     self.reclaimer = reclaimer
   }
 
-  /// Has `type` reclaim what is at `pointer` after a grace period. May wait where the reclaimer is full: the caller holds
-  /// no lock.
+  /// Has `type` reclaim what is at `pointer` after a grace period. May wait where the reclaimer is
+  /// full: the caller holds no lock.
   @inlinable @inline(__always)
   func retire(_ pointer: UnsafeMutableRawPointer, by type: any Reclaimable.Type) {
     if let reclaimer { reclaimer.unsafeRetire(pointer, by: type) } else { F.unsafeRetire(pointer, by: type) }

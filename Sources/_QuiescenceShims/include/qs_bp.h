@@ -48,9 +48,9 @@ QS_UNSANITIZED static inline void qs_bp_enter(void) {
 
 /// Leaves the innermost section.
 ///
-/// Neither wakes nor yields, as the other flavors do (wake.h): a grace period of liburcu-bp sleeps in
-/// poll(2) for 10 ms and not on a futex, so nothing wakes it and nothing tells a reader that it sleeps.
-/// Readers that yielded would run sooner; the grace period would still end with its 10 ms.
+/// Neither wakes nor yields, as the other flavors do (wake.h): a grace period of liburcu-bp sleeps
+/// in poll(2) for 10 ms and not on a futex, so nothing wakes it and nothing tells a reader that it
+/// sleeps. Readers that yielded would run sooner; the grace period would still end with its 10 ms.
 QS_UNSANITIZED static inline void qs_bp_leave(void) {
   struct urcu_bp_reader *reader = urcu_bp_reader;
   // liburcu's unlock. The barrier keeps the section's accesses before the store: without it the

@@ -12,15 +12,16 @@ struct qs_reader {
   char name[16];
 };
 
-/// Threads that are registered with the flavor through this library. For QS_BP a system call for each of them.
+/// Threads that are registered with the flavor through this library. For QS_BP a system call for
+/// each of them.
 uint32_t qs_readers_registered(uint32_t flavor);
 
-/// The threads that the running grace period of the flavor waits for: up to `capacity` of them into `readers`. Returns
-/// how many there are.
+/// The threads that the running grace period of the flavor waits for: up to `capacity` of them into
+/// `readers`. Returns how many there are.
 uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t capacity);
 
-/// Before, and after a fork, in the parent and in the child. `lost_flavors`: a bit for each flavor with a grace period
-/// under way, which waits for the calling thread.
+/// Before, and after a fork, in the parent and in the child. `lost_flavors`: a bit for each flavor
+/// with a grace period under way, which waits for the calling thread.
 void qs_registry_before_fork(uint32_t lost_flavors);
 void qs_registry_after_fork_parent(void);
 void qs_registry_after_fork_child(void);
