@@ -162,8 +162,8 @@ extension ModuleIndex {
   /// missing or stale, one made on the spot.
   ///
   /// - Complexity: a `stat(2)` for each module; reads all of them when the index is stale.
-  /// - Throws: what the file system says of the directory; `EBADMSG` for a damaged index: somebody
-  ///   should know.
+  /// - Throws: what the file system says of the directory; `EBADMSG` for a damaged index, so
+  ///   that the user learns of it.
   public static func current(of directory: String) throws(ModuleFileError) -> ModuleIndex {
     do throws(ModuleFileError) {
       let written = try ModuleIndex(readingFrom: directory)
@@ -178,7 +178,7 @@ extension ModuleIndex {
   private static func place(_ text: String) -> (FileStamp, String)? {
     let words = text.split(separator: " ", maxSplits: 2).map(String.init)
     guard words.count == 3, let stamp = FileStamp(size: words[0], time: words[1]) else { return nil }
-    // Within the directory, whoever wrote the index.
+    // Within the directory, whatever the index says.
     let parts = words[2].split(separator: "/", omittingEmptySubsequences: false)
     return parts.contains("") || parts.contains("..") || parts.contains(".") ? nil : (stamp, words[2])
   }

@@ -156,7 +156,7 @@ void qs_cell_recycle(struct qs_cell *cell) {
   if (phase_of(cell) != QS_CELL_RETIRED) qs_trap("a counter is returned twice, or while it is in use");
   for (uint32_t processor = 0; cell->slot != NULL && processor < processors; processor++) {
     uint64_t *slot = (uint64_t *)(cell->slot + ((size_t)processor << QS_SLOT_SHIFT));
-    // Only where somebody has counted: a store would put the page on this thread's node.
+    // Only where a thread has counted: a store would put the page on this thread's node.
     if (__atomic_load_n(slot, __ATOMIC_RELAXED) != 0) __atomic_store_n(slot, 0, __ATOMIC_RELAXED);
   }
   __atomic_store_n(&cell->mode, (uint64_t)QS_CELL_FREE << 32, __ATOMIC_RELAXED);

@@ -41,8 +41,8 @@ void qs_qsbr_register(void) {
 static void leave_qsbr(void) { urcu_qsbr_thread_offline(); }
 static void renew_qsbr(void) { urcu_qsbr_quiescent_state(); }
 #else
-// What is left out of wake.h here: whom the waiter waits for it says itself, by a mark in the
-// structure of each such reader (`waiting`), so a thread without the mark need not wake. liburcu
+// This needs less than wake.h: the waiter marks the structure of each reader that it waits for
+// (`waiting`), so a thread without the mark need not wake it. liburcu
 // numbers these grace periods.
 QS_UNSANITIZED static void report(unsigned long word) {
   // The first fence keeps what the thread has read before the store, the second one keeps the store

@@ -93,8 +93,7 @@ import Testing
     } == .exited(0) ? 0 : 4
   }
 
-  /// Who waited in the parent is gone, and what they held is not released in the fork's handler:
-  /// its end takes locks.
+  /// What waiters of the parent held is not released in the fork's handler: its end takes locks.
   @Test func whatWaitersHoldIsNotReleasedInTheChild() async {
     // In a process of its own: here, a section that lasts would fill the reclaimer with what other
     // tests retire.
@@ -243,7 +242,7 @@ import Testing
     #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
   }
 
-  /// Whoever is inside in the parent never leaves in the child.
+  /// A thread that is inside in the parent never leaves in the child.
   @Test func aDomainThatTheForkFoundOpenTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let domain = Shared(SleepableDomain("open"))

@@ -38,10 +38,11 @@ import Testing
     await run(flavor.type)
   }
 
-  /// One is handed from thread to thread while cookies are started. A cookie with the number of one
-  /// that nobody runs would wait for ever: in each round nobody asks for another.
+  /// Grace periods are handed from thread to thread while cookies are started. A cookie with the
+  /// number of one that no thread runs would wait for ever: in each round no thread asks for
+  /// another.
   @Test(arguments: FlavorCase.all)
-  func elapsesWhoeverHandsOver(_ flavor: FlavorCase) async {
+  func elapsesAtEachHandover(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> Int {
       let round = Counter()
       let arrived = Counter()
@@ -111,7 +112,7 @@ import Testing
     await share(AloneQSBR.self) { body in QSBR.withOnlineReader { _ in body() } }
   }
 
-  // Grace periods that nobody else asks for: other tests run beside this one.
+  // Grace periods that no other test asks for: other tests run beside this one.
   private enum AloneMemb: Alone {
     typealias Base = Memb
     static let domain = FlavorDomain(of: AloneMemb.self, named: "alone-memb")

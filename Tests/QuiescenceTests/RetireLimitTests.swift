@@ -7,8 +7,8 @@ import Testing
 @Suite(.exclusive, .serialized) struct RetireLimitTests {
   private static let limit = 1000
 
-  /// Retires `count` values that nobody reads while a reader holds up the grace period; lets the
-  /// reader go when `isHeld` says so. Returns what was alive at the most, and what is in the end.
+  /// Retires `count` values while a reader holds up the grace period; the reader leaves when half
+  /// of the limit is queued. Returns how many values were alive at the most and in the end.
   private func flood<F: Flavor>(
     _: F.Type, _ policy: RetireLimit.Policy, producers: Int = 2, count: Int = 20_000,
     retire: @escaping @Sendable (RCUReclaimer, Tracked) -> Void = { $0.retire($1) }
@@ -94,7 +94,7 @@ import Testing
   }
 
   /// Idle threads have been granted more than the limit is now.
-  @Test func whatIdleThreadsWereGrantedKeepsNobodyWaiting() async {
+  @Test func whatIdleThreadsWereGrantedHoldsUpNoThread() async {
     let reclaimer = RCUReclaimer(named: "small", Memb.self, limit: RetireLimit(10_000, .wait))
     let ran = Counter()
     let idle = Parker()

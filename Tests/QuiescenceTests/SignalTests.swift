@@ -23,7 +23,8 @@ import Testing
       let blocked = try #require(
         status.split(separator: "\n").first { $0.hasPrefix("SigBlk:") }?.split(separator: "\t").last)
       let mask = try #require(UInt64(blocked, radix: 16))
-      // All but SIGKILL and SIGSTOP, which nobody blocks, and the two that glibc keeps for itself.
+      // All but SIGKILL and SIGSTOP, which no thread can block, and the two that glibc keeps for
+      // itself.
       #expect(mask | 1 << 8 | 1 << 18 | 3 << 31 == .max, "\(name) does not block \(String(~mask, radix: 16))")
       seen.insert(String(name))
     }
@@ -88,7 +89,8 @@ import Testing
     await onThreads(2) { index in
       if index == 1 {
         while done.value == 0 {
-          // Once for each: whoever gets the lock all the time keeps the newcomers from it.
+          // Once for each: a thread that takes the lock all the time would keep the newcomers from
+          // it.
           newcomer.value.withLock { thread in if let thread = thread.take() { pthread_kill(thread, SIGUSR2) }
           }
           Processor.yield()

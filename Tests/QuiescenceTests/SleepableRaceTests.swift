@@ -24,7 +24,7 @@ import Testing
   }
 
   @Test(arguments: [Variant.correct, .long])
-  func nobodyFindsAVersionThatIsGone(_ variant: Variant) async {
+  func noSectionFindsAVersionThatIsGone(_ variant: Variant) async {
     await Self.readAndReplace(variant, atLeast: 3000)
   }
 
@@ -92,8 +92,9 @@ import Testing
     #expect(domain.value.statistics.sections == 0)
   }
 
-  /// As above, with tasks that suspend inside, and with who is waited for changing all the time.
-  @Test func nobodyWhoSleepsFindsAVersionThatIsGone() async {
+  /// As above, with tasks that suspend inside, so that grace periods wait for other sections each
+  /// time.
+  @Test func noSleepingSectionFindsAVersionThatIsGone() async {
     let domain = Shared(SleepableDomain())
     let current = Shared(Atomic(0))
     let versions = (0..<64).map { _ in Version() }
@@ -131,7 +132,7 @@ import Testing
     #expect(domain.value.statistics.gracePeriods == 1000)
   }
 
-  /// Every one ends, whoever asks, and a cookie is elapsed when its wait has ended.
+  /// Every wait ends, of every kind, and a cookie is elapsed when its wait has ended.
   @Test func everyWaitEnds() async {
     let domain = Shared(SleepableDomain())
     let isDone = Shared(Atomic(false))
@@ -175,7 +176,7 @@ import Testing
     #expect(run.status == 0, "\(run.output)")
     // The check of the check: the tests were found.
     #expect(run.output.contains("sectionsAreCountedAsTheProcessMay() passed"), "\(run.output)")
-    #expect(run.output.contains("nobodyWhoSleepsFindsAVersionThatIsGone() passed"), "\(run.output)")
+    #expect(run.output.contains("noSleepingSectionFindsAVersionThatIsGone() passed"), "\(run.output)")
   }
 }
 

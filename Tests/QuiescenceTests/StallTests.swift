@@ -3,7 +3,7 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Who holds up a grace period is told, again after twice the time.
+/// A report names the reader that holds up a grace period; the next one comes after twice the time.
 @Suite(.exclusive, .serialized) struct StallTests {
   @Test(arguments: FlavorCase.all)
   func theReaderIsNamed(_ flavor: FlavorCase) async throws {

@@ -159,7 +159,7 @@ import Testing
           // 100 new ones in place of removed or replaced ones, which are all here still.
           #expect(alive.value == 199)
           check(first.value.value == 1 && second.value.value == 2)
-          // And they are found no more.
+          // Lookups do not find them any more.
           check(table.value.load(1, section)?.value.value == 1001)
           check(table.value[2] == nil)
         }

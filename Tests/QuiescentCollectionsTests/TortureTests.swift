@@ -8,7 +8,7 @@ import Testing
 
 /// Threads insert, remove, replace, look up and iterate while the table grows and shrinks.
 @Suite(.exclusive) struct DictionaryTortureTests {
-  /// What is published: who made it, when, for which key; and whether it was destroyed.
+  /// What is published: its key, its writer and number, and whether it was destroyed.
   final class Element: Sendable {
     let key: Int
     let owner: Int

@@ -6,7 +6,9 @@
 /// the cell's own `read`:
 ///
 /// ```swift
-/// func next(_ index: Int, in hops: borrowing some RCUCell<[Int]> & ~Copyable & ~Escapable) -> Int? {
+/// func next(
+///   _ index: Int, in hops: borrowing some RCUCell<[Int]> & ~Copyable & ~Escapable
+/// ) -> Int? {
 ///   hops.read { index < $0.count ? $0[index] : nil }
 /// }
 /// print(next(1, in: ConstantCell([10, 20])) == 20)

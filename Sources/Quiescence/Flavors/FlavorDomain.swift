@@ -2,7 +2,7 @@ internal import _QuiescenceShims
 
 /// The grace periods of one flavor, and the reclaimer that its `retire` uses: one object a process.
 ///
-/// The library's flavors have theirs. A flavor that you make has one in a static constant:
+/// Each flavor of the library has one. A flavor that you make has one in a static constant:
 ///
 /// ```swift
 /// enum Counted: Flavor {

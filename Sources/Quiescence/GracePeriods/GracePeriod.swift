@@ -1,5 +1,5 @@
-/// A grace period that was asked for, and that one can look at: "has everyone let go who was there
-/// when I asked?"
+/// A cookie for a grace period: says whether every section that was open when the grace period was
+/// started has been left.
 ///
 /// ```swift
 /// let gracePeriod = Memb.startGracePeriod()

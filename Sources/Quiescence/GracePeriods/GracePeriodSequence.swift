@@ -26,7 +26,7 @@ final class GracePeriodSequence: Sendable {
     var isRunning = false
     /// How many forks keep others from it: several threads may fork at the same time.
     var holds = 0
-    /// Threads that wait for number `started + 1`: nobody can wait for a later one.
+    /// Threads that wait for number `started + 1`. No thread can wait for a later one.
     var followers: [Follower] = []
     /// Threads that wait until none is running, to fork.
     var holders: [Parker] = []
@@ -38,7 +38,7 @@ final class GracePeriodSequence: Sendable {
   /// A thread that came while a grace period was running.
   private final class Follower: Sendable {
     let parker = Parker()
-    /// Set before the parker is opened: the thread runs the next one, for all who wait.
+    /// Set before the parker is opened: the thread runs the next grace period for all followers.
     let leads = Atomic<Bool>(false)
   }
 
@@ -49,7 +49,7 @@ final class GracePeriodSequence: Sendable {
   /// The last one that has ended.
   var completed: UInt64 { completedCount.load(ordering: .acquiring) }
 
-  /// The first one that begins after this call. Somebody has to run it: see ``wait()``.
+  /// The first one that begins after this call. A thread has to run it: see ``wait()``.
   var next: UInt64 { state.withLock { $0.started + 1 } }
 
   /// One was lost by a fork: no other can end.
@@ -79,13 +79,15 @@ final class GracePeriodSequence: Sendable {
     run()
   }
 
-  /// Runs the next number, and hands the next one to somebody who waits for it.
+  /// Runs the next grace period, and hands the one after it to a thread that waits for it.
   private func run() {
     let followersBefore = state.withLock { state in
-      // Here and not where it was handed over: whoever comes in between waits for this one. With
-      // the number of the next one, a cookie of theirs would never elapse, since nobody runs that.
+      // Counted here and not where it was handed over: a thread that comes in between waits for
+      // this one. Its cookie would otherwise have the number of the next one, which no thread runs,
+      // and would never elapse.
       state.started += 1
-      // They wait for this one. Whoever comes from here on waits for the next.
+      // These threads wait for this grace period. A thread that comes from here on waits for the
+      // next.
       defer { state.followers = [] }
       return state.followers
     }

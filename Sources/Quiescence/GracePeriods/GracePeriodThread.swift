@@ -1,6 +1,6 @@
 internal import _QuiescenceShims
 
-/// Waits for grace periods on behalf of those who do not block: suspended tasks, polled cookies,
+/// Waits for grace periods for callers that do not block: suspended tasks, polled cookies, and
 /// reclaimers without a thread. It runs no callbacks of users, so a slow destructor holds up no
 /// grace period.
 ///

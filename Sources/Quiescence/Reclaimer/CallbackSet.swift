@@ -66,7 +66,7 @@ final class CallbackSet: Sendable {
       state.holds -= 1
       if state.holds > 0 { return [] }
       if state.process != ForkWatch.generation {
-        // Those who waited in the parent: neither resumed nor released.
+        // What waited in the parent is neither resumed nor released.
         state.lost += state.waiters + state.helpers
         (state.waiters, state.helpers) = ([], [])
       }

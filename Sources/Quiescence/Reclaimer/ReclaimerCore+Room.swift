@@ -1,7 +1,7 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
-/// Who may append how much, and what happens at the limit.
+/// How much each thread may append, and what happens at the limit.
 extension ReclaimerCore {
   enum Room {
     case granted

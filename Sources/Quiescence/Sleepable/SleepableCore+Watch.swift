@@ -21,8 +21,7 @@ extension SleepableCore {
   func lockForFork() { state.holdForFork() }
   func releaseAfterFork() { state.releaseAfterFork() }
 
-  /// In the child: tasks and other threads are gone, and with them whoever would leave their
-  /// sections.
+  /// In the child: tasks and other threads are gone, so their sections are never left.
   func resetAfterFork() {
     state.whileHeld { state in
       let open = sections

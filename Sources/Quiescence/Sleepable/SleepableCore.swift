@@ -3,18 +3,18 @@ internal import _QuiescenceShims
 
 /// The grace periods of one ``SleepableDomain``.
 ///
-/// Two cells take turns. `front` names the one that is open; the other is closed, and nobody is
-/// counted on it. A grace period:
+/// Two cells take turns. `front` names the one that is open; the other is closed, and no section
+/// is counted on it. A grace period:
 ///
 /// 1. opens the other cell, makes it the front, and closes the one before;
 /// 2. passes a barrier: a restartable sequence that saw the cell open has counted, or starts again
-///    and finds it closed. From then on nobody is counted on it any more, and whoever leaves it
-///    goes the slow way;
-/// 3. adds the slots to `count`, which holds a bias until then, so that those who leave before do
-///    not reach zero. One atomic step: whoever makes it zero, this or the last to leave, ends the
-///    grace period.
+///    and finds it closed. From then on no section is counted on it any more, and a section that
+///    leaves it takes the slow path;
+/// 3. adds the slots to `count`, which holds a bias until then, so that sections that leave before
+///    do not make it zero. One atomic step: the one that makes it zero, this step or the last
+///    section to leave, ends the grace period.
 ///
-/// Nobody looks at sums while sections move between processors: the sum is taken when only `count`
+/// No thread takes a sum while sections move between processors: the sum is taken when only `count`
 /// changes. That is why the two counters a processor of Linux's SRCU (locks and unlocks) are one
 /// here.
 @usableFromInline
@@ -49,7 +49,7 @@ final class SleepableCore: Sendable {
     case shared
     /// On `count`, inside `Memb` sections: there are no slots.
     case counted
-    /// Nobody enters; who leaves counts on `count`.
+    /// No section enters; sections that leave count on `count`.
     case closed
 
     var mode: UInt64 { ProcessorCell.mode(ProcessorCell.firstPhase + rawValue, isLive: self == .open) }
@@ -72,7 +72,8 @@ final class SleepableCore: Sendable {
     var durations = DurationHistogram()
     /// In a forked child, what waited in the parent: see ``Waiter``.
     var lost: [Waiter] = []
-    /// This process was forked while sections were open that nobody leaves here.
+    /// This process was forked while sections of other threads were open, which are never left
+    /// here.
     var isBroken = false
   }
 
@@ -154,7 +155,7 @@ extension SleepableCore {
       stalls: stallReports.load(ordering: .relaxed))
   }
 
-  /// Open ones; exact while nobody comes or goes.
+  /// Open ones; exact while no section is entered or left.
   var sections: Int {
     var sections = 0
     for cell in [cells.0, cells.1] {
@@ -222,8 +223,8 @@ extension SleepableCore {
 
   func startNext() {
     state.withLock { state in
-      // Here and not at the request: whoever comes in between shares this one, and a number that
-      // was taken in between is this one's.
+      // Here and not at the request: a request that comes in between shares this one, and a number
+      // that was taken in between is this one's.
       state.started += 1
       swap(&state.waiters, &state.nextWaiters)
       state.isWanted = false
@@ -237,8 +238,8 @@ extension SleepableCore {
   func flip() -> (old: ProcessorCell, isRestartable: Bool) {
     let old = ProcessorCell(front.pointee.load(ordering: .relaxed))
     let new = old.pointer == cells.0.pointer ? cells.1 : cells.0
-    // What was unpublished before the request is seen by everybody who sees the new cell open: they
-    // load the mode without order, and then whatever they read in the section.
+    // A section that finds the new cell open also finds everything unpublished that was unpublished
+    // before the request: it loads the mode without order, and then what it reads.
     if ProcessorCell.isRestartable { qs_fence_heavy() }
     // In this order: at every moment one of them is open, and `enterSlowly` finds it.
     new.mode.pointee.store(Self.openPhase(new).mode, ordering: .releasing)
@@ -270,8 +271,8 @@ extension SleepableCore {
       state.isRunning = state.isWanted
       return (state.waiters, state.isRunning)
     }
-    // Not here: a section that leaves would begin one after the other for those who ask all the
-    // time.
+    // Not here: where requests never cease, a section that leaves would begin one grace period
+    // after the other.
     if isWanted { beginElsewhere() }
     for waiter in waiters { waiter.resume() }
   }

@@ -11,12 +11,12 @@ public import _QuiescenceShims
 ///   await Task.yield()                     // the version that was loaded stays
 ///   return text.value.count
 /// }
-/// await sessions.synchronize()             // everybody who was inside has left
+/// await sessions.synchronize()             // every section that was open has been left
 /// ```
 ///
 /// A section counts itself on the processor that it enters on, and gives the count back on the one
-/// that it leaves on. A grace period lets those who come from then on count elsewhere, and waits
-/// until the others have left. Domains are independent: a section that sleeps for an hour holds up
+/// that it leaves on. A grace period has later sections count elsewhere, and waits until the
+/// earlier ones have left. Domains are independent: a section that sleeps for an hour holds up
 /// the grace periods of its own domain, and nothing else.
 ///
 /// | | `Memb` | `SleepableDomain` |
@@ -116,7 +116,7 @@ extension SleepableDomain {
   /// Traps inside a section of this domain on the same thread, where it would wait for itself, and
   /// inside one of `Memb`.
   ///
-  /// - Complexity: while nobody is inside, O(processors) and three `membarrier(2)` calls.
+  /// - Complexity: while no section is open, O(processors) and three `membarrier(2)` calls.
   ///   Concurrent callers share.
   /// - Threads: any. Hold no lock that a section takes.
   @available(*, noasync, message: "await synchronize() instead of blocking the task's thread")
@@ -126,7 +126,7 @@ extension SleepableDomain {
   }
 
   /// Suspends until every section of this domain that is open now has been left; not at all while
-  /// nobody is inside.
+  /// none is.
   ///
   /// It is not cancelled with the task: a grace period always ends when its readers leave.
   public func synchronize() async { await core.waitSuspended() }
@@ -187,7 +187,8 @@ extension SleepableDomain {
 
 /// A domain's sections and grace periods so far.
 public struct SleepableStatistics: Hashable, Sendable {
-  /// Sections that are open, about: while they come and go, nobody can say how many at one moment.
+  /// About how many sections are open: while sections are entered and left, there is no exact
+  /// number.
   public let sections: Int
   /// Grace periods that have ended.
   public let gracePeriods: Int

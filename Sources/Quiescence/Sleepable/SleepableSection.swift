@@ -2,11 +2,12 @@ public import Synchronization
 
 /// Proof of being inside a section of a ``SleepableDomain``; leaves it when it ends.
 ///
-/// Nobody makes one: ``SleepableDomain/read(_:)`` lends one to its body, which may suspend. It
+/// ``SleepableDomain/read(_:)`` lends one to its body, which may suspend; there is no other way to
+/// get one. It
 /// cannot be copied, escape the body, or be handed to another task, and neither can what is
 /// borrowed with it.
 public struct SleepableSection: ~Copyable, ~Escapable {
-  /// Alive: whoever lends a section borrows the domain meanwhile.
+  /// Alive: the call that lends the section borrows the domain meanwhile.
   @usableFromInline
   let core: Unmanaged<SleepableCore>
 

@@ -1,8 +1,8 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
-/// Keeps the library whole across `fork`: the child can read, synchronize and retire, without
-/// anybody doing anything.
+/// Keeps the library whole across `fork`: the child can read, synchronize and retire
+/// without any call that prepares it.
 ///
 /// Before the fork it waits until no grace period is under way, and takes every lock, so that the
 /// child's copy of everything is consistent. The child has the forking thread alone: the others
@@ -101,7 +101,7 @@ enum ForkWatch {
   ///
   /// At its first use the Swift runtime makes a generic type under locks of its own. If the child
   /// were first, and another thread of the parent held one of them at the fork, the child would
-  /// wait for it for ever: in the handler, before anybody could do anything about it.
+  /// wait for it for ever, in the handler.
   private static let rehearsal: Void = {
     // Of the flavor that calls nothing that a sandbox may forbid.
     let sequence = GracePeriodSequence {}
@@ -129,7 +129,7 @@ enum ForkWatch {
 
   private static func before() {
     _ = rehearsal
-    // Not under the lock: whoever is inside a section that a grace period waits for may want it.
+    // Not under the lock: a thread in a section that a grace period waits for may want it.
     var held: [Bool] = []
     while true {
       let domains = domains

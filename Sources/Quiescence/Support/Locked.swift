@@ -52,11 +52,11 @@ package struct Locked<State>: ~Copyable, @unchecked Sendable {
     return try body(&state.pointee)
   }
 
-  /// For the time of a fork: nobody is inside, so that the child's copy is whole.
+  /// For the time of a fork: no thread changes the state, so the child's copy is whole.
   borrowing func holdForFork() { lock.acquire() }
   borrowing func releaseAfterFork() { lock.release() }
 
-  /// In a forked child: whoever had the lock is gone.
+  /// In a forked child: the thread that had the lock is gone.
   borrowing func resetAfterFork() { lock.reset() }
 
   /// Changes the state, by the thread that holds it for a fork.

@@ -62,7 +62,7 @@ package enum Misuse {
   static func domainLostByFork(_ name: String) -> Never {
     fatalError(
       "a grace period of the SleepableDomain \"\(name)\" in a child that was forked while sections of it were open: "
-        + "nobody leaves them here")
+        + "it would never end, because no thread of the child leaves them")
   }
 
   @inline(never)

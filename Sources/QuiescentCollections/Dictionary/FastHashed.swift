@@ -13,9 +13,9 @@ public protocol FastHashable: Hashable {
 /// ports[FastHashed(443)] = "https"
 /// ```
 ///
-/// For keys that no attacker chooses: with enough of them, and with a look at how long lookups
-/// take, somebody can find keys that collide, and each lookup of those goes through all of them.
-/// The default, a plain key, does not have that.
+/// For keys that no attacker chooses: an attacker that inserts many keys and measures lookups can
+/// find keys that collide, and each lookup of such a key compares all of them. A plain key, the
+/// default, is hashed with a random seed and does not have this weakness.
 ///
 /// Source: the multiplication of two words whose halves are joined is Wang Yi's, wyhash.
 public struct FastHashed<Base: FastHashable>: Hashable {

@@ -231,7 +231,7 @@ extension RCUDictionary {
   borrowing func beginEdit(_ hash: UInt) -> Edit {
     let stripe = Stripes.index(of: hash)
     stripes.take(stripe)
-    // Relaxed: whoever replaces the directory has all locks.
+    // Relaxed: a thread that replaces the directory has all locks.
     var edit = Edit(Directory(current.load(ordering: .relaxed)), hash, stripe: stripe)
     let head = edit.directory.head(edit.slot)
     if head != edit.directory.empty, head.depth < edit.directory.depth { divide(head, &edit) }
@@ -271,8 +271,8 @@ extension RCUDictionary {
     }
   }
 
-  /// Makes `new` follow `previous`, or be the first of the slot. Release: who finds it finds what
-  /// is in it.
+  /// Makes `new` follow `previous`, or be the first of the slot. Release: a reader that finds it
+  /// finds what is in it.
   @inlinable
   borrowing func publish(_ new: Bucket?, after previous: Bucket?, _ edit: Edit) {
     if let previous {

@@ -6,7 +6,7 @@ public import Synchronization
 /// ```swift
 /// let routes = RCUDictionary<String, Int, Memb>()
 /// routes["10.0.0.0/8"] = 1
-/// routes.read("10.0.0.0/8") { hop in print(hop) }        // in place: no lock, no copy, no reference counting
+/// routes.read("10.0.0.0/8") { hop in print(hop) }  // in place: no lock, no copy, no retain
 /// let hop = routes["10.0.0.0/8"]                          // a copy, to keep
 /// Memb.read { section in
 ///   if let hop = routes.load("10.0.0.0/8", section) { print(hop.value) }
@@ -54,7 +54,7 @@ public import Synchronization
 /// | | time | memory |
 /// |---|---|---|
 /// | lookup | O(1), one hash | |
-/// | insertion, removal, replacement | O(1), amortized; copies a bucket of up to 7 entries | an allocation, an append to the reclaimer's queue |
+/// | insertion, removal, replacement | O(1), amortized; copies up to 7 entries | an allocation |
 /// | growth | under all locks, a pointer for every slot | 8 bytes a slot |
 /// | shrinking | under all locks, O(entries) | as growth, and the joined buckets |
 ///
@@ -238,8 +238,8 @@ extension RCUDictionary {
   @inlinable @inline(__always)
   borrowing func find(_ key: borrowing Key, _ hash: UInt) -> UnsafeMutablePointer<Value>? {
     // Acquire, here and below: what a directory, a slot or a bucket points to was written before it
-    // was published. No bucket that is reached is freed before the section ends: whoever takes it
-    // out of its slot, or the slot's directory out of `current`, retires it.
+    // was published. No bucket that is reached is freed before the section ends: the writer that
+    // takes it out of its slot, or the slot's directory out of `current`, retires it.
     let directory = Directory(current.load(ordering: .acquiring))
     let tag = Bucket.tag(of: hash)
     var bucket = Bucket(directory.slot(hash & directory.mask).pointee.load(ordering: .acquiring))

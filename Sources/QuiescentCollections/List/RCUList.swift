@@ -20,9 +20,9 @@ public import Synchronization
 ///
 /// - **A. Iterations are wait-free.** They take no lock, allocate nothing and count no references.
 /// - **B. An iteration sees each element that is there from its beginning to its end exactly
-///   once**, in the list's order, and none that was not there at some moment in between. Elements
-///   that are inserted or removed meanwhile it may see or not. It sees those that were removed
-///   before it reached them by a thread it was told by no more.
+///   once**, in the list's order, and none that was not there at some moment in between. It may see
+///   or miss an element that is inserted or removed meanwhile; it does not see one whose removal
+///   happened before the iteration reached it, by this thread or by one that synchronized with it.
 /// - **C. An element is removed once.** Of threads that remove the same entry, one gets true.
 /// - **D. Elements may be removed while iterating**, by the iterating thread and by others, the
 ///   current one included. An iteration that is at an element which was removed goes on with the

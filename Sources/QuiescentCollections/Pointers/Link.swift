@@ -78,7 +78,7 @@ struct Link<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     ).exchanged {
       return true
     }
-    // Nobody changes a closed link, so that it is as it was.
+    // A closed link does not change, so this is what it held.
     successor.word.store(node, ordering: .releasing)
     return false
   }

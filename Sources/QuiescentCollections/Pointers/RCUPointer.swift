@@ -26,7 +26,7 @@ public import Quiescence
 /// | | ``RCUBox`` | `RCUPointer` |
 /// |---|---|---|
 /// | holds | always a value | a node or nothing |
-/// | writers | take turns; a new value may be made from the old one under the lock | atomic instructions |
+/// | writers | take turns; may make the new value from the old one | atomic instructions |
 /// | is for | one value that is replaced | nodes that hold pointers to nodes |
 ///
 /// Source: liburcu, `urcu/pointer.h`; the joining of a successor is Timothy Harris, "A Pragmatic
@@ -232,7 +232,7 @@ extension RCUPointer where Value: ~Copyable {
     return Retired(UnsafeMutablePointer(mutating: expected.pointer), readUnder: F.self)
   }
 
-  /// What nobody has seen yet.
+  /// Takes the value out of a node that was never published.
   @inlinable
   static func takeBack(_ pointer: UnsafeMutablePointer<Value>) -> Value {
     let value = pointer.move()

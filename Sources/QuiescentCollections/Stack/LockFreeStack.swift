@@ -64,7 +64,7 @@ public struct LockFreeStack<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable
 
   @inlinable
   deinit {
-    // Whoever pops borrows the stack: there is nobody.
+    // A call that pops borrows the stack, so none is under way.
     var node = top.load(ordering: .acquiring)
     while let current = node {
       node = current.pointee.next
@@ -88,8 +88,9 @@ extension LockFreeStack where Element: ~Copyable {
     var seen = top.load(ordering: .relaxed)
     while true {
       node.pointee.next = seen
-      // Release: whoever pops the node finds it whole. That `seen` may be another node under an old
-      // address does not matter here: it is on top, and that is all that a push relies on.
+      // Release: a thread that pops the node finds it initialized. That `seen` may be another node
+      // under an old address does not matter here: it is on top, and that is all that a push relies
+      // on.
       let (isDone, now) = top.weakCompareExchange(
         expected: seen, desired: node, successOrdering: .releasing, failureOrdering: .relaxed)
       if isDone { return seen == nil }

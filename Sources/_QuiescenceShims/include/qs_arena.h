@@ -18,12 +18,12 @@
 /// of every page size that Linux has.
 #define QS_SLOT_SHIFT 16
 
-/// The upper half of `qs_cell.mode`, as far as the arena knows it. Who makes cells has numbers from
-/// QS_CELL_FIRST_PHASE on.
+/// The upper half of `qs_cell.mode`, as far as the arena knows it. The owner of a cell uses numbers
+/// from QS_CELL_FIRST_PHASE on.
 enum qs_phase { QS_CELL_FREE, QS_CELL_RETIRED, QS_CELL_FIRST_PHASE };
 
-/// One cache line: while everybody counts on their processors, nobody writes to it. (The arena
-/// aligns it. As an attribute, Swift would not import it.)
+/// One cache line: no thread writes to it while threads count on their processors' slots. (The
+/// arena aligns it. As an attribute, Swift would not import it.)
 struct qs_cell {
   /// The lower half, 4 bytes at offset 0: how many processors may count on their slots, or 0. So
   /// one comparison with the number of the processor says both that the mode is live and that there
@@ -32,7 +32,7 @@ struct qs_cell {
   /// The slot on processor 0; NULL when there was no memory for slots: then `mode` must say 0
   /// processors.
   char *slot;
-  /// For who makes the cell.
+  /// The owner's own.
   uint64_t state[6];
 };
 
@@ -43,7 +43,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the sequences read th
 /// Traps without memory.
 struct qs_cell *qs_cell_create(void);
 
-/// Takes back a cell in QS_CELL_RETIRED that nobody counts on any more. To the thread's own
+/// Takes back a cell in QS_CELL_RETIRED that no thread counts on any more. To the thread's own
 /// magazine, as above.
 void qs_cell_recycle(struct qs_cell *cell);
 
