@@ -54,7 +54,7 @@ let package = Package(
       swiftSettings: lifetimes),
     .testTarget(
       name: "ModuleManagerTests",
-      dependencies: ["BrokenSchemes", "ModuleFiles", "ModuleManager", "TestSupport"],
+      dependencies: ["BrokenSchemes", "ModuleFiles", "ModuleManager", "QuiescentCollections", "TestSupport"],
       swiftSettings: lifetimes),
   ],
   swiftLanguageModes: [.v6]

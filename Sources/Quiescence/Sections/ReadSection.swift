@@ -24,7 +24,7 @@ extension ReadSection where F.Token == Void {
   /// ```swift
   /// Memb.read { section in
   ///   for shard in shards {
-  ///     scan(shard.load(section))
+  ///     scan(shard.box.load(section))
   ///     section.repin()
   ///   }
   /// }

@@ -211,8 +211,10 @@ extension RCUPointer where Value: ~Copyable {
   ///
   /// ```swift
   /// // Takes the second node out of a list.
-  /// if let second = first.value.next.load(section) {
-  ///   first.value.next.unlink(second, joining: second.value.next)
+  /// Memb.read { section in
+  ///   if let first = head.load(section), let second = first.value.next.load(section) {
+  ///     first.value.next.unlink(second, joining: second.value.next)
+  ///   }
   /// }
   /// ```
   ///
