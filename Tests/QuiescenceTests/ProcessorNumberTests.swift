@@ -16,9 +16,9 @@ import Testing
       for number in Self.numbers {
         if !leave_restartable_sequences(number) && number == Self.numbers[0] { return }
         domain.read { _ in domain.read { _ in } }
-        #expect(domain.statistics.sections == 0)
+        #expect(domain.openSections == 0)
         domain.synchronize()
-        domain.read { _ in #expect(domain.statistics.sections == 1) }
+        domain.read { _ in #expect(domain.openSections == 1) }
       }
     }
   }
@@ -50,7 +50,7 @@ import Testing
       }
     }
     #expect(wrong.value == 0 && reads.value > 0)
-    #expect(domain.value.statistics.sections == 0)
+    #expect(domain.value.openSections == 0)
     await domain.value.barrier()
     #expect(alive.value == 1)
   }
@@ -78,7 +78,7 @@ import Testing
       leave.open()
       await task.value
       await domain.value.synchronize()
-      #expect(before.isElapsed && domain.value.statistics.sections == 0)
+      #expect(before.isElapsed && domain.value.openSections == 0)
     }
     #expect(number.value == 200)
   }

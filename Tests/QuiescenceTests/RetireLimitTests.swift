@@ -123,7 +123,7 @@ import Testing
     let ran = Counter()
     let retired = Counter()
     let tooMany = Counter()
-    for _ in 0..<200 {
+    for _ in 0..<100 {
       reclaimer.limit = nil
       let inside = Parker()
       let leave = Parker()
@@ -140,7 +140,7 @@ import Testing
           reclaimer.limit = RetireLimit(1, .wait)
           // What was on its way when the limit came.
           let queued = reclaimer.statistics.queued
-          for _ in 0..<200 { Processor.yield() }
+          for _ in 0..<30 { Processor.yield() }
           if reclaimer.statistics.queued > queued + 2 { tooMany.add(1) }
           done.add(1)
           leave.open()

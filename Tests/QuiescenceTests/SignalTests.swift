@@ -133,7 +133,7 @@ import Testing
         let stuck = call_from_handlers({ Handled.read(Bulletproof.self) }, 500)
         if stuck >= 0 { fatalError("thread \(stuck) never left its handler") }
         Bulletproof.synchronize()
-        if Bulletproof.statistics.readers > 1 { fatalError("readers are left of threads that ended") }
+        if Bulletproof.registeredReaders > 1 { fatalError("readers are left of threads that ended") }
       }
     }
   }
@@ -144,10 +144,10 @@ import Testing
       await onThread {
         use_up_keys(40)
         for flavor in FlavorCase.all { flavor.type.registerThread() }
-        for flavor in FlavorCase.all { precondition(flavor.type.statistics.readers == 1) }
+        for flavor in FlavorCase.all { precondition(flavor.type.registeredReaders == 1) }
         for flavor in FlavorCase.all { flavor.type.registerThread() }
         for flavor in FlavorCase.all {
-          precondition(!flavor.type.isInside && flavor.type.statistics.readers == 1)
+          precondition(!flavor.type.isInside && flavor.type.registeredReaders == 1)
         }
         signal(SIGUSR1) { _ in
           Handled.read(Memb.self)

@@ -43,7 +43,7 @@ import Testing
       }
     }
     await inside.wait()
-    #expect(domain.value.statistics.sections == 1)
+    #expect(domain.value.openSections == 1)
     box.value.publish(Tracked(2, alive: alive))
     let gracePeriod = domain.value.startGracePeriod()
     await Memb.barrier()
@@ -51,7 +51,7 @@ import Testing
     leave.open()
     #expect(await reader.value == 1)
     await domain.value.barrier()
-    #expect(alive.value == 1 && domain.value.statistics.sections == 0)
+    #expect(alive.value == 1 && domain.value.openSections == 0)
   }
 
   @Test func exchangeGivesTheOldValueBack() async {

@@ -89,7 +89,7 @@ import Testing
         }
       }
     }
-    #expect(domain.value.statistics.sections == 0)
+    #expect(domain.value.openSections == 0)
   }
 
   /// As above, with tasks that suspend inside, so that grace periods wait for other sections each
@@ -128,7 +128,7 @@ import Testing
       }
       isDone.value.store(true, ordering: .relaxed)
     }
-    #expect(domain.value.statistics.sections == 0)
+    #expect(domain.value.openSections == 0)
     #expect(domain.value.statistics.gracePeriods == 1000)
   }
 

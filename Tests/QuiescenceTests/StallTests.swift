@@ -133,7 +133,7 @@ import Testing
     await onThreads(51) { index in
       if index == 0 {
         while inside.value < 50 { Processor.yield() }
-        counted.add(Memb.statistics.readers)
+        counted.add(Memb.registeredReaders)
         leave.open()
       } else {
         Memb.read { _ in
@@ -145,7 +145,7 @@ import Testing
     // Others come and go meanwhile; these are there.
     #expect(counted.value >= 50)
     // Each leaves at its thread's end, a moment after its last line.
-    await onThread { while Memb.statistics.readers >= counted.value { Processor.yield() } }
+    await onThread { while Memb.registeredReaders >= counted.value { Processor.yield() } }
   }
 
   @Test func theHandlerCanBeReplacedAndIsGivenBack() {

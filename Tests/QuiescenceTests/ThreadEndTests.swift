@@ -40,7 +40,7 @@ import Testing
           // More than once, so that one thread gets the memory of another.
           for _ in 0..<8 { end(flavor, key, rounds, hasReadBefore) }
           F.synchronize()
-          let readers = F.statistics.readers
+          let readers = F.registeredReaders
           precondition(
             readers == 0, "\(F.self), round \(rounds): \(readers) readers are left of threads that ended")
         }
@@ -51,7 +51,7 @@ import Testing
       F.readAnywhere {}
       end(flavor, nil, 0, false)
       F.synchronize()
-      return F.statistics.readers == 1 ? 0 : 1
+      return F.registeredReaders == 1 ? 0 : 1
     }
     precondition(child == .exited(0), "\(F.self): a forked child: \(child)")
   }

@@ -3,25 +3,18 @@ extension Flavor {
   /// section.
   public static var completedGracePeriods: Int { Int(domain.sequence.completed) }
 
-  /// What the flavor has come to since the process started.
+  /// The grace periods since the process started.
   ///
-  /// - Complexity: three locks, none of which a reader ever takes. Any thread.
-  public static var statistics: FlavorStatistics {
-    FlavorStatistics(
-      readers: domain.readers, gracePeriods: Int(domain.sequence.completed),
-      durations: domain.sequence.durations, stalls: domain.stalls.count)
+  /// - Complexity: two locks, neither of which a reader ever takes. Any thread.
+  public static var statistics: GracePeriodStatistics {
+    GracePeriodStatistics(
+      gracePeriods: Int(domain.sequence.completed), durations: domain.sequence.durations,
+      stalls: domain.stalls.count)
   }
-}
 
-/// A flavor's readers and grace periods so far.
-public struct FlavorStatistics: Hashable, Sendable {
-  /// Threads that are registered as readers now; those that other code registered with liburcu are
-  /// not counted.
-  public let readers: Int
-  /// Grace periods that have ended.
-  public let gracePeriods: Int
-  /// How long they took.
-  public let durations: DurationHistogram
-  /// Reports of stalled readers: see ``StallReports``.
-  public let stalls: Int
+  /// Threads that are registered as readers now, without those that other code has registered with
+  /// liburcu. 0 for a flavor that is not this library's.
+  ///
+  /// - Complexity: a lock, which a thread takes when it registers. Any thread.
+  public static var registeredReaders: Int { domain.readers }
 }

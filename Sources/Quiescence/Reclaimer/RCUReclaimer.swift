@@ -155,7 +155,7 @@ extension RCUReclaimer {
   /// not released then: readers may be using it, so keep it, and retire it later.
   public func tryRetire<Object: AnyObject & Sendable>(_ object: Object) throws(RetireError) {
     let callback = Callback(releasing: object)
-    if !core.enqueue(callback, mayRefuse: true) {
+    if !core.enqueue(callback, whenFull: .mayRefuse) {
       callback.cancelRelease()
       throw refusal
     }
@@ -164,7 +164,7 @@ extension RCUReclaimer {
   /// As `retire`, but throws when the reclaimer is full and its policy is `.refuse`.
   public func tryRetire(_ body: @escaping @Sendable () -> Void) throws(RetireError) {
     let callback = Callback(running: body)
-    if !core.enqueue(callback, mayRefuse: true) {
+    if !core.enqueue(callback, whenFull: .mayRefuse) {
       callback.cancelRelease()
       throw refusal
     }
@@ -175,7 +175,30 @@ extension RCUReclaimer {
     _ argument: UnsafeMutableRawPointer?,
     with function: @escaping @convention(c) @Sendable (UnsafeMutableRawPointer?) -> Void
   ) throws(RetireError) {
-    if !core.enqueue(Callback(calling: function, with: argument), mayRefuse: true) { throw refusal }
+    if !core.enqueue(Callback(calling: function, with: argument), whenFull: .mayRefuse) { throw refusal }
+  }
+
+  /// As ``retire(_:)-(Object)``, but at the ``limit``, whatever its policy, the task suspends until
+  /// there is room. A thread of the pool is not blocked.
+  ///
+  /// Call it outside sections of the reclaimer's ``SleepableDomain``, whose end the room may wait
+  /// for. The wait is not cancelled with the task: the object is retired in any case.
+  ///
+  /// - Complexity: as `retire`; where it suspends, a lock and a resumption each time room comes.
+  public func retireSuspending<Object: AnyObject & Sendable>(_ object: consuming Object) async {
+    await core.enqueueSuspending(Callback(releasing: object))
+  }
+
+  /// As ``retireValue(_:)``; suspends as ``retireSuspending(_:)-(Object)``.
+  public func retireValueSuspending<Value: ~Copyable & Sendable>(_ value: consuming Value) async {
+    let pointer = UnsafeMutablePointer<Value>.allocate(capacity: 1)
+    pointer.initialize(to: value)
+    await core.enqueueSuspending(Callback(destroying: pointer))
+  }
+
+  /// Runs `body` after a grace period; suspends as ``retireSuspending(_:)-(Object)``.
+  public func retireSuspending(_ body: @escaping @Sendable () -> Void) async {
+    await core.enqueueSuspending(Callback(running: body))
   }
 
   private var refusal: RetireError {

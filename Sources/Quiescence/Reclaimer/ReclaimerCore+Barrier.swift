@@ -159,6 +159,7 @@ extension ReclaimerCore {
       state.lost.append(state.openSet)
       state.closedSets = []
       state.openSet = CallbackSet(owner: id)
+      state.lostProducers += state.producers
       state.producers = []
       state.listed = []
       state.reserved = 0

@@ -1,6 +1,15 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
+/// What a retire does that finds its reclaimer full.
+enum WhenFull {
+  /// What the policy says; waits where that is to refuse.
+  case followPolicy
+  /// What the policy says.
+  case mayRefuse
+  case refuse
+}
+
 /// How much each thread may append, and what happens at the limit.
 extension ReclaimerCore {
   enum Room {
@@ -18,13 +27,15 @@ extension ReclaimerCore {
   }
 
   /// The thread of `queue` has claimed an entry that it may not append, or that has no segment.
-  func makeRoom(in queue: RetireQueue, for callback: Callback, mayRefuse: Bool) -> Room {
+  func makeRoom(in queue: RetireQueue, for callback: Callback, _ whenFull: WhenFull) -> Room {
     while true {
       let step = state.withLock { state -> Step in
         let number = queue.claimed - 1
         // One by one while the runner has no thread: each retire tries again to start it.
         let isStranded = runner.isStranded.load(ordering: .relaxed) && !runner.ensureRunning()
-        if isStranded && number - queue.consumed >= 1024 && canWait { return .synchronizes }
+        if isStranded && number - queue.consumed >= 1024 && canWait {
+          return whenFull == .refuse ? .refused : .synchronizes
+        }
         guard let limit = state.limit else {
           return .granted(activates: state.grant(isStranded ? number + 1 : .max, to: queue))
         }
@@ -45,12 +56,12 @@ extension ReclaimerCore {
         if qs_thread_reclaims() || (state.isLimitSoft && !canWait) {
           return .granted(activates: state.grant(number + 1, to: queue))
         }
-        if limit.policy == .refuse && mayRefuse { return .refused }
+        if whenFull == .refuse || (whenFull == .mayRefuse && limit.policy == .refuse) { return .refused }
         if gracePeriods.isInside { Misuse.fullInSection(name, gracePeriods.title) }
         if qs_thread_is_writing() { Misuse.fullInUpdate(name) }
         if limit.policy != .wait { return .synchronizes }
         let parker = Parker()
-        state.producers.append(parker)
+        state.producers.append(.thread(parker))
         return .waits(parker)
       }
       switch step {
@@ -73,6 +84,29 @@ extension ReclaimerCore {
         synchronizeInline(queue, callback)
         return .ran
       }
+    }
+  }
+
+  /// As `enqueue`, for a task: suspends until there is room.
+  func enqueueSuspending(_ callback: Callback) async {
+    while !enqueue(callback, whenFull: .refuse) {
+      // Without a thread that makes room, this task does.
+      if runner.ensureRunning() { await roomComes() } else { await callbacksEnd() }
+    }
+  }
+
+  /// Suspends until there may be room; not at all when there is.
+  private func roomComes() async {
+    await suspended { task in
+      let isFull = state.withLock { state in
+        guard let limit = state.limit else { return false }
+        // In one step with the look: what idle threads were granted would never become room.
+        if limit.count <= state.reserved { state.recallGrants() }
+        if limit.count > state.reserved { return false }
+        state.producers.append(.task(task))
+        return true
+      }
+      if !isFull { task.resume() }
     }
   }
 
@@ -113,7 +147,7 @@ extension ReclaimerCore {
       defer { state.producers = [] }
       return state.producers
     }
-    for producer in producers { producer.open() }
+    for producer in producers { producer.resume() }
   }
 }
 

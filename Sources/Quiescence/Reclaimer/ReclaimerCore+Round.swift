@@ -75,7 +75,7 @@ extension ReclaimerCore {
       return (queue.takeMarks(upTo: end), state.producers)
     }
     for set in ended { set.release(for: self) }
-    for producer in producers { producer.open() }
+    for producer in producers { producer.resume() }
   }
 }
 
@@ -118,7 +118,7 @@ extension ReclaimerCore {
       return (isIdle, isIdle && kept.isEmpty && state.isAbandoned, state.producers)
     }
     for queue in done { queue.free() }
-    for producer in producers { producer.open() }
+    for producer in producers { producer.resume() }
     if closes { close() }
     return isIdle
   }

@@ -34,8 +34,8 @@ final class ReclaimerCore: Sendable {
     var openSet: CallbackSet
     /// Sets whose barriers wait for the grace period of the next round.
     var closedSets: [CallbackSet] = []
-    /// Threads that wait for room.
-    var producers: [Parker] = []
+    /// Threads and tasks that wait for room.
+    var producers: [Waiter] = []
     var limit: RetireLimit?
     /// The library chose the limit, and exceeds it where the thread cannot wait.
     var isLimitSoft: Bool
@@ -48,8 +48,9 @@ final class ReclaimerCore: Sendable {
     /// No thread can retire to it any more.
     var isAbandoned = false
     var isClosed = false
-    /// In a forked child, what threads of the parent waited for: see ``Waiter``.
+    /// In a forked child, what threads and tasks of the parent waited for: see ``Waiter``.
     var lost: [CallbackSet] = []
+    var lostProducers: [Waiter] = []
   }
 
   init(
@@ -73,17 +74,17 @@ final class ReclaimerCore: Sendable {
   /// Queues `callback` for after the next grace period. False when it is refused, which happens
   /// only when it may be.
   @inline(__always)
-  func enqueue(_ callback: Callback, mayRefuse: Bool = false) -> Bool {
+  func enqueue(_ callback: Callback, whenFull: WhenFull = .followPolicy) -> Bool {
     if let opaque = qs_thread_retire_queue(place) {
       let queue = RetireQueue(opaque: opaque)
-      if queue.coreID == id { return queue.append(callback, mayRefuse: mayRefuse) }
+      if queue.coreID == id { return queue.append(callback, whenFull: whenFull) }
     }
-    return enqueueFirst(callback, mayRefuse: mayRefuse)
+    return enqueueFirst(callback, whenFull: whenFull)
   }
 
   /// The first time on a thread.
   @inline(never)
-  func enqueueFirst(_ callback: Callback, mayRefuse: Bool = false) -> Bool {
+  func enqueueFirst(_ callback: Callback, whenFull: WhenFull = .followPolicy) -> Bool {
     // Of a reclaimer that is closed, whose place this one has.
     if let opaque = qs_thread_retire_queue(place) {
       let queue = RetireQueue(opaque: opaque)
@@ -99,7 +100,7 @@ final class ReclaimerCore: Sendable {
       // Set by the call that this is an argument of.
       ReclaimerCore.threadEnded(RetireQueue(opaque: queue!))
     }
-    return queue.append(callback, mayRefuse: mayRefuse)
+    return queue.append(callback, whenFull: whenFull)
   }
 
   /// Places in each thread's table of queues. Those below the number of flavors belong to the

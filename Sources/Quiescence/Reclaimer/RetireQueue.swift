@@ -99,12 +99,12 @@ struct RetireQueue: @unchecked Sendable {
 
   /// False when the reclaimer refuses, which it does only when it may.
   @inline(__always)
-  func append(_ callback: Callback, mayRefuse: Bool = false) -> Bool {
+  func append(_ callback: Callback, whenFull: WhenFull = .followPolicy) -> Bool {
     var number = memory.pointee.appended.load(ordering: .relaxed)
     memory.pointee.appended.store(number + 1, ordering: .relaxed)
     qs_fence_light()
     if _slowPath(number >= memory.pointee.stop.load(ordering: .relaxed)) {
-      switch claimSlowly(for: callback, mayRefuse: mayRefuse) {
+      switch claimSlowly(for: callback, whenFull) {
       case .granted(let granted): number = granted
       case .refused: return false
       case .ran: return true
@@ -129,10 +129,10 @@ struct RetireQueue: @unchecked Sendable {
   }
 
   @inline(never)
-  private func claimSlowly(for callback: Callback, mayRefuse: Bool) -> Claim {
+  private func claimSlowly(for callback: Callback, _ whenFull: WhenFull) -> Claim {
     if extend() { return .granted(claimed - 1) }
     let room = memory.pointee.core._withUnsafeGuaranteedRef {
-      $0.makeRoom(in: self, for: callback, mayRefuse: mayRefuse)
+      $0.makeRoom(in: self, for: callback, whenFull)
     }
     switch room {
     // From here on the claim stands even if the reclaimer takes the grant back: it counts claims.

@@ -148,11 +148,10 @@ extension SleepableCore {
   /// The last one that has ended.
   var completed: UInt64 { completedCount.load(ordering: .acquiring) }
 
-  var statistics: SleepableStatistics {
+  var statistics: GracePeriodStatistics {
     let durations = state.withLock { $0.durations }
-    return SleepableStatistics(
-      sections: sections, gracePeriods: Int(completed), durations: durations,
-      stalls: stallReports.load(ordering: .relaxed))
+    return GracePeriodStatistics(
+      gracePeriods: Int(completed), durations: durations, stalls: stallReports.load(ordering: .relaxed))
   }
 
   /// Open ones; exact while no section is entered or left.

@@ -179,21 +179,14 @@ extension SleepableDomain {
   /// Whether a grace period has begun, and waits for sections.
   package var isDraining: Bool { core.startOfGracePeriod != 0 }
 
-  /// What the domain has come to so far.
+  /// The domain's grace periods so far.
   ///
-  /// - Complexity: O(processors), a lock. Any thread.
-  public var statistics: SleepableStatistics { core.statistics }
-}
+  /// - Complexity: a lock. Any thread.
+  public var statistics: GracePeriodStatistics { core.statistics }
 
-/// A domain's sections and grace periods so far.
-public struct SleepableStatistics: Hashable, Sendable {
   /// About how many sections are open: while sections are entered and left, there is no exact
   /// number.
-  public let sections: Int
-  /// Grace periods that have ended.
-  public let gracePeriods: Int
-  /// How long they took.
-  public let durations: DurationHistogram
-  /// Reports of sections that held one up: see ``StallReports``.
-  public let stalls: Int
+  ///
+  /// - Complexity: O(processors). Any thread.
+  public var openSections: Int { core.sections }
 }
