@@ -1,7 +1,7 @@
 import CControl
 import Foundation
 
-/// An event that stays: once rung, everybody who waits or will wait is let through.
+/// An event that stays: once rung, it lets every present and later waiter through.
 final class Bell: Sendable {
   let descriptor: Int32
 

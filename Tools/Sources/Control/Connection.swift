@@ -18,8 +18,8 @@ struct Connection {
     Thread.start(named: "control-client") {
       let connection = handover.take()
       connection.serve()
-      // First the objects, then the place, then the descriptor: whoever waits for the place finds
-      // the objects closed, and nobody hangs up on a descriptor that has another owner by then.
+      // First the objects, then the place, then the descriptor: a thread that waits for the place
+      // finds the objects closed, and no thread hangs up on a descriptor that has another owner.
       connection.session.end()
       withExtendedLifetime(connection) { place.leave() }
     }

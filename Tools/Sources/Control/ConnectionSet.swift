@@ -30,7 +30,7 @@ final class ConnectionSet: Sendable {
     return Place(id: id, set: self)
   }
 
-  /// Hangs up on everybody. Returns whether they all left within `limit`.
+  /// Hangs up on every client. Returns whether they all left within `limit`.
   func endAll(within limit: Duration) -> Bool {
     open.withLock { state in
       state.ended = true

@@ -3,8 +3,8 @@ import Foundation
 
 /// A connection to a running host. Many requests, one after the other.
 ///
-/// Calls block the calling thread until the host has answered; what the host refuses is thrown with the
-/// host's words. One thread at a time.
+/// Calls block the calling thread until the host has answered; what the host refuses is thrown with
+/// the host's words. One thread at a time.
 public final class ControlClient {
   private let channel: LineChannel
   private let decoder = JSONDecoder()
@@ -23,7 +23,7 @@ public final class ControlClient {
     encoder.outputFormatting = .withoutEscapingSlashes
     let result = control_connect(socket, path, 1)
     if result < 0 { throw Self.error(-result, path) }
-    // Somebody else may have put a socket of theirs where this user's host would be.
+    // Another user may have put a socket where this user's host would be.
     let user = try Peer(of: socket).user
     if user != geteuid() {
       throw ControlError(EPERM, "the host at \(path) belongs to user \(user)")
@@ -39,15 +39,16 @@ public final class ControlClient {
     }
   }
 
-  /// Loads a module: by name from the host's module directory, or by path when there is a `/` in it.
+  /// Loads a module: by name from the host's module directory, or by path when there is a `/` in
+  /// it.
   public func insmod(
     _ nameOrPath: String, parameters: [String: String] = [:]
   ) throws(ControlError) -> InsmodReply {
     try call(Request(verb: "insmod", module: Self.absolute(nameOrPath), parameters: parameters))
   }
 
-  /// Unloads a module. Busy: `EBUSY`, or with `wait` an answer once the last user has let go, or `ETIMEDOUT` after so many
-  /// seconds.
+  /// Unloads a module. Busy: `EBUSY`, or with `wait` an answer once the last user has let go, or
+  /// `ETIMEDOUT` after so many seconds.
   public func rmmod(
     _ name: String, wait: Bool = false, whenIdle: Bool = false, seconds: Double? = nil
   ) throws(ControlError) -> RmmodReply {
@@ -57,7 +58,8 @@ public final class ControlClient {
         seconds: seconds))
   }
 
-  /// Unloads several modules together, those first that need others. What is wrong with one of them is in its row.
+  /// Unloads several modules together, those first that need others. What is wrong with one of them
+  /// is in its row.
   public func rmmod(
     together names: [String], wait: Bool = false, whenIdle: Bool = false, seconds: Double? = nil
   ) throws(ControlError) -> [UnloadRow] {
@@ -93,7 +95,7 @@ public final class ControlClient {
     let _: EmptyReply = try call(Request(verb: "set", module: name, parameter: parameter, value: value))
   }
 
-  /// Unloads a module, found by name or alias, and what nobody needs any more then.
+  /// Unloads a module, found by name or alias, and what no module needs then.
   public func remove(
     _ name: String, firstTime: Bool = false, dryRun: Bool = false
   ) throws(ControlError) -> RemoveReply {
@@ -124,7 +126,8 @@ public final class ControlClient {
     return reply.objects
   }
 
-  /// Opens an object, and so keeps its module loaded until ``close(_:)`` or the end of the connection.
+  /// Opens an object, and so keeps its module loaded until ``close(_:)`` or the end of the
+  /// connection.
   public func open(_ object: String) throws(ControlError) -> OpenReply {
     try call(Request(verb: "open", object: object))
   }
@@ -140,20 +143,24 @@ public final class ControlClient {
     let _: EmptyReply = try call(Request(verb: "close", handle: object.handle))
   }
 
-  /// What happened to the host's modules since the last call; the first one on a connection begins, and tells nothing.
+  /// What happened to the host's modules since the last call; the first one on a connection begins,
+  /// and tells nothing.
   ///
-  /// Waits up to `seconds`, and a second at the most, until there is something. Tracing ends with the connection.
+  /// Waits up to `seconds`, and a second at the most, until there is something. Tracing ends with
+  /// the connection.
   ///
   /// - Parameters:
   ///   - modules: their events alone; nil for all.
-  ///   - capacity: how many events the host keeps until they are asked for, if this is its first follower.
+  ///   - capacity: how many events the host keeps until they are asked for, if this is its first
+  ///     follower.
   public func trace(
     waiting seconds: Double, modules: [String]? = nil, capacity: Int? = nil
   ) throws(ControlError) -> TraceReply {
     try call(Request(verb: "trace", seconds: seconds, modules: modules, capacity: capacity))
   }
 
-  /// Hangs up, from any thread: a call that waits for its answer ends with `ECONNRESET`. Not after the client has gone.
+  /// Hangs up, from any thread: a call that waits for its answer ends with `ECONNRESET`. Not after
+  /// the client has gone.
   public var hangUp: @Sendable () -> Void {
     let descriptor = channel.descriptor
     return { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
@@ -190,7 +197,8 @@ extension ControlClient {
     do throws(ControlError) {
       try channel.writeLine(line)
     } catch {
-      // A host that refused the connection has said why before it hung up: the reply is still there.
+      // A host that refused the connection has said why before it hung up: the reply is still
+      // there.
       if error.errno != EPIPE { throw error }
     }
   }

@@ -13,7 +13,8 @@ public struct ControlError: Error, Sendable, Hashable, CustomStringConvertible {
   /// For example `EBUSY`.
   public let errnoName: String
 
-  /// Control characters in `message` are escaped: parts of it come from clients and modules. `EAGAIN` has another name.
+  /// Control characters in `message` are escaped: parts of it come from clients and modules.
+  /// `EAGAIN` has another name.
   public init(_ errno: Int32, _ message: String, isWouldBlock: Bool = false) {
     self.errno = errno
     self.message = message.onOneLine
@@ -26,7 +27,8 @@ public struct ControlError: Error, Sendable, Hashable, CustomStringConvertible {
   public var description: String { "\(message) (\(errnoName))" }
 }
 
-/// Inside the type its own property hides the manager's function, whose module is hidden by a class.
+/// Inside the type its own property hides the manager's function, whose module is hidden by a
+/// class.
 private func nameOfError(_ code: Int32) -> String { errnoName(code) }
 
 extension ControlError {

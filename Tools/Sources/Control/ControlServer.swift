@@ -4,8 +4,9 @@ import Synchronization
 
 /// Serves the control connection: newline-delimited JSON over a Unix-domain socket of mode 0600.
 ///
-/// Each connection has a thread of its own, so that a slow or dead client holds up nobody. Peers of
-/// another user are refused. Whatever a client sends gets one reply a line, or ends its own connection.
+/// Each connection has a thread of its own, so that a slow or dead client holds up no other. Peers
+/// of another user are refused. Whatever a client sends gets one reply a line, or ends its own
+/// connection.
 public final class ControlServer: Sendable {
   /// Where the socket is.
   public let path: String
@@ -70,7 +71,7 @@ public final class ControlServer: Sendable {
     }
   }
 
-  /// Removes the socket's name, accepts nobody any more, and hangs up on every client.
+  /// Removes the socket's name, accepts no more clients, and hangs up on every client.
   ///
   /// Returns when every connection has closed its objects, or after `limit`; false then: a request
   /// is still being carried out. Any thread, not a connection's.
@@ -101,7 +102,8 @@ public final class ControlServer: Sendable {
     }
   }
 
-  /// Out of descriptors or memory: the connection stays in the queue, and trying at once would spin.
+  /// Out of descriptors or memory: the connection stays in the queue, and trying at once would
+  /// spin.
   private func pause(after code: Int32) {
     log("control: \(ControlError(code, "cannot accept a connection"))")
     _ = control_wait(-1, stopping.descriptor, 100)
@@ -112,7 +114,7 @@ public final class ControlServer: Sendable {
     let session = Session(service: service, holder: "", socket: -1)
     var line = session.refusal(error)
     line.append(UInt8(ascii: "\n"))
-    // A fresh socket has room for a line; this thread must not wait for anybody.
+    // A fresh socket has room for a line; this thread must not wait for a client.
     _ = line.withUnsafeBytes { control_send(channel.descriptor, $0.baseAddress, $0.count, 0) }
   }
 }

@@ -6,7 +6,8 @@ public typealias HostStatistics = RelayStatistics
 
 /// What the control connection can ask of a host.
 ///
-/// Called on the connections' threads, on many at once. A call may block; only its own client waits.
+/// Called on the connections' threads, on many at once. A call may block; only its own client
+/// waits.
 public protocol ControlService: Sendable {
   /// Loads by name (from the host's directory) or by absolute path.
   func insmod(_ module: String, parameters: [String: String]) throws(ControlError) -> InsmodReply
@@ -14,25 +15,28 @@ public protocol ControlService: Sendable {
   /// Unloads, or throws `EBUSY` and leaves the module as it was.
   func rmmod(_ module: String) throws(ControlError) -> RmmodReply
 
-  /// Unloads as soon as the last user has let go. `ETIMEDOUT` after `limit`: then it is as it was. With `whenIdle` new users are let
-  /// in meanwhile.
+  /// Unloads as soon as the last user has let go. `ETIMEDOUT` after `limit`: then it is as it was.
+  /// With `whenIdle` new users are let in meanwhile.
   func rmmodWaiting(
     _ module: String, whenIdle: Bool, within limit: Duration?
   ) async throws(ControlError) -> RmmodReply
 
-  /// Unloads several together, those first that need others. One row for each, in the order in which they ended.
+  /// Unloads several together, those first that need others. One row for each, in the order in
+  /// which they ended.
   func rmmod(
     together modules: [String], _ policy: UnloadPolicy, within limit: Duration?
   ) async throws(ControlError) -> [UnloadRow]
 
-  /// Sees to it that a module, found by name or alias, is loaded, with what it needs; or with `dryRun` says what that would be.
-  /// `EEXIST` when it is loaded already and this should be the first time.
+  /// Sees to it that a module, found by name or alias, is loaded, with what it needs; or with
+  /// `dryRun` says what that would be. `EEXIST` when it is loaded already and this should be the
+  /// first time.
   func request(
     _ module: String, parameters: [String: String], firstTime: Bool, dryRun: Bool
   ) throws(ControlError) -> RequestReply
 
-  /// Unloads a module, found by name or alias, and what nobody needs any more then; or with `dryRun` says what that would be.
-  /// `ENOENT` when it is not loaded and this should be the first time.
+  /// Unloads a module, found by name or alias, and what no module needs then; or with
+  /// `dryRun` says what that would be. `ENOENT` when it is not loaded and this should be the first
+  /// time.
   func remove(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RemoveReply
 
   /// The rules that requests follow.
@@ -68,7 +72,7 @@ public protocol ControlTrace: AnyObject {
   /// At most `limit` events that were not read yet. Does not wait.
   func read(upTo limit: Int) -> TraceReply
 
-  /// Nobody reads it any more; idempotent.
+  /// No client reads it any more; idempotent.
   func stop()
 }
 

@@ -21,7 +21,8 @@ public final class HostService: ControlService {
     self.statistics = statistics
   }
 
-  /// Loads through the manager. `EINVAL` for a name with anything but letters, digits, `_`, `-` and `.` in it.
+  /// Loads through the manager. `EINVAL` for a name with anything but letters, digits, `_`, `-` and
+  /// `.` in it.
   public func insmod(_ module: String, parameters: [String: String]) throws(ControlError) -> InsmodReply {
     let path = try path(of: module)
     do throws(ModuleError) {
@@ -32,7 +33,7 @@ public final class HostService: ControlService {
     }
   }
 
-  /// Unloads through the manager, or says who holds the module.
+  /// Unloads through the manager, or names the holders of the module.
   public func rmmod(_ module: String) throws(ControlError) -> RmmodReply {
     do throws(ModuleError) {
       return reply(try manager.unload(module, ifBusy: .fail), for: module)
@@ -105,10 +106,10 @@ public final class HostService: ControlService {
         module: module, unmapped: false, unloadMicroseconds: 0, residentReason: reason,
         moduleCalls: calls)
     case .deferred(let holders):
-      let who = holders.map(\.description).joined(separator: ", ")
+      let names = holders.map(\.description).joined(separator: ", ")
       return RmmodReply(
         module: module, unmapped: false, unloadMicroseconds: 0,
-        residentReason: "it goes when these let go: \(who)", moduleCalls: calls)
+        residentReason: "it goes when these let go: \(names)", moduleCalls: calls)
     }
   }
 }

@@ -35,7 +35,8 @@ final class LineChannel {
     }
   }
 
-  /// Sends `line` and a newline. Blocks until the peer took it, or for as long as the socket allows.
+  /// Sends `line` and a newline. Blocks until the peer took it, or for as long as the socket
+  /// allows.
   func writeLine(_ line: Data) throws(ControlError) {
     var line = line
     line.append(UInt8(ascii: "\n"))
@@ -47,8 +48,8 @@ final class LineChannel {
     }
   }
 
-  /// Ends the sending side, and lets a peer that still sends finish: closing with bytes unread would
-  /// reset the connection, possibly before the peer read the answer.
+  /// Ends the sending side, and lets a peer that still sends finish: closing with bytes unread
+  /// would reset the connection, possibly before the peer read the answer.
   func finish(discardingAtMost limit: Int, milliseconds: Int32) {
     shutdown(descriptor, Int32(SHUT_WR))
     var left = limit

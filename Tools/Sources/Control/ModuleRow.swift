@@ -2,9 +2,9 @@ import ModuleManager
 
 /// A module of a running host, as `lsmod` lists it.
 public struct ModuleRow: Codable, Sendable, Hashable {
-  /// Somebody who keeps the module loaded, and how often.
+  /// A holder that keeps the module loaded, and how often.
   public struct Holder: Codable, Sendable, Hashable {
-    /// Who, in words.
+    /// The holder, in words.
     public let label: String
     /// How many uses.
     public let count: Int
@@ -24,7 +24,7 @@ public struct ModuleRow: Codable, Sendable, Hashable {
   public let size: Int
   /// About how many uses there are.
   public let users: Int
-  /// The same, by who holds them.
+  /// The same, by holder.
   public let holders: [Holder]
   /// How long it has been in its state.
   public let ageSeconds: Double

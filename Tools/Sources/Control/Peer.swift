@@ -19,7 +19,7 @@ struct Peer: Sendable, Hashable {
     self.user = user
   }
 
-  /// Nobody but the user who runs the host may control it: loading a module is running code in it.
+  /// Only the user that runs the host may control it: loading a module is running code in it.
   func check(against user: UInt32) throws(ControlError) {
     if self.user != user {
       throw ControlError(

@@ -175,7 +175,7 @@ public struct ModuleRules: Codable, Sendable, Hashable {
 
 /// The answer to `remove`.
 public struct RemoveReply: Codable, Sendable, Hashable {
-  /// What was unloaded, in order: the module, and what nobody needs any more.
+  /// What was unloaded, in order: the module, and what no module needs any more.
   public let modules: [String]
 
   /// Why code of the module stays, when it does.

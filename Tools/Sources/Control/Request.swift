@@ -57,7 +57,8 @@ extension Request {
       ControlError(EINVAL, "the request has no `\(key.stringValue)`")
     case .typeMismatch(_, let context), .valueNotFound(_, let context):
       ControlError(EINVAL, "\(subject(context.codingPath)) has the wrong type")
-    // The decoder says the same of a number that does not fit its field as of what is no JSON at all.
+    // The decoder says the same of a number that does not fit its field as of what is no JSON at
+    // all.
     case .dataCorrupted where (try? JSONSerialization.jsonObject(with: line)) != nil:
       ControlError(EINVAL, "a number of the request is out of range")
     default:

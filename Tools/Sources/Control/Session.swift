@@ -116,7 +116,8 @@ final class Session {
   }
 
   private func encode<Body: Encodable>(_ reply: Reply<Body>) -> Data {
-    // Replies hold strings and finite numbers; the fallback keeps the conversation in step all the same.
+    // Replies hold strings and finite numbers; the fallback keeps the conversation in step all the
+    // same.
     (try? encoder.encode(reply))
       ?? Data(#"{"ok":false,"errno":"EIO","message":"the reply cannot be encoded"}"#.utf8)
   }
@@ -155,8 +156,8 @@ extension Session {
   /// How long a reply waits for its first event, in milliseconds.
   static let traceWait = 1000
 
-  /// The first request switches tracing on and is answered at once: what happens after the reply is recorded. Later ones
-  /// wait for something to tell, for a while.
+  /// The first request switches tracing on and is answered at once: what happens after the reply is
+  /// recorded. Later ones wait for something to tell, for a while.
   private func follow(_ request: Request) throws(ControlError) -> Data? {
     let seconds = request.seconds ?? 1
     if !(seconds >= 0) { throw ControlError(EINVAL, "a trace waits for 0 seconds or more") }
@@ -178,7 +179,7 @@ extension Session {
       if !events.isEmpty || all.lost > 0 || isOver {
         return success(TraceReply(events: events, lost: all.lost, now: all.now, process: all.process))
       }
-      // Whoever records wakes nobody, so somebody has to look.
+      // A thread that records wakes no thread, so this one has to look.
       if control_hangup(socket, all.events.isEmpty ? 10 : 0) != 0 { return nil }
     }
   }
@@ -223,13 +224,14 @@ extension Session {
   ) throws(ControlError) -> Data? {
     let unload = try PendingUnload<Body>()
     unload.start(body)
-    // A client that went while it waited must not keep its objects: somebody else may wait for those.
+    // A client that went while it waited must not keep its objects: another client may wait for
+    // those.
     if control_wait_or_hangup(unload.bell.descriptor, socket) == 2 { return nil }
     return success(try unload.result())
   }
 }
 
-/// An unload that waits for users, and goes on when nobody waits for its result any more.
+/// An unload that waits for users, and goes on when no client waits for its result any more.
 private final class PendingUnload<Body: Sendable>: Sendable {
   let bell: Bell
   private let outcome = Mutex<Result<Body, ControlError>?>(nil)

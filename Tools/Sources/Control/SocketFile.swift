@@ -1,7 +1,8 @@
 import CControl
 import Foundation
 
-/// The socket's name in the file system: claimed for one host, and removed only while it is that host's.
+/// The socket's name in the file system: claimed for one host, and removed only while it is that
+/// host's.
 struct SocketFile: Sendable {
   private let path: String
   private let device: dev_t
@@ -9,8 +10,9 @@ struct SocketFile: Sendable {
 
   /// Binds `socket` to `path` and listens. The file has mode 0600 from its first instant on.
   ///
-  /// A socket that nobody listens on any more is replaced. `EADDRINUSE` when somebody does, `EEXIST`
-  /// when something else has the name, `ENAMETOOLONG` beyond what a socket's address holds.
+  /// A socket that no process listens on is replaced. `EADDRINUSE` when one does,
+  /// `EEXIST` when something else has the name, `ENAMETOOLONG` beyond what a socket's address
+  /// holds.
   init(claiming path: String, for socket: Int32, backlog: Int32) throws(ControlError) {
     if path.isEmpty || path.utf8.contains(0) { throw Self.error(EINVAL, path, "not a path") }
     if path.utf8.count > Self.longest {
@@ -39,8 +41,8 @@ struct SocketFile: Sendable {
     }
   }
 
-  /// Removes the name while it is still this socket's. Call it before the socket closes: nobody replaces
-  /// the file of a host that listens.
+  /// Removes the name while it is still this socket's. Call it before the socket closes: no host
+  /// replaces the file of a host that listens.
   func remove() {
     var status = stat()
     if lstat(path, &status) == 0, status.st_dev == device, status.st_ino == inode { unlink(path) }
@@ -69,7 +71,7 @@ struct SocketFile: Sendable {
     case -ECONNREFUSED:
       if unlink(path) != 0, errno != ENOENT { throw error(errno, path, "cannot replace the stale socket") }
     case -EACCES, -EPERM: throw error(EACCES, path, "the socket is another user's")
-    // Connected, a full queue, or a socket of another type: somebody is there.
+    // Connected, a full queue, or a socket of another type: a process has it.
     default: throw error(EADDRINUSE, path, "another host serves there")
     }
   }
@@ -87,7 +89,7 @@ private struct DirectoryLock {
       let reason = errno == ENOENT ? "no such directory" : "cannot open the directory"
       throw ControlError(errno, "control socket \(path): \(reason)")
     }
-    // Anybody who can read the directory can hold this lock: wait, but not for ever.
+    // Any process that can read the directory can hold this lock: wait, but not for ever.
     for _ in 0..<200 {
       if flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK { return }
       usleep(10_000)

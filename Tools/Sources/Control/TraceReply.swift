@@ -5,7 +5,7 @@ public struct TraceReply: Codable, Sendable, Hashable {
   /// In order.
   public let events: [TraceRow]
 
-  /// How many before these were overwritten before anybody asked.
+  /// How many earlier ones were overwritten before they were read.
   public let lost: Int
 
   /// The host's clock now, as in ``TraceRow/time``.
@@ -31,7 +31,7 @@ public struct TraceRow: Codable, Sendable, Hashable {
   public let time: UInt64
   /// The kernel's id of the thread.
   public let thread: Int32
-  /// What the thread is called; nil when it had ended before anybody asked.
+  /// What the thread is called; nil when it had ended before the request.
   public let threadName: String?
   /// `get`, `load`, `init` and so on.
   public let event: String
@@ -39,7 +39,7 @@ public struct TraceRow: Codable, Sendable, Hashable {
   public let phase: String
   /// The module.
   public let module: String
-  /// Who, where, or why.
+  /// The holder, the place, or the reason.
   public let label: String?
   /// The name of the number that it ended with, such as `EBUSY`; nil for success.
   public let errno: String?

@@ -50,7 +50,8 @@ struct CatCommand: ParsableCommand {
     }
   }
 
-  /// A shell gives its background jobs the null device, which is always at its end and means nothing by it.
+  /// A shell gives its background jobs the null device, which is always at its end and means
+  /// nothing by it.
   private var hasInput: Bool {
     var input = stat()
     var null = stat()

@@ -1,7 +1,8 @@
 import Control
 import Foundation
 
-/// This program again, as a child process in a process group of its own, with pipes for what it prints.
+/// This program again, as a child process in a process group of its own, with pipes for what it
+/// prints.
 struct ChildProcess {
   let process: pid_t
   /// The reading side of its standard output. The owner of this value closes it.
@@ -50,7 +51,8 @@ struct ChildProcess {
     return nil
   }
 
-  /// By its own name, which process listings show; the link also works when the file was replaced since.
+  /// By its own name, which process listings show; the link also works when the file was replaced
+  /// since.
   private static var executable: String {
     let link = "/proc/self/exe"
     let path = (try? FileManager.default.destinationOfSymbolicLink(atPath: link)) ?? link
@@ -64,8 +66,8 @@ struct ChildProcess {
     return (ends[0], ends[1])
   }
 
-  /// A terminal's Ctrl-C is for the parent, which ends the child in order; and the child starts with no
-  /// signal blocked or ignored, whatever the parent did.
+  /// A terminal's Ctrl-C is for the parent, which ends the child in order; and the child starts
+  /// with no signal blocked or ignored, whatever the parent did.
   private static func attributes() -> posix_spawnattr_t {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)

@@ -3,9 +3,10 @@ import Foundation
 
 /// The trace event format of Chrome, which Perfetto reads too.
 ///
-/// What is done on one thread without a pause is a slice of that thread (`X`). Requests, loads and unloads may wait while the
-/// thread does something else: each has a track of its own (`b` and `e`). Both are written at their end, so that each is whole
-/// whenever the trace ends; what has not ended by then is closed with the last event, and says so.
+/// What is done on one thread without a pause is a slice of that thread (`X`). Requests, loads and
+/// unloads may wait while the thread does something else: each has a track of its own (`b` and
+/// `e`). Both are written at their end, so that each is whole whenever the trace ends; what has not
+/// ended by then is closed with the last event, and says so.
 ///
 /// Source: the "Trace Event Format" document of Chromium's tracing.
 struct ChromeTrace: TraceWriter {

@@ -3,7 +3,8 @@ import Foundation
 import ModuleFiles
 import TOMLKit
 
-/// The rules for a host's modules, from the files `*.toml` of a directory, in the order of their names:
+/// The rules for a host's modules, from the files `*.toml` of a directory, in the order of their
+/// names:
 ///
 /// ```toml
 /// blacklist = ["conntrack"]      # its own aliases are ignored
@@ -25,16 +26,16 @@ import TOMLKit
 /// counter = false
 /// ```
 ///
-/// Of two files that say something about the same alias, option or rule the later one counts; blacklists and soft
-/// dependencies add up.
+/// Of two files that say something about the same alias, option or rule the later one counts;
+/// blacklists and soft dependencies add up.
 struct ConfigurationDirectory {
   let configuration: ModuleConfiguration
 
-  /// - Throws: what the file system says; `EINVAL` with file, line and column for what is no TOML, and with the key for what
-  ///   means nothing.
+  /// - Throws: what the file system says; `EINVAL` with file, line and column for what is no TOML,
+  ///   and with the key for what means nothing.
   init(path: String) throws(ControlError) {
     var configuration = ModuleConfiguration()
-    /// Who has an alias, so that a later file can take it away.
+    /// The owner of each alias, so that a later file can take it away.
     var aliases: [String: [String]] = [:]
     for file in try Self.files(path) {
       try ConfigurationFile(path: file).apply(to: &configuration, &aliases)

@@ -15,8 +15,8 @@ final class Demo {
   private let start = ContinuousClock.now
   private var complaints: [String] = []
 
-  /// The client asks as fast as it gets answers, and would take the processors from the relay and the modules
-  /// that it is there to test.
+  /// The client asks as fast as it gets answers, and would take the processors from the relay and
+  /// the modules that it is there to test.
   private static let niceness: Int32 = 5
 
   /// The sample modules, in turn.
@@ -46,7 +46,7 @@ final class Demo {
   /// Nothing was lost or damaged, every image went, and the host ended in order.
   var isFlawless: Bool { complaints.isEmpty }
 
-  /// Runs until the time is over, somebody interrupts, or something fails. Returns what was wrong.
+  /// Runs until the time is over, the user interrupts, or something fails. Returns what was wrong.
   func run() -> [String] {
     cycles.start()
     watch()
@@ -87,12 +87,13 @@ final class Demo {
   }
 
   private func finish() {
-    // From here on everything ends by itself; whoever does not want to wait for it interrupts once more.
+    // From here on everything ends by itself; a user that does not want to wait interrupts once
+    // more.
     interruption.endProcess { [host] in host.end() }
     let isHostGone = host.ended != nil
     if let ended = host.ended { complain("the host ended \(ended) in the middle of it") }
-    // The traffic goes on meanwhile: the last cycle waits for answers. Without any, it goes on when the
-    // client ends.
+    // The traffic goes on meanwhile: the last cycle waits for answers. Without any, it goes on when
+    // the client ends.
     if !isHostGone { _ = cycles.stop(within: .seconds(5)) }
     let seconds = elapsed
     let report = traffic.finish()

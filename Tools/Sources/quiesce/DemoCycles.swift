@@ -22,7 +22,8 @@ final class DemoCycles: Sendable {
     var failure: String?
   }
 
-  /// Answers that a module works for before it goes, also where the system's buffers allow few in flight.
+  /// Answers that a module works for before it goes, also where the system's buffers allow few in
+  /// flight.
   private static let leastUse = 256
 
   private let modules: [String]
@@ -74,8 +75,8 @@ final class DemoCycles: Sendable {
   /// False when the traffic has ended.
   private func cycle(_ module: String, _ client: ControlClient) throws(ControlError) -> Bool {
     let loaded = try client.insmod(module)
-    // More answers than there are requests in flight: one of those requests at least was sent when the module
-    // was loaded, and has met its hooks on both ways.
+    // More answers than there are requests in flight: one of those requests at least was sent when
+    // the module was loaded, and has met its hooks on both ways.
     let isUsed = traffic.waitForAnswers(max(traffic.window, Self.leastUse) + 1)
     let unloaded = try unload(loaded.module, client)
     tally.withLock { tally in
@@ -94,7 +95,7 @@ final class DemoCycles: Sendable {
       return try client.rmmod(module)
     } catch {
       if error.errno != EBUSY { throw error }
-      // Packets with the module's callbacks wait for a socket that takes no more.
+      // Packets with the module's callbacks wait for a socket that is full.
       return try client.rmmod(module, wait: true)
     }
   }

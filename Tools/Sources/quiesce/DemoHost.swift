@@ -3,8 +3,8 @@ import Foundation
 import Relay
 import Synchronization
 
-/// A `quiesce host` of the demo's own: another process, with a control socket in a directory that goes with
-/// it.
+/// A `quiesce host` of the demo's own: another process, with a control socket in a directory that
+/// goes with it.
 final class DemoHost: Sendable {
   /// Where its relay listens.
   let address: SocketAddress
@@ -59,7 +59,8 @@ final class DemoHost: Sendable {
   /// What the host complained about last.
   var lastComplaint: String? { ended == nil ? log.lastComplaint : log.finalComplaint() }
 
-  /// Asks the host to end, and ends it when it does not within `limit`. True when it ended with status 0.
+  /// Asks the host to end, and ends it when it does not within `limit`. True when it ended with
+  /// status 0.
   func stop(within limit: Duration) -> Bool {
     status.withLock { status in
       // Not waited for yet, so the number cannot be another process's.

@@ -21,7 +21,8 @@ final class EventLog: Sendable {
     }
   }
 
-  /// Gives the last events time to be written: every module that came is written as gone, or `limit` passed.
+  /// Gives the last events time to be written: every module that came is written as gone, or
+  /// `limit` passed.
   func settle(within limit: Duration) {
     let deadline = ContinuousClock.now + limit
     while !present.withLock({ $0.isEmpty }) && ContinuousClock.now < deadline {

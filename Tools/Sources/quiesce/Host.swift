@@ -29,7 +29,8 @@ final class Host: Sendable {
         manager: manager, moduleDirectory: moduleDirectory, statistics: { relay.statistics }),
       log: { StandardError.write("quiesce: host: \($0)") })
     events = EventLog(manager.events())
-    // It may be missing: modules can be loaded by path all the same, and a request says what is wrong.
+    // It may be missing: modules can be loaded by path all the same, and a request says what is
+    // wrong.
     try manager.setDirectory(moduleDirectory, isChecked: false)
     manager.configure(configuration)
     manager.provide(relay.prerouting)
@@ -55,8 +56,8 @@ final class Host: Sendable {
       + "\(workers) \(workers == 1 ? "worker" : "workers"), control \(server.path))"
   }
 
-  /// Hangs up on the clients, unloads every module, and stops the relay. False when a module would not go:
-  /// who holds it is on standard error then.
+  /// Hangs up on the clients, unloads every module, and stops the relay. False when a module would
+  /// not go: its holders are on standard error then.
   func stop(within limit: Duration) -> Bool {
     let deadline = ContinuousClock.now + limit
     // First: what clients hold open keeps its module loaded.

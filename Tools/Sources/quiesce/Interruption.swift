@@ -1,6 +1,7 @@
 import Foundation
 
-/// SIGINT, SIGTERM and SIGHUP as something to look for between two steps, so that nothing is left behind.
+/// SIGINT, SIGTERM and SIGHUP as something to look for between two steps, so that nothing is left
+/// behind.
 struct Interruption: @unchecked Sendable {
   // Unchecked for the set of signals, which never changes.
   private let signals: sigset_t
@@ -11,7 +12,7 @@ struct Interruption: @unchecked Sendable {
     sigemptyset(&signals)
     for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, signal) }
     pthread_sigmask(SIG_BLOCK, &signals, nil)
-    // A reader who went away shows as EPIPE.
+    // A reader that has gone shows as EPIPE.
     signal(SIGPIPE, SIG_IGN)
     self.signals = signals
   }
@@ -24,8 +25,8 @@ struct Interruption: @unchecked Sendable {
     return sigtimedwait(&signals, nil, &limit) > 0
   }
 
-  /// From now on one of the signals makes the process run `cleanUp` and end at once, as if it had been
-  /// killed.
+  /// From now on one of the signals makes the process run `cleanUp` and end at once, as if it had
+  /// been killed.
   func endProcess(after cleanUp: @escaping @Sendable () -> Void) {
     let signals = signals
     Thread {

@@ -2,8 +2,8 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Reads what a child prints, so that it never waits for a full pipe, and remembers what it complained about
-/// last; what modules print, and what becomes of them, is left out.
+/// Reads what a child prints, so that it never waits for a full pipe, and remembers what it
+/// complained about last; what modules print, and what becomes of them, is left out.
 final class LogTail: Sendable {
   private let last = Mutex<String?>(nil)
   private let end = DispatchSemaphore(value: 0)

@@ -6,7 +6,8 @@ import ModuleManager
 struct ModuleDrain {
   private let manager: ModuleManager
 
-  /// How long to wait before modules are asked again whose `exit` has refused: nobody says when it would agree.
+  /// How long to wait before modules are asked again whose `exit` has refused: no event says when
+  /// it would agree.
   private static let interval = Duration.milliseconds(10)
 
   init(_ manager: ModuleManager) { self.manager = manager }
@@ -30,12 +31,12 @@ struct ModuleDrain {
     }
   }
 
-  /// Live after a refusal to wait for its users: it is permanent. One whose `exit` refused may change its mind. What such
-  /// a one needs stays with it.
+  /// Live after a refusal to wait for its users: it is permanent. One whose `exit` refused may
+  /// change its mind. What such a one needs stays with it.
   private func isHopeless(
     _ module: ModuleStatus, _ refusals: [String: ModuleError], among all: [ModuleStatus]
   ) -> Bool {
-    // Somebody was still loading what needs it.
+    // A request was still loading a module that needs it.
     if module.state == .live, let refusal = refusals[module.name], refusal.errno != EWOULDBLOCK {
       return true
     }

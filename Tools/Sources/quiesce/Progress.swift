@@ -2,8 +2,8 @@ import Control
 import Foundation
 import Synchronization
 
-/// A line on the terminal that says what a request waits for, once it has taken longer than a second. Where standard error is no
-/// terminal there is nothing.
+/// A line on the terminal that says what a request waits for, once it has taken longer than a
+/// second. Where standard error is no terminal there is nothing.
 final class Progress: Sendable {
   private struct State {
     var isOver = false
@@ -12,7 +12,8 @@ final class Progress: Sendable {
 
   private let state = Mutex(State())
 
-  /// Runs `body`. Meanwhile `look` says on a thread of its own, about twice a second, what there is to say; nil for nothing.
+  /// Runs `body`. Meanwhile `look` says on a thread of its own, about twice a second, what there is
+  /// to say; nil for nothing.
   static func showing<Result, Failure: Error>(
     _ look: @escaping @Sendable () -> String?, while body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
@@ -71,7 +72,8 @@ extension ControlOptions {
     let look: @Sendable () -> String? = {
       // A connection of its own: the other one waits for its answer.
       guard let rows = try? ControlClient(path: path).lsmod() else { return "waiting for the host" }
-      // Those on their way, by whatever name they were asked for; and those that were named and are in use.
+      // Those on their way, by whatever name they were asked for; and those that were named and are
+      // in use.
       let lines = rows.filter { $0.state != "live" || modules.contains($0.module) && !$0.holders.isEmpty }.map
       { row in
         let holders = row.holders.map { $0.count == 1 ? $0.label : "\($0.label) × \($0.count)" }

@@ -3,7 +3,7 @@ import Foundation
 import ModuleManager
 import Quiescence
 
-/// What a scheme costs one thread that nobody disturbs, and in memory.
+/// What a scheme costs one undisturbed thread, and in memory.
 struct SchemeCosts {
   /// Nanoseconds of a reference that is taken and given back by a module in C.
   let getPut: Double
@@ -35,7 +35,7 @@ struct SchemeCosts {
         _ = point.dispatch(&argument, in: reader)
       }
       if argument.failed > 0 {
-        throw DemoError(description: "\(scheme): a reference was refused while nobody unloads")
+        throw DemoError(description: "\(scheme): a reference was refused although nothing unloads")
       }
       return time
     }
@@ -62,7 +62,8 @@ struct SchemeCosts {
     }
   }
 
-  /// A function of the C library that does next to nothing, where the compiler cannot see which one it is.
+  /// A function of the C library that does next to nothing, where the compiler cannot see which one
+  /// it is.
   @inline(never)
   private static func callThroughPointer(_ count: Int) {
     typealias Function = @convention(c) (Int) -> Int

@@ -14,7 +14,8 @@ struct SchemeRow: Codable {
   var bareCallNanoseconds: Double
   /// From the request to the check of the mappings, of the unloads that were not refused.
   var unload: Latency
-  /// One grace period of the relay's readers meanwhile: what an unload that waits for one has to wait.
+  /// One grace period of the relay's readers meanwhile: what an unload that waits for one has to
+  /// wait.
   var gracePeriod: Latency
   var failedGets: Int
   var refusedUnloads: Int

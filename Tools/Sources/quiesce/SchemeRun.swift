@@ -75,7 +75,8 @@ final class SchemeRun {
       answered: report.answered, unloads: unloads.count, leftMapped: leftMapped)
   }
 
-  /// In a function of its own: in the loop above, a `catch` with a condition is more than the compiler of 6.3 can take.
+  /// In a function of its own: in the loop above, a `catch` with a condition is more than the
+  /// compiler of 6.3 can take.
   private func unload(_ name: String) -> Result<UnloadOutcome, ModuleError> {
     do throws(ModuleError) { return .success(try manager.unload(name)) } catch { return .failure(error) }
   }

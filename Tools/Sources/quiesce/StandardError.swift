@@ -1,15 +1,15 @@
 import Control
 import Foundation
 
-/// Lines for people: one `write` a line, so that threads do not mix theirs.
+/// Lines for people: one `write` a line, so that the lines of threads do not mix.
 enum StandardError {
-  /// Writes `line` on one line, whatever is in it. A reader who is gone is not an error.
+  /// Writes `line` on one line, whatever is in it. A reader that has gone is not an error.
   static func write(_ line: String) {
     put(line, to: STDERR_FILENO)
   }
 }
 
-/// Lines for programs and people who asked.
+/// Lines that were asked for.
 enum StandardOutput {
   /// Writes `line` at once, also into a pipe.
   static func write(_ line: String) {

@@ -5,13 +5,14 @@ import Foundation
 struct TerminationSignals {
   private var set = sigset_t()
 
-  /// Blocks them in this thread and in those that it starts from now on. Before any other thread starts.
+  /// Blocks them in this thread and in those that it starts from now on. Before any other thread
+  /// starts.
   init() {
     sigemptyset(&set)
     for signal in [SIGTERM, SIGINT] { sigaddset(&set, signal) }
     if !Self.ignoresHangup { sigaddset(&set, SIGHUP) }
     pthread_sigmask(SIG_BLOCK, &set, nil)
-    // A reader of standard error who went away must not end the host either.
+    // A reader of standard error that has gone must not end the host either.
     signal(SIGPIPE, SIG_IGN)
   }
 

@@ -109,7 +109,7 @@ struct TortureCommand: ParsableCommand {
         options,
         isOver: { pause in
           if !interruption.wait(for: pause) { return false }
-          // Whoever does not want to wait for the end interrupts once more.
+          // A user that does not want to wait for the end interrupts once more.
           interruption.endProcess {}
           return true
         },

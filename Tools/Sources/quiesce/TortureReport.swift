@@ -1,6 +1,7 @@
 import Torture
 
-/// A torture's summary for people: counters, the histogram of ages, and what it means in one sentence.
+/// A torture's summary for people: counters, the histogram of ages, and what it means in one
+/// sentence.
 struct TortureReport {
   private let summary: TortureSummary
 

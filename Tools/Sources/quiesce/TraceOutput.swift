@@ -9,7 +9,8 @@ final class TraceOutput {
   private let file: (path: String, temporary: String)?
   private var isFinished = false
 
-  /// Opens a file beside the one that it will replace. What is no regular file, such as a pipe, is written to as it is.
+  /// Opens a file beside the one that it will replace. What is no regular file, such as a pipe, is
+  /// written to as it is.
   init(path: String?) throws(ControlError) {
     name = path ?? "the output"
     guard let path else {

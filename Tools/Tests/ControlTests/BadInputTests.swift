@@ -46,7 +46,8 @@ extension EndToEndTests {
       }
     }
 
-    /// The loader maps what the headers promise: behind the end of the file there is nothing to touch.
+    /// The loader maps what the headers promise: behind the end of the file there is nothing to
+    /// touch.
     @Test func modulesThatAreCutShort() async throws {
       try await onThread {
         let host = try TestHost()

@@ -2,7 +2,8 @@ import Foundation
 import Synchronization
 import Testing
 
-/// What the tests run: the executable beside the test bundle, and the modules that are compiled once.
+/// What the tests run: the executable beside the test bundle, and the modules that are compiled
+/// once.
 enum Built {
   /// The built `quiesce`.
   static let quiesce: String = {

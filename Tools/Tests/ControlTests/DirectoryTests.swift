@@ -55,7 +55,7 @@ extension EndToEndTests {
         let folder = try ModuleFolder()
         try folder.add("one", #"QUIESCENT_DEPENDS("two");"#)
         try folder.add("two", #"QUIESCENT_DEPENDS("one");"#)
-        try folder.add("user", #"QUIESCENT_DEPENDS("two,nobody");"#)
+        try folder.add("user", #"QUIESCENT_DEPENDS("two,absent");"#)
         try folder.directory.write("no module\n", to: "text.so")
         let outcome = try run("depmod", folder.path)
         #expect(outcome.status == 1 && outcome.output.isEmpty)
@@ -63,7 +63,7 @@ extension EndToEndTests {
           outcome.error == """
             quiesce: depmod: \(folder.path)/text.so: not an ELF file (ENOEXEC)
             quiesce: depmod: one: depends on itself: one → two → one (ELOOP)
-            quiesce: depmod: user: depends on nobody, which is not in \(folder.path) (ENOENT)
+            quiesce: depmod: user: depends on absent, which is not in \(folder.path) (ENOENT)
 
             """)
         #expect(try folder.directory.read("modules.index").hasSuffix("end 3\n"))
@@ -99,7 +99,7 @@ extension EndToEndTests {
         for name in ["one", "two", "three"] { try folder.add(name) }
         #expect(try run("depmod", folder.path).status == 0)
         let whole = try folder.directory.read("modules.index")
-        // How long one takes that nobody kills.
+        // How long one takes that is not killed.
         let start = ContinuousClock.now
         #expect(try run("depmod", folder.path).status == 0)
         let duration = Int(start.duration(to: .now) / .microseconds(1))

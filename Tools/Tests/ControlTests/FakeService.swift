@@ -6,8 +6,8 @@ import Synchronization
 
 /// A host with the modules that were asked for, and no code in them.
 ///
-/// A module `M` publishes the object `M`, whose content is its name. A module called `slow` takes until
-/// ``finishSlowLoad()`` to load.
+/// A module `M` publishes the object `M`, whose content is its name. A module called `slow` takes
+/// until ``finishSlowLoad()`` to load.
 final class FakeService: ControlService {
   func configuration() -> [ModuleRules] { [] }
 

@@ -4,7 +4,8 @@ import Testing
 
 @testable import Control
 
-/// A client that sends whatever bytes it is told to, for requests that ``ControlClient`` cannot make.
+/// A client that sends whatever bytes it is told to, for requests that ``ControlClient`` cannot
+/// make.
 final class RawClient {
   private let channel: LineChannel
 
