@@ -4,7 +4,7 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Who may refuse modules, and is told when they have gone.
+/// Observers may refuse modules, and are told when they have gone.
 @Suite struct ObserverTests {
   let manager = ModuleManager()
   private let log = Shared(Locked<[String]>([]))

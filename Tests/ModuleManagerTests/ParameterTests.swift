@@ -230,7 +230,7 @@ import Testing
     try await manager.unload("asked")
   }
 
-  /// While somebody changes it, hooks see one of the numbers that it was given, never a mixture.
+  /// While a thread changes it, hooks see one of the numbers that it was given, never a mixture.
   @Test func hooksReadWhatIsBeingWritten() async throws {
     let manager = manager
     let point = point

@@ -74,7 +74,8 @@ import Testing
     argument.calls == result.called && (argument.calls == 0 || argument.cookie == 4711)
   }
 
-  /// Three modules come and go 100 times each while three threads call; returns how often something was wrong.
+  /// Three modules come and go 100 times each while three threads call; returns how often something
+  /// was wrong.
   private static func run(
     _ manager: ModuleManager, traffic: @escaping @Sendable (_ done: Counter, _ wrong: Counter) -> Void
   ) async -> Int {

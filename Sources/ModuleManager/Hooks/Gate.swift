@@ -7,8 +7,8 @@ internal import Quiescence
 /// hook's function before the hook was unlinked still comes to the gate, is refused there, and
 /// continues without touching the image.
 package protocol Gate: AnyObject, Sendable {
-  /// Admits a call, and returns a token for ``leave(_:)``: 0 or more. Returns a negative number when
-  /// the module accepts calls no longer.
+  /// Admits a call, and returns a token for ``leave(_:)``: 0 or more. Returns a negative number
+  /// when the module accepts calls no longer.
   ///
   /// Runs inside the section of the round, so it must not wait for anything that waits for a grace
   /// period.
