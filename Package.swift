@@ -25,7 +25,7 @@ let package = Package(
     .target(name: "CModuleABI"),
     .target(
       name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"],
-      exclude: ["KMOD.md", "Schemes/SCHEMES.md"],
+      exclude: ["KMOD.md", "MISBEHAVIOR.md", "Schemes/SCHEMES.md"],
       swiftSettings: lifetimes),
     .target(
       name: "BrokenSchemes", dependencies: ["ModuleManager"], path: "Tests/BrokenSchemes",

@@ -76,7 +76,7 @@ import Testing
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift",
     "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift",
     "ModulePolicy.swift", "ModuleTrace.swift", "SleepableBox.swift", "SleepableDomain.swift",
-    "UnloadRequest.swift", "UnloadScheme.swift",
+    "UnloadRequest.swift", "UnloadScheme.swift", "UnloadAttempt.swift",
   ]
 
   @Test func examplesOfDocumentationCommentsCompile() async throws {

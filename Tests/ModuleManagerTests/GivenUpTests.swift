@@ -256,7 +256,10 @@ import Testing
       }
       await call
       let policy = way == .wasForced ? BusyPolicy.force : .wait
-      let outcome = try await manager.unload("guest", ifBusy: policy, within: .milliseconds(2))
+      let unload = Task { try await manager.unload("guest", ifBusy: policy) }
+      while manager.list().first?.activity?.kind != .users { await Task.yield() }
+      unload.cancel()
+      let outcome = try await unload.value
       guard case .deferred(let holders) = outcome else {
         Issue.record("\(scheme): \(outcome)")
         return

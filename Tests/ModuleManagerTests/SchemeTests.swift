@@ -273,4 +273,31 @@ import Testing
       if state != .gone { break }
     }
   }
+
+  /// When the reclaimer is full, unregistering a hook waits for readers, and those may be waiting
+  /// for a lock of the table. A limit is there so that a manager that hangs fails the test.
+  @Test func lockListUnloadsWithAFullReclaimer() async {
+    await #expect(processExitsWith: .exitCode(23)) {
+      Memb.reclaimer.limit = RetireLimit(4, .wait)
+      let (manager, point) = Guest.manager(.lockList)
+      let path = Guest.file()
+      let isOver = Counter()
+      async let traffic: Void = onThreads(2) { _ in
+        while isOver.value == 0 {
+          var argument = Argument()
+          _ = point.dispatch(&argument)
+          sched_yield()
+        }
+      }
+      for _ in 0..<50 {
+        try await manager.load(path: path, within: .seconds(60))
+        guard try await manager.unload("guest", ifBusy: .wait, within: .seconds(60)).isUnmapped else {
+          exit(1)
+        }
+      }
+      isOver.add(1)
+      await traffic
+      exit(23)
+    }
+  }
 }

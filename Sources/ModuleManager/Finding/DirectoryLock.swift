@@ -1,15 +1,17 @@
 internal import Glibc
 internal import Quiescence
 
-/// A module directory's lock between processes: shared by those that load from it, exclusive for who writes its index.
+/// A module directory's lock between processes: shared by those that load from it, exclusive for
+/// who writes its index.
 ///
-/// It is `flock(2)` on the directory itself, and so ends with the process, however that ends. Who waits for it stands in line:
-/// whoever comes takes the lock of the file `modules.lock` first, and holds it until the directory's is its own. Without that,
-/// loaders that come one after the other could keep a writer out for ever. Where that file cannot be made (in a directory
-/// that this process only reads) there is no line.
+/// It is `flock(2)` on the directory itself, and so ends with the process, however that ends. Who
+/// waits for it stands in line: whoever comes takes the lock of the file `modules.lock` first, and
+/// holds it until the directory's is its own. Without that, loaders that come one after the other
+/// could keep a writer out for ever. Where that file cannot be made (in a directory that this
+/// process only reads) there is no line.
 ///
-/// Unloading takes no lock: an unload touches nothing that processes share. What one process has mapped stays mapped whatever
-/// happens to the file.
+/// Unloading takes no lock: an unload touches nothing that processes share. What one process has
+/// mapped stays mapped whatever happens to the file.
 ///
 /// Source: Adam J. Richter, 23 December 2002 ("rmmod: flock LOCK_EX; modprobe: flock LOCK_SH").
 public struct DirectoryLock: ~Copyable, Sendable {
@@ -18,12 +20,14 @@ public struct DirectoryLock: ~Copyable, Sendable {
 
   private let descriptor: Int32
 
-  /// Waits for the lock. Blocks as long as others have it. It belongs to the calling thread, whoever gives it back.
+  /// Waits for the lock. Blocks as long as others have it. It belongs to the calling thread,
+  /// whoever gives it back.
   ///
   /// A thread that has it shared may have it shared again, whoever stands in line.
   ///
-  /// - Throws: `ENOENT` and the like for a directory that cannot be opened; `EDEADLK` where the calling thread has it already, or the
-  ///   thread that started this process, or one of those that it was started by: a module's `init` runs under the lock.
+  /// - Throws: `ENOENT` and the like for a directory that cannot be opened; `EDEADLK` where the
+  ///   calling thread has it already, or the thread that started this process, or one of those that
+  ///   it was started by: a module's `init` runs under the lock.
   public init(_ directory: String, isExclusive: Bool) throws(ModuleError) {
     let descriptor = try Self.open(directory)
     let line = Glibc.open("\(directory)/\(Self.fileName)", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
@@ -72,7 +76,7 @@ public struct DirectoryLock: ~Copyable, Sendable {
   }
 
   /// From here on it is the calling thread that has it.
-  fileprivate func adopt() { LockMark.set(descriptor) }
+  func adopt() { LockMark.set(descriptor) }
 
   deinit {
     LockMark.clear(descriptor)
@@ -80,7 +84,8 @@ public struct DirectoryLock: ~Copyable, Sendable {
   }
 
   private static func release(_ descriptor: Int32) {
-    // Not by closing alone: a child that was forked meanwhile has the descriptor too, and with it the lock.
+    // Not by closing alone: a child that was forked meanwhile has the descriptor too, and with it
+    // the lock.
     _ = lock(descriptor, LOCK_UN)
     close(descriptor)
   }
@@ -94,8 +99,8 @@ public struct DirectoryLock: ~Copyable, Sendable {
 }
 
 extension ModuleManager {
-  /// Runs `body` on the manager's thread with the directory's lock, shared. What waits for another process waits on a thread of
-  /// its own: the manager goes on with everything else.
+  /// Runs `body` on the manager's queue with the directory's lock, shared. What waits for another
+  /// process waits on a thread of its own: the manager goes on with everything else.
   func withSharedLock(
     of directory: String, failed: @escaping @Sendable (ModuleError) -> Void,
     _ body: @escaping @Sendable (Primitive.Shared<DirectoryLock>) -> Void
@@ -106,13 +111,9 @@ extension ModuleManager {
     let error = ServiceThread.start(named: "module-lock") {
       do throws(ModuleError) {
         let lock = Primitive.Shared(try DirectoryLock(directory, isExclusive: false))
-        _ = self.thread.run {
-          // It runs modules' `init` under it.
-          lock.value.adopt()
-          body(lock)
-        }
+        self.queue.run { body(lock) }
       } catch {
-        _ = self.thread.run { failed(error) }
+        self.queue.run { failed(error) }
       }
     }
     if error != 0 { failed(ModuleError(directory, error, "no thread to wait for its lock")) }

@@ -26,7 +26,8 @@ enum ImageFile {
     }
   }
 
-  /// The bytes of a section; none when there is no such section, or no table of sections. `check` has passed.
+  /// The bytes of a section; none when there is no such section, or no table of sections. `check`
+  /// has passed.
   static func section(_ name: String, of path: String) throws(ModuleError) -> [UInt8] {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { throw ModuleError(path, errno, "cannot be opened") }
@@ -75,8 +76,8 @@ enum ImageFile {
     }
   }
 
-  /// The loader maps what the program headers promise without a look at the file's length, and touching a page
-  /// behind the end of the file is SIGBUS.
+  /// The loader maps what the program headers promise without a look at the file's length, and
+  /// touching a page behind the end of the file is SIGBUS.
   private static func holdsItsSegments(_ descriptor: Int32, _ header: Elf64_Ehdr) -> Bool {
     var status = stat()
     if fstat(descriptor, &status) != 0 { return false }
