@@ -9,6 +9,7 @@ let package = Package(
   products: [
     .library(name: "Quiescence", targets: ["Quiescence"]),
     .library(name: "Bigref", targets: ["Bigref"]),
+    .library(name: "ModuleFiles", targets: ["ModuleFiles"]),
     .library(name: "ModuleManager", targets: ["ModuleManager"]),
     .library(name: "CModuleABI", targets: ["CModuleABI"]),
   ],
@@ -24,24 +25,31 @@ let package = Package(
     .target(name: "Bigref", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "CModuleABI"),
     .target(
-      name: "ModuleManager", dependencies: ["Bigref", "CModuleABI"],
+      name: "ModuleFiles", dependencies: ["CModuleABI", "Quiescence"], swiftSettings: lifetimes),
+    .target(
+      name: "ModuleManager", dependencies: ["Bigref", "CModuleABI", "ModuleFiles"],
       exclude: ["KMOD.md", "MISBEHAVIOR.md", "Schemes/SCHEMES.md"],
       swiftSettings: lifetimes),
     .target(
       name: "BrokenSchemes", dependencies: ["ModuleManager"], path: "Tests/BrokenSchemes",
       swiftSettings: lifetimes),
     .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),
+    .target(name: "ProcessEdges", path: "Tests/ProcessEdges"),
     .testTarget(
       name: "QuiescenceTests",
-      dependencies: ["Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
+      dependencies: ["ProcessEdges", "Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
       exclude: ["BEHAVIORS.md"],
       swiftSettings: lifetimes),
     .target(name: "SequenceVariants", dependencies: ["_QuiescenceShims"], path: "Tests/SequenceVariants"),
     .testTarget(
-      name: "BigrefTests", dependencies: ["Bigref", "SequenceVariants", "TestSupport"],
+      name: "BigrefTests", dependencies: ["Bigref", "ProcessEdges", "SequenceVariants", "TestSupport"],
       swiftSettings: lifetimes),
     .testTarget(
-      name: "ModuleManagerTests", dependencies: ["BrokenSchemes", "ModuleManager", "TestSupport"],
+      name: "ModuleFilesTests", dependencies: ["CModuleABI", "ModuleFiles", "TestSupport"],
+      swiftSettings: lifetimes),
+    .testTarget(
+      name: "ModuleManagerTests",
+      dependencies: ["BrokenSchemes", "ModuleFiles", "ModuleManager", "TestSupport"],
       swiftSettings: lifetimes),
   ],
   swiftLanguageModes: [.v6]

@@ -29,6 +29,7 @@ let package = Package(
       name: "Control",
       dependencies: [
         "CControl", "Relay",
+        .product(name: "ModuleFiles", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ],
       swiftSettings: lifetimes),
@@ -41,6 +42,7 @@ let package = Package(
       name: "quiesce",
       dependencies: [
         "CControl", "Control", "Relay", "Torture", "Traffic",
+        .product(name: "ModuleFiles", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
         .product(name: "Quiescence", package: "swift-quiescence"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -96,8 +96,7 @@ void qs_rseq_pass_barrier(uint64_t number) {
   while (passed < number) {
     uint64_t next = started + 1;
     __atomic_store_n(&started, next, __ATOMIC_RELAXED);
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) != 0)
-      qs_trap("membarrier(2) has worked before and is refused now: was a seccomp filter installed?");
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) != 0) qs_membarrier_refused();
     __atomic_store_n(&passed, next, __ATOMIC_RELEASE);
   }
   pthread_mutex_unlock(&barrier_lock);

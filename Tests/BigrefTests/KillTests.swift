@@ -45,7 +45,7 @@ import Testing
     let count = Shared(Bigref())
     count.value.acquire()
     let wasLive = Counter(-1)
-    await suspended { (continuation: UnsafeContinuation<Void, Never>) in
+    await suspended { (continuation: Suspended<Void>) in
       count.value.kill {
         wasLive.add(count.value.tryAcquireLive() ? 2 : 1)
         continuation.resume()

@@ -7,7 +7,7 @@ import Testing
 /// Modules that are compiled in and depend on others, compiled in or not.
 @Suite struct BuiltInOrderTests {
   let manager = ModuleManager()
-  let folder = IndexTests.Folder()
+  let folder = ModuleFolder()
   private let started = Lines()
 
   private func module(_ name: String, _ dependsOn: [String] = [], result: Int32 = 0) -> BuiltInModule {

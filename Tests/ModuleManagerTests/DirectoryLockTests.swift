@@ -1,18 +1,19 @@
 import Foundation
+import ModuleFiles
 import ModuleManager
 import TestSupport
 import Testing
 
 /// Loaders of a module directory together, who writes its index alone.
 @Suite struct DirectoryLockTests {
-  let folder = IndexTests.Folder()
+  let folder = ModuleFolder()
 
   /// Takes the lock with another open file description, as another process would.
   private func take(_ isExclusive: Bool, _ taken: Counter, until released: Counter) async {
     let path = folder.path
     await onThread {
       do {
-        let lock = try DirectoryLock(path, isExclusive: isExclusive)
+        let lock = try DirectoryLock(path, isExclusive: isExclusive, within: .seconds(600))
         taken.add(1)
         while released.value == 0 { usleep(100) }
         _ = consume lock
@@ -55,7 +56,7 @@ import Testing
     let manager = ModuleManager()
     await folder.add("one")
     let other = await folder.add("other")
-    try manager.setDirectory(folder.path)
+    try manager.setDirectory(folder.path, lockedWithin: .seconds(600))
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/env")
     // In the place of the shell, so that the signal meets who holds the lock.
@@ -83,8 +84,26 @@ import Testing
     try await manager.unload("one")
   }
 
+  /// A stranger that keeps the lock costs a request its limit, and the manager nothing.
+  @Test func aRequestFailsAtTheLimitAndNamesTheHolder() async throws {
+    let manager = ModuleManager()
+    await folder.add("one")
+    try manager.setDirectory(folder.path, lockedWithin: .milliseconds(50))
+    let exclusive = Counter(), end = Counter()
+    async let writer: Void = take(true, exclusive, until: end)
+    while exclusive.value == 0 { await Task.yield() }
+    let error = await moduleError { try await manager.request("one") }
+    #expect(error?.errno == ETIMEDOUT)
+    #expect(error?.reason.hasPrefix("cannot be locked within 0.05 s: held by process \(getpid()) (") == true)
+    #expect(manager.list().isEmpty)
+    end.add(1)
+    await writer
+    try await manager.request("one")
+    try await manager.unload("one")
+  }
+
   @Test func aDirectoryThatIsNotThere() {
-    #expect(throws: ModuleError.self) { _ = try DirectoryLock("/nothing", isExclusive: true) }
+    #expect(throws: ModuleFileError.self) { _ = try DirectoryLock("/nothing", isExclusive: true) }
   }
 
   /// What a module's `init`, which runs under the lock, gets when it asks for it: an error number or 0, and the reason.
@@ -104,8 +123,8 @@ import Testing
   }
 
   private static func answer(_ path: String, isExclusive: Bool) -> String {
-    do throws(ModuleError) {
-      _ = try DirectoryLock(path, isExclusive: isExclusive)
+    do throws(ModuleFileError) {
+      _ = try DirectoryLock(path, isExclusive: isExclusive, within: .seconds(600))
       return "taken"
     } catch { return "\(error)" }
   }
@@ -152,7 +171,7 @@ import Testing
   @Test func aChildOfAnInitIsTold() async throws {
     let path = folder.path
     @Sendable func exits(_ isExclusive: Bool) -> Int32 {
-      do throws(ModuleError) {
+      do throws(ModuleFileError) {
         _ = try DirectoryLock(path, isExclusive: isExclusive)
         return 0
       } catch { return error.errno }

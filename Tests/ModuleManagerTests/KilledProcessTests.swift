@@ -1,11 +1,12 @@
 import Foundation
+import ModuleFiles
 import ModuleManager
 import TestSupport
 import Testing
 
 /// A process that is killed in the middle of a load, an unload, or the writing of an index.
 @Suite struct KilledProcessTests {
-  let folder = IndexTests.Folder()
+  let folder = ModuleFolder()
 
   /// What the next start finds: a sound index, and no lock held.
   @Test(.timeLimit(.minutes(5))) func theNextStartFindsASoundIndexAndNoLock() async throws {

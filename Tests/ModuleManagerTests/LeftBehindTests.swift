@@ -98,7 +98,7 @@ import Testing
   /// In cleanup it is not loaded, whoever asks.
   @Test func moduleInCleanupIsNotReportedAsLoaded() async throws {
     let scene = Misbehavior()
-    let folder = IndexTests.Folder()
+    let folder = ModuleFolder()
     _ = await onThread {
       Compiler.module(
         """
@@ -126,7 +126,7 @@ import Testing
   /// The name in the file is the module's name; `-` and `_` are one.
   @Test func moduleOfAnotherNameIsRefusedWithBothNames() async throws {
     let scene = Misbehavior()
-    let folder = IndexTests.Folder()
+    let folder = ModuleFolder()
     for (file, name) in [("bar", "foo"), ("rate-limit", "rate_limit")] {
       _ = await onThread {
         Compiler.module(
@@ -159,7 +159,7 @@ import Testing
   /// An unload between the halves of a request is told which request it would fail.
   @Test func requestHoldsWhatItHasLoaded() async throws {
     let scene = Misbehavior()
-    let folder = IndexTests.Folder()
+    let folder = ModuleFolder()
     await folder.add("db")
     await folder.add("da", #"QUIESCENT_DEPENDS("db,dc");"#)
     await folder.add("dc")

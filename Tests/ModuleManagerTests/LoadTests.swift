@@ -221,20 +221,3 @@ import Testing
     #expect(lines.all == ["chatty: hello"])
   }
 }
-
-/// Whether the file is among the mappings of this process.
-func isMapped(_ path: String) -> Bool {
-  guard let maps = fopen("/proc/self/maps", "re") else { return true }
-  defer { fclose(maps) }
-  // The folder without its links, as the kernel has it; the file may be gone.
-  let url = URL(filePath: path)
-  let name = url.deletingLastPathComponent().resolvingSymlinksInPath().appending(path: url.lastPathComponent)
-    .path
-  var line: UnsafeMutablePointer<CChar>?
-  var capacity = 0
-  defer { free(line) }
-  while getline(&line, &capacity, maps) > 0 {
-    if let line, String(cString: line).hasSuffix(" \(name)\n") { return true }
-  }
-  return false
-}

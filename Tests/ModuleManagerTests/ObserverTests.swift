@@ -34,7 +34,7 @@ import Testing
   }
 
   @Test func aRefusalUndoesTheOthersInReverse() async throws {
-    let folder = IndexTests.Folder()
+    let folder = ModuleFolder()
     await folder.add("base")
     let path = await folder.add("top", #"QUIESCENT_DEPENDS("base");"#)
     try manager.setDirectory(folder.path)

@@ -1,4 +1,5 @@
 import Foundation
+import ModuleFiles
 import ModuleManager
 import Quiescence
 import Synchronization
@@ -292,7 +293,7 @@ import Testing
   }
 
   @Test func requestsGiveThemToWhatWasAskedFor() async throws {
-    let folder = IndexTests.Folder()
+    let folder = ModuleFolder()
     await folder.add("base")
     await folder.add(
       "top",

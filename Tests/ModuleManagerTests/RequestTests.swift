@@ -7,7 +7,7 @@ import Testing
 /// Modules that are found by name, loaded with what they need, and kept as long as they are needed.
 @Suite struct RequestTests {
   let manager = ModuleManager()
-  let folder = IndexTests.Folder()
+  let folder = ModuleFolder()
 
   private func names() -> [String] { manager.list().map(\.name) }
 

@@ -9,7 +9,7 @@ import Testing
 /// Several modules that are unloaded at once.
 @Suite struct TogetherTests {
   let manager = ModuleManager()
-  let folder = IndexTests.Folder()
+  let folder = ModuleFolder()
 
   /// Files that differ in the name of their module.
   private static func files(_ count: Int) throws -> [String] {

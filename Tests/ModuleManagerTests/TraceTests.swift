@@ -52,7 +52,7 @@ import Testing
 
   /// Requests, and what is loaded for them; the one who needs a module holds it by name.
   @Test func aRequestIsRecordedWithWhatItNeeds() async throws {
-    let folder = IndexTests.Folder()
+    let folder = ModuleFolder()
     await folder.add("base")
     await folder.add("top", #"QUIESCENT_DEPENDS("base");"#)
     try manager.setDirectory(folder.path)

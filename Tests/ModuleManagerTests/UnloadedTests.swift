@@ -46,7 +46,7 @@ import Testing
 
   @Test func whatIsForbiddenStaysForbidden() async throws {
     let manager = ModuleManager()
-    let folder = IndexTests.Folder()
+    let folder = ModuleFolder()
     await folder.add("one")
     let other = await folder.add("other")
     try manager.setDirectory(folder.path)

@@ -86,7 +86,7 @@ import Testing
 
   @Test func theEndOfADependentWakes() async throws {
     let manager = ModuleManager()
-    let folder = IndexTests.Folder()
+    let folder = ModuleFolder()
     await folder.add("base")
     await folder.add("top", #"QUIESCENT_DEPENDS("base");"#)
     try manager.setDirectory(folder.path)

@@ -3,7 +3,8 @@ import Quiescence
 /// Projections and caches of boxes that are stored, moved and captured in every way. Returns the
 /// names of those that read an address where the box is not, or is no longer.
 ///
-/// Compiled into the tests and, through a link, into the client that is built in release mode.
+/// A copy of this file is part of the client that is built in release mode; `make lint` compares
+/// the two.
 func cellAddressFailures() -> [String] {
   var failures: [String] = []
 

@@ -258,4 +258,143 @@ import Testing
       line.contains(
         "a grace period of the SleepableDomain \"open\" in a child that was forked while sections"))
   }
+
+  /// Two threads fork at the same time, one of them inside a section: no grace period waits for it.
+  @Test func aForkInsideASectionBesideAnotherForkLosesNoGracePeriod() async {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      // Before the library's handlers were added, so that it runs after them.
+      Handlers.add()
+      await onThread {
+        Memb.synchronize()
+        let first = Parker(), second = Parker(), registered = Parker(), mayFork = Parker()
+        let children = Counter(), id = Counter()
+        // Registers before the first thread forks, which holds the registry's lock.
+        _ = ServiceThread.start(named: "second") {
+          Memb.read { _ in }
+          registered.open()
+          mayFork.wait()
+          Memb.read { _ in
+            id.add(Int(ServiceThread.currentID))
+            let child = Forked.run {
+              Memb.unsafeLeave()
+              Memb.synchronize()
+              return 0
+            }
+            if child == .exited(0) { children.add(1) }
+          }
+          second.open()
+        }
+        registered.wait()
+        _ = ServiceThread.start(named: "first") {
+          Handlers.holdsUp.add(1)
+          let child = Forked.run {
+            Memb.synchronize(); return 0
+          }
+          if child == .exited(0) { children.add(1) }
+          first.open()
+        }
+        Handlers.isHeldUp.wait()
+        mayFork.open()
+        // Until it waits for the first one's locks.
+        while id.value == 0 || !Handlers.sleeps(id.value) { usleep(100) }
+        Handlers.goesOn.open()
+        first.wait()
+        second.wait()
+        Memb.synchronize()
+        precondition(children.value == 2, "a child could not wait for a grace period")
+      }
+    }
+    #expect(result != nil, "\(result.errorOutput)")
+  }
+
+  private enum Handlers {
+    static let holdsUp = Counter(), isHeldUp = Parker(), goesOn = Parker()
+
+    static func add() {
+      let error = pthread_atfork(
+        {
+          if !Handlers.holdsUp.exchange(from: 1, to: 2) { return }
+          Handlers.isHeldUp.open()
+          Handlers.goesOn.wait()
+        }, nil, nil)
+      precondition(error == 0)
+    }
+
+    /// Whether the thread waits in the kernel, and not just now: a hundred looks in a row.
+    static func sleeps(_ id: Int) -> Bool {
+      (0..<100).allSatisfy { _ in
+        guard let file = fopen("/proc/self/task/\(id)/stat", "r") else { return false }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        guard fgets(&line, 256, file) != nil else { return false }
+        usleep(50)
+        return String(decoding: line.map { UInt8(bitPattern: $0) }, as: UTF8.self).contains(") S ")
+      }
+    }
+  }
+
+  /// A task that waits goes on in the parent alone, whatever the child does to what it waits for.
+  @Test func tasksThatWaitInTheParentDoNotResumeInTheChild() async {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      let executor = CountingExecutor()
+      let domain = Shared(SleepableDomain())
+      let own = RCUReclaimer(named: "own", Memb.self)
+      let done = Counter(), rounds = Counter()
+      let waits: [@Sendable () async -> Void] = [
+        { await Memb.synchronize() }, { await own.barrier() }, { await domain.value.synchronize() },
+      ]
+      let tasks = waits.map { wait in
+        Task(executorPreference: executor) {
+          while done.value == 0 {
+            own.retire {}
+            await wait()
+            rounds.add(1)
+          }
+        }
+      }
+      await onThread {
+        for round in 0..<20 {
+          let before = rounds.value
+          while rounds.value < before + 10 { sched_yield() }
+          let child = Forked.run {
+            let before = executor.jobs.value
+            Memb.synchronize()
+            own.barrier()
+            domain.value.synchronize()
+            return executor.jobs.value == before ? 0 : 1
+          }
+          if child != .exited(0) { fatalError("round \(round): a child resumed a task, or \(child)") }
+        }
+        done.add(1)
+      }
+      for task in tasks { await task.value }
+    }
+    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+  }
+
+  /// The child leaves the section that the grace period waits for.
+  @Test func tasksThatWaitForASectionDoNotResumeInTheChildThatLeavesIt() async {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      let executor = CountingExecutor()
+      let domain = Shared(SleepableDomain())
+      let inside = Parker(), leave = Parker(), over = Parker()
+      _ = ServiceThread.start(named: "forks") {
+        let child = domain.value.read { _ in
+          inside.open()
+          leave.wait()
+          return Forked.fork()
+        }
+        if child == 0 { _exit(Int32(executor.jobs.value)) }
+        precondition(Forked.wait(for: child) == .exited(1), "a task has resumed in the child")
+        over.open()
+      }
+      inside.wait()
+      let task = Task(executorPreference: executor) { await domain.value.synchronize() }
+      while !domain.value.isDraining { usleep(100) }
+      leave.open()
+      over.wait()
+      await task.value
+    }
+    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+  }
 }

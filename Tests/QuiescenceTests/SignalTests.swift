@@ -1,4 +1,5 @@
 import Glibc
+import ProcessEdges
 import Quiescence
 import Synchronization
 import TestSupport
@@ -115,6 +116,48 @@ import Testing
     signal(SIGUSR2, SIG_IGN)
     await Memb.synchronize()
     #expect(Handled.wrong.load(ordering: .relaxed) == 0)
+  }
+
+  /// The handler interrupts malloc, and the thread has no room left for the values of keys: whatever allocates waits for a
+  /// lock that the thread has.
+  @Test func aFirstReadUnderBulletproofInAHandlerDoesNotAllocate() async {
+    await #expect(processExitsWith: .success) {
+      await onThread {
+        use_up_keys(40)
+        // The Swift runtime's first times take locks.
+        Handled.read(Bulletproof.self)
+        let stuck = call_from_handlers({ Handled.read(Bulletproof.self) }, 500)
+        if stuck >= 0 { fatalError("thread \(stuck) never left its handler") }
+        Bulletproof.synchronize()
+        if Bulletproof.statistics.readers > 1 { fatalError("readers are left of threads that ended") }
+      }
+    }
+  }
+
+  /// Under the other flavors once the thread is registered.
+  @Test func handlersMayReadOnARegisteredThread() async {
+    await #expect(processExitsWith: .success) {
+      await onThread {
+        use_up_keys(40)
+        for flavor in FlavorCase.all { flavor.type.registerThread() }
+        for flavor in FlavorCase.all { precondition(flavor.type.statistics.readers == 1) }
+        for flavor in FlavorCase.all { flavor.type.registerThread() }
+        for flavor in FlavorCase.all {
+          precondition(!flavor.type.isInside && flavor.type.statistics.readers == 1)
+        }
+        signal(SIGUSR1) { _ in
+          Handled.read(Memb.self)
+          Handled.read(MB.self)
+        }
+        // The tests' threads are service threads, which block it.
+        var own = sigset_t()
+        sigemptyset(&own)
+        sigaddset(&own, SIGUSR1)
+        pthread_sigmask(SIG_UNBLOCK, &own, nil)
+        raise(SIGUSR1)
+        precondition(Handled.count.load(ordering: .relaxed) == 2)
+      }
+    }
   }
 
   private enum Handled {

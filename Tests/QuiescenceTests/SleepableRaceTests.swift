@@ -177,7 +177,7 @@ extension SleepableCore {
   /// What a section does, step by step, for those that enter in another way.
   fileprivate func enter() -> ProcessorCell {
     let cell = ProcessorCell(front.pointee.load(ordering: .relaxed))
-    return cell.add(1) ? cell : Self.enterSlowly(front)
+    return cell.add(1) ? cell : Self.enterSlowly(.passUnretained(self))
   }
 
   fileprivate func enterByLongSequence() -> ProcessorCell? {

@@ -1,3 +1,4 @@
+import ProcessEdges
 import Quiescence
 import TestSupport
 import Testing
@@ -52,6 +53,38 @@ import Testing
       leave.open()
       while !gracePeriod.isElapsed { Processor.yield() }
       return id.value
+    }
+  }
+
+  /// The system refuses the monitor's thread at the first grace period, and gives it later.
+  @Test func theMonitorComesBackAfterItsThreadWasRefused() async {
+    await #expect(processExitsWith: .success) {
+      await onThread {
+        call_without_threads(
+          { _ in
+            for _ in 0..<3 { Memb.synchronize() }
+            precondition(Memb.statistics.gracePeriods == 3)
+          }, nil)
+        let reported = Parker(), inside = Parker(), leave = Parker()
+        StallReports.setHandler { _ in reported.open() }
+        _ = ServiceThread.start(named: "dawdler") {
+          Memb.read { _ in
+            inside.open()
+            leave.wait()
+          }
+        }
+        inside.wait()
+        // Not at once: no thread is asked for again before the threshold has passed.
+        while Memb.statistics.stalls == 0 {
+          let gracePeriods = Memb.statistics.gracePeriods
+          MB.synchronize()
+          precondition(Memb.statistics.gracePeriods == gracePeriods)
+          _ = Memb.startGracePeriod()
+        }
+        reported.wait()
+        leave.open()
+        Memb.synchronize()
+      }
     }
   }
 

@@ -157,9 +157,10 @@ import Testing
   }
 
   private func expectRule(_ result: ExitTest.Result?) {
-    let line = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
-    #expect(line.contains("inside the closure of its own update or replace"), "\(line)")
-    #expect(line.contains("use updateRetrying"))
+    #expect(
+      result.trap
+        == "a write to a box inside the closure of its own update or replace would wait for itself: "
+        + "write after it, or use RCUBox.updateRetrying")
   }
 
   @Test func updateMayUpdateAnotherBox() {

@@ -1,7 +1,8 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// A client of the library, as a user would write one: `check.sh` beside this file reads its machine code.
+// A client of the library, as a user would write one. `check` beside this file reads its machine
+// code.
 let package = Package(
   name: "read-path-client",
   dependencies: [.package(name: "swift-quiescence", path: "../..")],

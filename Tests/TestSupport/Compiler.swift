@@ -34,14 +34,17 @@ package enum Compiler {
   }
 
   /// Compiles C code to a shared object, and returns its path. Traps if the code does not compile.
-  package static func module(_ code: String, in folder: URL, named name: String) -> String {
+  package static func module(
+    _ code: String, in folder: URL, named name: String, options: [String] = []
+  ) -> String {
     let file = temporaryFile("c", code)
     defer { try? FileManager.default.removeItem(at: file) }
     let object = folder.appending(path: "\(name).so")
-    let result = run([
-      "clang", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-fvisibility=hidden",
-      "-I\(root.appending(path: "Sources/CModuleABI/include").path)", "-o", object.path, file.path,
-    ])
+    let result = run(
+      [
+        "clang", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-fvisibility=hidden",
+        "-I\(root.appending(path: "Sources/CModuleABI/include").path)", "-o", object.path, file.path,
+      ] + options)
     precondition(result.status == 0, "clang: \(result.output)")
     return object.path
   }

@@ -37,7 +37,7 @@ struct peer_hooks *peer_hooks_make(uint64_t count, peer_hook hook) {
   return hooks;
 }
 
-/// The same round as in Swift: until one does not accept.
+/// The same round as in Swift: until one hook does not accept.
 static inline int round_of(const struct table *table, void *argument) {
   for (uint64_t i = 0; i < table->count; i++) {
     int verdict = table->entries[i].call(argument, table->entries[i].context);
@@ -46,7 +46,7 @@ static inline int round_of(const struct table *table, void *argument) {
   return 0;
 }
 
-// At one of PEER_PLACES, as the reading loops.
+// At one of PEER_PLACES, like the reading loops.
 #define ROUNDS(place, enter, load, leave)        \
   ({                                             \
     uint64_t sum = 0;                            \

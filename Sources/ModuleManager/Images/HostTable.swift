@@ -1,6 +1,7 @@
 internal import Bigref
 internal import CModuleABI
 internal import Glibc
+internal import ModuleFiles
 internal import Quiescence
 internal import Synchronization
 
@@ -32,7 +33,7 @@ enum HostTable {
     table.pointee.publish = { this, name, read, context in
       guard let name, let read else { return -EINVAL }
       let string = String(cString: name)
-      if !Image.isName(string) { return -EINVAL }
+      if !ModuleName.isValid(string) { return -EINVAL }
       return Module.from(this)._withUnsafeGuaranteedRef { module in
         module.manager.publish(NamedObject(string, read, context), of: module)
       }

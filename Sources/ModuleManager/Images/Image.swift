@@ -1,5 +1,6 @@
 internal import CModuleABI
 internal import Glibc
+internal import ModuleFiles
 
 /// A shared object that the loader has mapped.
 struct Image: Sendable {
@@ -15,7 +16,7 @@ struct Image: Sendable {
   static func open(
     _ path: String
   ) throws(ModuleError) -> (image: Image, entry: UnsafePointer<quiescent_module>) {
-    try ImageFile.check(path)
+    do throws(ModuleFileError) { _ = try ImageFile(path) } catch { throw ModuleError(error) }
     if let handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD) {
       // The loader would return the existing mapping, with its old data, and not run its
       // constructors.
@@ -55,7 +56,7 @@ struct Image: Sendable {
     if entry.pointee.size < 48 {
       throw ModuleError(path, ENOEXEC, "its entry is \(entry.pointee.size) bytes, too small for its ABI")
     }
-    guard let name = entry.pointee.name, isName(String(cString: name)) else {
+    guard let name = entry.pointee.name, ModuleName.isValid(String(cString: name)) else {
       throw ModuleError(path, EINVAL, "its name is not made of letters, digits, '_', '-' and '.'")
     }
     if entry.pointee.`init` == nil { throw ModuleError(path, ENOEXEC, "it has no init") }
@@ -85,19 +86,6 @@ struct Image: Sendable {
     do { return try ProcessMaps().image(at: symbol) } catch {
       throw ModuleError(path, error.errno, "the process's mappings cannot be read")
     }
-  }
-
-  /// Whether the name has 1 to 64 characters, each a letter, a digit, `_`, `-` or `.`.
-  static func isName(_ name: String) -> Bool {
-    (1...64).contains(name.utf8.count)
-      && name.utf8.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-          UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "."):
-          return true
-        default: return false
-        }
-      }
   }
 
   private static func oneLine(_ text: String, without path: String) -> String {

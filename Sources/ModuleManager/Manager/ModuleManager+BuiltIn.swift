@@ -1,5 +1,6 @@
 public import Bigref
 internal import Glibc
+internal import ModuleFiles
 
 /// Modules that are compiled in: found by their names, and started in order of what they depend on.
 ///
@@ -18,7 +19,7 @@ extension ModuleManager {
   /// load on. Starts none.
   public func provide(_ modules: [BuiltInModule]) {
     withState { state in
-      for module in modules { state.builtIns[ModuleIndex.key(module.name)] = module }
+      for module in modules { state.builtIns[ModuleName.key(module.name)] = module }
     }
   }
 
@@ -98,7 +99,7 @@ extension ModuleManager {
     _ modules: [BuiltInModule], _ end: RequestEnd, done: @escaping Completion<[ModuleStatus]>
   ) {
     var keys: Set<String> = []
-    for module in modules where !keys.insert(ModuleIndex.key(module.name)).inserted {
+    for module in modules where !keys.insert(ModuleName.key(module.name)).inserted {
       return done(.failure(ModuleError(module.name, EEXIST, "is there twice")))
     }
     for module in modules {
@@ -139,8 +140,8 @@ extension ModuleManager {
 
 extension BuiltInModule {
   fileprivate var nameError: ModuleError? {
-    if !Image.isName(name) { return ModuleError(name, EINVAL, "is no name for a module") }
-    for other in dependsOn where !Image.isName(other) {
+    if !ModuleName.isValid(name) { return ModuleError(name, EINVAL, "is no name for a module") }
+    for other in dependsOn where !ModuleName.isValid(other) {
       return ModuleError(name, EINVAL, "depends on '\(other)', which is no module's name")
     }
     return nil
@@ -159,17 +160,15 @@ extension ModuleIndex {
   }
 }
 
-extension ModuleIndex.Entry {
-  var isBuiltIn: Bool { file.isEmpty }
-}
-
 extension ModuleManager {
   /// What requests find: the modules of the directory and those that are compiled in, as the
   /// configuration changes them. Nil without either.
   func findable() throws(ModuleError) -> ModuleIndex? {
     let (directory, builtIns) = withState { ($0.directory, Array($0.builtIns.values)) }
     if directory == nil && builtIns.isEmpty { return nil }
-    let index = try directory?.index() ?? ModuleIndex(directory: "", entries: [], skipped: [])
+    let index =
+      try ModuleError.ofFiles { () throws(ModuleFileError) in try directory?.index() }
+      ?? ModuleIndex(directory: "", entries: [], skipped: [])
     return index.adding(builtIns).configured(by: configuration)
   }
 }

@@ -1,5 +1,6 @@
 public import Bigref
 internal import Glibc
+internal import ModuleFiles
 
 /// A module keeps those that it depends on: by a reference on each, from before its `init` until it
 /// is gone.
@@ -42,7 +43,7 @@ extension ModuleManager {
 
   /// `-` and `_` are the same.
   func module(named name: String) -> Module? {
-    withState { $0.modules[ModuleIndex.key(name)] }
+    withState { $0.modules[name] }
   }
 
   /// The loaded modules that depend on `module`, oldest first.

@@ -1,5 +1,6 @@
 internal import CModuleABI
 internal import Glibc
+internal import ModuleFiles
 internal import Quiescence
 
 /// One load of one module, from the request to its answer. On the manager's queue.
@@ -71,7 +72,7 @@ extension ModuleManager {
     begin(path, end, done: done) {
       let load = ModuleLoad(
         path, policy: policy, parameters, named: name,
-        done: self.traced(.load, ModuleInfo.name(ofFile: path), done))
+        done: self.traced(.load, ModuleName.ofFile(path), done))
       load.attach(end)
       self.load(path, load)
     }
@@ -97,8 +98,10 @@ extension ModuleManager {
         if waitUntilSettled(loaded, load, then: { self.load(path, load) }) { return }
         throw alreadyLoaded(loaded, "is loaded already")
       }
-      let providers = try holdProviders(of: ModuleInfo(path: absolute))
-      let mapping = tracer.begin(.map, ModuleInfo.name(ofFile: absolute))
+      let info = try ModuleError.ofFiles { () throws(ModuleFileError) in try ModuleInfo(path: absolute) }
+      try checkName(info.moduleName, load, path)
+      let providers = try holdProviders(of: info)
+      let mapping = tracer.begin(.map, ModuleName.ofFile(absolute))
       queue.call {
         Result { () throws(ModuleError) in
           let (image, entry) = try Image.open(absolute)
@@ -111,7 +114,7 @@ extension ModuleManager {
           self.loadMapped(mapped, path, file, providers, load)
         case .failure(let error):
           self.tracer.end(mapping, errno: error.errno, label: error.reason)
-          self.releaseProviders(providers, of: ModuleInfo.name(ofFile: absolute))
+          self.releaseProviders(providers, of: ModuleName.ofFile(absolute))
           load.answer(.failure(error))
         }
       }
@@ -134,15 +137,13 @@ extension ModuleManager {
       queue.call {
         _ = mapped.image.close()
       } then: {
-        self.releaseProviders(providers, of: ModuleInfo.name(ofFile: mapped.image.path))
+        self.releaseProviders(providers, of: ModuleName.ofFile(mapped.image.path))
         next()
       }
     }
     do throws(ModuleError) {
       let code = try ImageCode(mapped.entry, path: path)
-      if let name = load.name, ModuleIndex.key(name) != ModuleIndex.key(code.name) {
-        throw ModuleError(name, EINVAL, "its file \(path) holds a module that is named \(code.name)")
-      }
+      try checkName(code.name, load, path)
       if let loaded = module(named: code.name) {
         return giveUp {
           if self.waitUntilSettled(loaded, load, then: { self.load(path, load) }) { return }
@@ -158,6 +159,15 @@ extension ModuleManager {
     } catch {
       giveUp { load.answer(.failure(error)) }
     }
+  }
+
+  /// Throws `ENOEXEC` when a module that is loaded under a name has another one. Nil: not known
+  /// before it is mapped.
+  private func checkName(_ name: String?, _ load: ModuleLoad, _ path: String) throws(ModuleError) {
+    guard let name, let expected = load.name, ModuleName.key(name) != ModuleName.key(expected) else {
+      return
+    }
+    throw ModuleError(path, ENOEXEC, "its module is called '\(name)', and was found as '\(expected)'")
   }
 
   /// Why a module is in the way of one that is to be loaded.
@@ -185,9 +195,8 @@ extension ModuleManager {
   func initialize(_ module: Module, _ load: ModuleLoad) {
     load.concerns(module)
     withState { state in
-      let key = ModuleIndex.key(module.name)
-      state.modules[key] = module
-      state.order.append(key)
+      state.modules[module.name] = module
+      state.order.append(module.name)
     }
     askObservers(module) { result in
       switch result {
@@ -243,9 +252,8 @@ extension ModuleManager {
 
   private func remove(_ module: Module) {
     withState { state in
-      let key = ModuleIndex.key(module.name)
-      state.modules[key] = nil
-      state.order.removeAll { $0 == key }
+      state.modules[module.name] = nil
+      state.order.removeAll { $0 == module.name }
     }
     setState(.gone, of: module)
     // Not before: its code may have called theirs until its image went.

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import ModuleFiles
 
 /// A module that a request is about to load, or finds loaded.
 public struct PlannedLoad: Hashable, Sendable {
@@ -24,7 +25,7 @@ extension ModuleManager {
     do throws(ModuleError) {
       guard let findable = try findable() else { throw noDirectory(name) }
       index = findable
-      wanted = try index.found(name)
+      wanted = try ModuleError.ofFiles { () throws(ModuleFileError) in try findable.found(name) }
     } catch {
       // Loaded by its path, from wherever.
       if let loaded = module(named: name) { return [Self.planned(loaded)] }
@@ -32,7 +33,7 @@ extension ModuleManager {
     }
     var plan: [PlannedLoad] = []
     for entry in wanted {
-      let order = try index.order(for: entry.name)
+      let order = try ModuleError.ofFiles { () throws(ModuleFileError) in try index.order(for: entry.name) }
       try checkRules(order, required: Set(index.required(for: entry.name)))
       for step in order
       where configuration[step.name].mayBeLoaded && !plan.contains(where: { $0.module == step.name }) {

@@ -1,18 +1,23 @@
 public import Bigref
 internal import Glibc
+internal import ModuleFiles
 internal import Quiescence
 
 extension ModuleManager {
   /// Lets ``request(_:parameters:within:cancelledBy:)-swift.method`` and dependencies find modules
-  /// in `directory`, by its index: see ``ModuleIndex``.
+  /// in `directory`, by its index: see `ModuleIndex`.
   ///
   /// - Parameter isChecked: Without it a directory that is not there yet is taken all the same;
   ///   requests say what is wrong.
+  /// - Parameter limit: How long a request waits for the directory's lock while another process has
+  ///   it exclusively; then it fails with `ETIMEDOUT`, naming that process.
   /// - Throws: `ENOENT` and the like for a directory that cannot be read; `EBADMSG` for a damaged
   ///   index. A missing or stale one is no error: the directory is read instead.
-  public func setDirectory(_ directory: String, isChecked: Bool = true) throws(ModuleError) {
-    let directory = ModuleDirectory(path: directory)
-    if isChecked { _ = try directory.index() }
+  public func setDirectory(
+    _ directory: String, isChecked: Bool = true, lockedWithin limit: Duration = .seconds(10)
+  ) throws(ModuleError) {
+    let directory = ModuleDirectory(path: directory, lockLimit: limit)
+    if isChecked { _ = try ModuleError.ofFiles { () throws(ModuleFileError) in try directory.index() } }
     withState { $0.directory = directory }
   }
 
@@ -74,13 +79,13 @@ extension ModuleManager {
       if !parameters.isEmpty {
         let request = LoadRequest(name, parameters)
         request.join(end, done)
-        return self.serve(request) { index throws(ModuleError) in try index.found(name) }
+        return self.serve(request) { index throws(ModuleFileError) in try index.found(name) }
       }
       if let request = self.withState({ $0.requests[name] }) { return request.join(end, done) }
       let request = LoadRequest(name) { self.withState { $0.requests[name] = nil } }
       self.withState { $0.requests[name] = request }
       request.join(end, done)
-      self.serve(request) { index throws(ModuleError) in try index.found(name) }
+      self.serve(request) { index throws(ModuleFileError) in try index.found(name) }
     }
   }
 }
@@ -181,7 +186,7 @@ extension ModuleManager {
   /// caller does; and so all that follows.
   func serve(
     _ request: LoadRequest,
-    _ choose: @escaping @Sendable (ModuleIndex) throws(ModuleError) -> [ModuleIndex.Entry]
+    _ choose: @escaping @Sendable (ModuleIndex) throws(ModuleFileError) -> [ModuleIndex.Entry]
   ) {
     typealias Start =
       @Sendable (
@@ -190,12 +195,15 @@ extension ModuleManager {
     let start: Start = { adopt, done in
       do throws(ModuleError) {
         guard let index = try self.findable() else { throw self.noDirectory(request.name) }
-        let wanted = try choose(index)
+        let wanted = try ModuleError.ofFiles { () throws(ModuleFileError) in
+          let wanted = try choose(index)
+          // All of them, before the first is loaded.
+          for entry in wanted { _ = try index.order(for: entry.name) }
+          return wanted
+        }
         if !request.parameters.isEmpty, let live = wanted.first(where: { self.liveModule($0.name) != nil }) {
           throw ModuleError(live.name, EEXIST, "is loaded already; its parameters can be set one by one")
         }
-        // All of them, before the first is loaded.
-        for entry in wanted { _ = try index.order(for: entry.name) }
         let plan = Plan(request: request, index: index, wanted: Set(wanted.map(\.name)), adopt: adopt)
         self.load(wanted[...], by: plan, loaded: [], done)
       } catch {
@@ -203,7 +211,7 @@ extension ModuleManager {
       }
     }
     guard let directory = withState({ $0.directory }) else { return start({}) { request.answer($0) } }
-    withSharedLock(of: directory.path, failed: { request.answer(.failure($0)) }) { lock in
+    withSharedLock(of: directory, failed: { request.answer(.failure($0)) }) { lock in
       // Until everything is loaded.
       start({ lock.value.adopt() }) { result in withExtendedLifetime(lock) { request.answer(result) } }
     }
@@ -236,7 +244,9 @@ extension ModuleManager {
   /// Loads the module and what is wanted with it, unless it is there.
   private func load(_ entry: ModuleIndex.Entry, by plan: Plan, _ done: @escaping Completion<ModuleStatus>) {
     do throws(ModuleError) {
-      let order = try plan.index.order(for: entry.name)
+      let order = try ModuleError.ofFiles { () throws(ModuleFileError) in
+        try plan.index.order(for: entry.name)
+      }
       let required = Set(plan.index.required(for: entry.name))
       try checkRules(order, required: required)
       loadInOrder(order[...], by: plan, required: required, asked: entry.name) { result in
@@ -311,7 +321,7 @@ extension ModuleManager {
     plan.request.waits(for: load)
     plan.adopt()
     if !entry.isBuiltIn { return self.load(plan.index.path(of: entry), load) }
-    guard let builtIn = withState({ $0.builtIns[ModuleIndex.key(entry.name)] }) else {
+    guard let builtIn = withState({ $0.builtIns[ModuleName.key(entry.name)] }) else {
       return load.answer(.failure(ModuleError(entry.name, ENOENT, "is not compiled in any more")))
     }
     self.load(builtIn, load)

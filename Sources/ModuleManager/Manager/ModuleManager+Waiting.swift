@@ -55,7 +55,7 @@ extension ModuleManager {
     }
     defer { timer?.cancel() }
     let result = await withTaskCancellationHandler {
-      await suspended { (continuation: UnsafeContinuation<Result<Success, ModuleError>, Never>) in
+      await suspended { (continuation: Suspended<Result<Success, ModuleError>>) in
         start(end, self.answering(end) { continuation.resume(returning: $0) })
       }
     } onCancel: {

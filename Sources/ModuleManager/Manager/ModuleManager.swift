@@ -1,5 +1,6 @@
 public import Bigref
 internal import Glibc
+internal import ModuleFiles
 public import Quiescence
 
 /// Loads modules into the process, links them to hook points, and unloads them while they are being
@@ -37,13 +38,13 @@ public final class ModuleManager: Sendable {
 
   struct State {
     var points: [String: any AnyHookPoint] = [:]
-    /// By ``ModuleIndex/key(_:)``, from the check of the image on until it is unmapped.
-    var modules: [String: Module] = [:]
-    /// Their keys in the order of loading.
+    /// By name, from the check of the image on until it is unmapped.
+    var modules = ModulesByName()
+    /// Names in the order of loading.
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
     var places: [UnloadScheme: SchemePlace] = [:]
-    /// Those that are compiled in, by ``ModuleIndex/key(_:)``.
+    /// Those that are compiled in, by `ModuleName.key`.
     var builtIns: [String: BuiltInModule] = [:]
     /// Where modules are found by name.
     var directory: ModuleDirectory?

@@ -1,3 +1,4 @@
+internal import ModuleFiles
 package import Bigref
 package import Quiescence
 
@@ -100,7 +101,7 @@ package final class Module: Sendable {
   }
 
   /// What it is found by.
-  var fileName: String { image.map { ModuleInfo.name(ofFile: $0.path) } ?? name }
+  var fileName: String { image.map { ModuleName.ofFile($0.path) } ?? name }
 
   func withLinks<Result>(_ body: (inout Links) -> Result) -> Result {
     state.withLock(body)
@@ -147,8 +148,8 @@ package final class Module: Sendable {
 
   package var currentState: ModuleState { withLinks { $0.state } }
 
-  /// What is read behind its hooks waits for these: every flavor of its hook points, and `Memb`,
-  /// which its counters and objects use.
+  /// The flavors whose grace periods an unload waits for: that of each hook point of the module, and
+  /// `Memb`, which its counters and objects use.
   package var flavors: [any Flavor.Type] {
     var all: [any Flavor.Type] = [Memb.self]
     for hook in withLinks({ $0.hooks }) where !all.contains(where: { $0 == hook.point.flavor }) {

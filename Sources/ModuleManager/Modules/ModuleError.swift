@@ -1,4 +1,5 @@
 public import Bigref
+internal import ModuleFiles
 internal import Quiescence
 
 /// Why a module could not be loaded, unloaded or used: one line, and the number that the kernel
@@ -26,6 +27,16 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
     self.reason = reason
     self.holders = holders
     errnoName = name ?? ErrorNumber.name(errno)
+  }
+
+  /// The same about a file that was read for a module.
+  init(_ error: ModuleFileError) { self.init(error.subject, error.errno, error.reason) }
+
+  /// Runs `body`; what is wrong with a file is thrown as an error about a module.
+  static func ofFiles<Result: ~Copyable>(
+    _ body: () throws(ModuleFileError) -> Result
+  ) throws(ModuleError) -> Result {
+    do throws(ModuleFileError) { return try body() } catch { throw ModuleError(error) }
   }
 
   /// One line: what, why, and the number's name. Of a name that is longer than any path, the

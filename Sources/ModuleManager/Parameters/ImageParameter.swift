@@ -1,5 +1,6 @@
 internal import CModuleABI
 internal import Glibc
+internal import ModuleFiles
 internal import Quiescence
 internal import Synchronization
 
@@ -35,7 +36,7 @@ final class ImageParameter: ParameterSlot {
     let raw = descriptor.pointee
     guard raw.size >= MemoryLayout<quiescent_parameter>.size,
       let kind = ParameterForm.Kind(rawValue: raw.kind),
-      let name = raw.name.map({ String(cString: $0) }), Image.isName(name), let variable = raw.value,
+      let name = raw.name.map({ String(cString: $0) }), ModuleName.isValid(name), let variable = raw.value,
       [1, 2, 4, 8].contains(raw.width), raw.capacity > 0,
       kind != .bool && kind != .string || raw.width == 1,
       kind != .string || raw.count == nil

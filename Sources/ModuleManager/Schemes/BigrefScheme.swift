@@ -18,25 +18,25 @@ extension UnloadScheme {
 /// Rusty Russell's order (as Keith Owens describes it, 9 July 2002) on his bigref (22 September
 /// 2002):
 ///
-/// 1. check: references or counters end the attempt with `EBUSY`, before anything is touched.
+/// 1. check: references or counters end the attempt with `EBUSY`, before anything changes.
 /// 2. kill: every counter of the module leaves its live mode; `tryAcquireLive` fails from the
 ///    confirmation on.
 /// 3. stop: hooks and objects are unlinked; no new call comes in.
-/// 4. one grace period of every flavor that the module's hook points use, all at once. Every call
-///    that was inside the module has left it, or has counted itself.
-/// 5. recheck: now the counts are exact. Not zero: `fail` links everything again (Keith's
-///    "reregister"), `wait` comes back when they are (Rusty's "delayed removal"), or links
-///    everything again when the wait is given up.
+/// 4. one grace period of every flavor that the module's hook points use, all started together. A
+///    call that was inside the module has left it, or has counted itself.
+/// 5. recheck: now the counts are exact. Not zero: `fail` links everything again (Keith Owens's
+///    "reregister"); `wait` resumes when they reach zero (Rusty Russell's "delayed removal"), or
+///    links everything again when the wait is given up.
 /// 6. `exit`. It may refuse: then the interfaces stay down, and the next request tries it again.
 /// 7. a grace period if the module's code ever counted, and a barrier for what it retired, if it
-///    ever did: what the module retired has run, and the thread that gave the last count back
-///    inside the module's code has returned from it.
+///    ever did: what the module retired has run, and a call that gave the last count back inside
+///    the module's code has returned from it.
 /// 8. unmap, and look whether the image is among the process's mappings.
 ///
 /// Fails with `EBUSY`. The manager frees.
 ///
-/// The objection of the thread (Roman Zippel): what says that no reference is kept past the sync
-/// point? The contract says it: using without counting is legal only inside a section, and every
+/// The objection of the thread (Roman Zippel): a user may keep an uncounted reference past the sync
+/// point. The contract forbids it: using without counting is legal only inside a section, and every
 /// section ends before step 5.
 final class BigrefScheme: Scheme {
   private let count = ModuleCount(label: "reference")

@@ -19,22 +19,22 @@ extension UnloadScheme {
 /// of a hook does both.
 ///
 /// 1. take the write side of every lock that was registered for the module: sorted by address, each
-///    distinct one once. Interrupted (`EINTR`): those that were taken are released. Lookups in
-///    these tables wait now.
+///    distinct one once. Interrupted (`EINTR`): those that were taken are released. No lookup in
+///    these tables is under way now.
 /// 2. users: release everything, `EBUSY`. To wait: sleep until the last user lets go, and start
-///    again at 1. Sleeping with the locks held would keep that user from letting go; so another
-///    user may come first, and there is no promise of progress.
+///    again at 1. Sleeping with the locks held would keep that user from letting go. So a new user
+///    may come first, and there is no promise of progress.
 /// 3. no users: close the module, still under the locks, and release them. The nodes of the list
-///    are the manager's, so they can be walked; and each is unlocked here alone. A lookup waited
-///    for that, and finds the module closed.
+///    are the manager's, so they can be walked; and each is unlocked here alone. A lookup that
+///    waited finds the module closed.
 /// 4. unregister, `exit`. In the patch both were under the locks. But unregistering retires a
 ///    table, which waits for readers when the reclaimer is full, and those may be waiting for a
 ///    lock; and an `exit` that hangs would hang every lookup.
 /// 5. the callback barrier, and the manager frees.
 ///
-/// A wait that is given up leaves everything as it was: users were not kept out. Only where nothing
-/// but the module's counters was left, 3 has closed it and 4 has taken its interfaces down, and
-/// they come back.
+/// A wait that is given up leaves everything as it was: no user was refused. Only where nothing but
+/// the module's counters was left, 3 has closed it and 4 has taken its interfaces down, and they
+/// come back.
 ///
 /// By force, and after a failed `init`, 2 closes the module before it releases the locks: gets fail
 /// from then on.

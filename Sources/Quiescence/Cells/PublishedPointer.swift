@@ -172,7 +172,8 @@ extension PublishedPointer {
   borrowing func updateRetrying<Result: ~Copyable, Failure: Error>(
     _ change: (inout Value) throws(Failure) -> Result, retire: (UnsafeMutablePointer<Value>) -> Void
   ) throws(Failure) -> Result {
-    var (new, number) = copyLatest()
+    let new = Version<Value>.allocate()
+    var number = copyLatest(to: new)
     while true {
       let result: Result
       do throws(Failure) {
@@ -182,8 +183,8 @@ extension PublishedPointer {
         throw error
       }
       if publish(new, over: number, retire) { return result }
-      Version.destroy(new)
-      (new, number) = copyLatest()
+      new.deinitialize(count: 1)
+      number = copyLatest(to: new)
     }
   }
 
@@ -192,7 +193,8 @@ extension PublishedPointer {
     _ change: nonisolated(nonsending) (inout Value) async throws(Failure) -> Result,
     retire: (UnsafeMutablePointer<Value>) -> Void
   ) async throws(Failure) -> Result {
-    var (new, number) = copyLatest()
+    let new = Version<Value>.allocate()
+    var number = copyLatest(to: new)
     while true {
       let result: Result
       do throws(Failure) {
@@ -202,21 +204,20 @@ extension PublishedPointer {
         throw error
       }
       if publish(new, over: number, retire) { return result }
-      Version.destroy(new)
-      (new, number) = copyLatest()
+      new.deinitialize(count: 1)
+      number = copyLatest(to: new)
     }
   }
 
-  /// A copy of the current version, and its number.
+  /// Initializes `new` as a copy of the current version, and returns the version's number.
   ///
   /// Under the lock and not in a section. A writer that waits here for an update that is under way would otherwise copy
   /// a version that is replaced a moment later; and a thread that is offline under `QSBR` has no sections.
-  private borrowing func copyLatest() -> (UnsafeMutablePointer<Value>, UInt) {
-    let new = Version<Value>.allocate()
+  private borrowing func copyLatest(to new: UnsafeMutablePointer<Value>) -> UInt {
     turn.take()
     defer { turn.give() }
     new.initialize(to: latest.pointee)
-    return (new, publications.load(ordering: .relaxed))
+    return publications.load(ordering: .relaxed)
   }
 
   /// Publishes `new` if the version with this number is still current.

@@ -6,6 +6,13 @@ public import _QuiescenceShims
 /// outlives it. In exchange grace periods are not shared, and one that meets a reader waits in steps of 10 ms,
 /// with every signal blocked.
 ///
+/// - In a signal handler, the first read of a thread takes two locks, neither of which is ever held with signals
+///   unblocked, and does not allocate. The exception is a process in which 32 pthread keys were made before this library
+///   was loaded, as by `dlopen`: there, call ``Flavor/registerThread()`` first.
+/// - In destructors of pthread keys, in every round. Once the thread's end has been seen, each further section takes a
+///   lock. A thread that reads in the last round leaves behind 256 bytes in liburcu, which are never used again.
+/// - A seccomp filter and other code that uses or forks in liburcu: as under ``Memb``.
+///
 /// Source: liburcu, `urcu/static/urcu-bp.h`.
 public enum Bulletproof: Flavor {
   /// Two stores; the first time on a thread it registers, under a lock with all signals blocked.

@@ -13,6 +13,8 @@ final class FlavorDomain: Sendable {
   let stalls = StallCounter()
 
   init<F: Flavor>(_ flavor: F.Type, threadName: String) {
+    // MB and QSBR do without: see `qs_fence.h`.
+    if F.self != MB.self && F.self != QSBR.self { qs_fence_use_membarrier() }
     name = "\(F.self)"
     number = F.number
     sequence = GracePeriodSequence { F.unsafeSynchronize() }

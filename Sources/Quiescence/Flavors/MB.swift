@@ -3,8 +3,13 @@ public import _QuiescenceShims
 /// Fences on the read side, no system call on the write side: for many updates and few reads, and for systems
 /// that forbid `membarrier(2)`.
 ///
-/// A read costs two full fences; a grace period takes a fraction of a microsecond when nobody reads. Threads
+/// A read costs two full fences; a grace period takes a fraction of a microsecond while no thread reads. Threads
 /// register themselves as under ``Memb``.
+///
+/// Limits: as those of ``Memb`` for signal handlers, destructors and other code that uses liburcu. `membarrier(2)` is not
+/// called by what uses `MB` alone, also in its reclaimers: a seccomp filter that the process installs may kill for it.
+/// But the libraries call it once when they are loaded: a filter that the process starts under has to answer
+/// with an error, as `EPERM`.
 ///
 /// Source: liburcu, `urcu/static/urcu-mb.h`.
 public enum MB: Flavor {

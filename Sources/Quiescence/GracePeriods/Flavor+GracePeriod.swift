@@ -17,8 +17,8 @@ extension Flavor {
 
   /// Suspends until every section that is open now has been left.
   ///
-  /// A thread of the flavor waits for all tasks that suspended meanwhile at once, and runs nobody's callbacks. It is
-  /// not cancelled with the task: a grace period always ends when its readers leave.
+  /// A thread of the flavor waits once for all tasks that suspended meanwhile. It runs no callbacks. Cancelling the
+  /// task does not end the wait: a grace period ends when its readers leave.
   public static func synchronize() async {
     await suspended { domain.thread.after(.task($0)) }
   }

@@ -1,9 +1,9 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
-/// The grace periods of one flavor, numbered: whoever waits shares them, and one thread at a time runs one.
+/// The grace periods of one flavor, numbered. Callers that wait share them, and one thread at a time runs one.
 ///
-/// A number is what a caller waits for. Number n + 1 is the first that begins after a moment at which n had begun,
+/// A caller waits for a number. Number n + 1 is the first grace period that begins after a moment at which n had begun,
 /// so it waits for every section that was open at that moment; n itself may have begun too early.
 ///
 /// liburcu shares grace periods between threads too, but a thread that shares can end up in a `poll` of 10 ms
@@ -20,8 +20,10 @@ final class GracePeriodSequence: Sendable {
   private struct State {
     /// The last one that has begun; it has ended too unless `isRunning`.
     var started: UInt64 = 0
-    /// Somebody runs one, or keeps others from it.
+    /// A thread runs one, or forks keep others from it.
     var isRunning = false
+    /// How many forks keep others from it: several threads may fork at the same time.
+    var holds = 0
     /// Threads that wait for number `started + 1`: nobody can wait for a later one.
     var followers: [Follower] = []
     /// Threads that wait until none is running, to fork.
@@ -90,22 +92,27 @@ final class GracePeriodSequence: Sendable {
     let next = state.withLock { state in
       completedCount.store(state.started, ordering: .releasing)
       state.durations.add(duration)
-      return nextOwner(&state)
+      return nextOwners(&state)
     }
-    next?.open()
+    for owner in next { owner.open() }
     for follower in followersBefore { follower.parker.open() }
   }
 
-  /// Hands on the right to run a grace period; whoever gets it has to be woken.
-  private func nextOwner(_ state: inout State) -> Parker? {
-    if !state.holders.isEmpty { return state.holders.removeFirst() }
+  /// Hands on the right to run a grace period, or to keep others from it. The threads that get it have to be woken.
+  private func nextOwners(_ state: inout State) -> [Parker] {
+    if !state.holders.isEmpty {
+      // All that fork.
+      defer { state.holders = [] }
+      state.holds = state.holders.count
+      return state.holders
+    }
     guard let leader = state.followers.first else {
       state.isRunning = false
-      return nil
+      return []
     }
     state.followers.removeFirst()
     leader.leads.store(true, ordering: .releasing)
-    return leader.parker
+    return [leader.parker]
   }
 }
 
@@ -114,10 +121,14 @@ final class GracePeriodSequence: Sendable {
 extension GracePeriodSequence {
   /// Waits until none is running, and lets none begin. False when one is running that waits for the calling thread,
   /// which is inside a section: the child cannot have grace periods then.
+  ///
+  /// Where another fork keeps grace periods from running, this one does so as well, and does not wait for the other: that
+  /// one may wait for a grace period of another flavor, and so for a section of the calling thread.
   func holdForFork(isInside: Bool) -> Bool {
     let parker: Parker? = state.withLock { state in
-      if !state.isRunning {
+      if !state.isRunning || state.holds > 0 {
         state.isRunning = true
+        state.holds += 1
         return nil
       }
       let parker = Parker()
@@ -132,10 +143,16 @@ extension GracePeriodSequence {
   func lockForFork() { state.holdForFork() }
 
   func releaseAfterFork(held: Bool) {
-    var next: Parker?
-    if held { state.whileHeld { next = nextOwner(&$0) } }
+    var next: [Parker] = []
+    if held {
+      state.whileHeld { state in
+        state.holds -= 1
+        // The last one.
+        if state.holds == 0 { next = nextOwners(&state) }
+      }
+    }
     state.releaseAfterFork()
-    next?.open()
+    for owner in next { owner.open() }
   }
 
   /// In the child: the threads that waited are gone.
@@ -143,6 +160,7 @@ extension GracePeriodSequence {
     state.whileHeld { state in
       state.followers = []
       state.holders = []
+      state.holds = 0
       state.isRunning = false
       state.isBroken = state.isBroken || !held
     }

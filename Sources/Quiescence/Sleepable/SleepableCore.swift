@@ -221,7 +221,8 @@ extension SleepableCore {
   func finish(_ old: ProcessorCell) {
     // Before the next request: that one opens the cell again.
     old.clear()
-    Self.count(old).pointee.store(Self.bias, ordering: .relaxed)
+    // Release: see `enterOutsideOfSlots`.
+    Self.count(old).pointee.store(Self.bias, ordering: .releasing)
     let duration = MonotonicClock.nanoseconds - runningSince.load(ordering: .relaxed)
     runningSince.store(0, ordering: .relaxed)
     ForkWatch.note(self, isRunning: false)

@@ -39,6 +39,8 @@ public struct SleepableDomain: ~Copyable, Sendable {
   /// - Parameter name: for ``StallReport``s and traps.
   /// - Complexity: two cells of 64 bytes, and 8 bytes a processor each, where somebody reads. No thread.
   public init(_ name: String = "unnamed") {
+    // For the grace periods' barriers.
+    qs_fence_use_membarrier()
     core = SleepableCore(name: name)
     front = core.front
   }

@@ -18,13 +18,13 @@ public struct SleepableSection: ~Copyable, ~Escapable {
   init(entering domain: borrowing SleepableDomain) {
     core = .passUnretained(domain.core)
     let cell = ProcessorCell(domain.front.pointee.load(ordering: .relaxed))
-    // False when a grace period has closed the cell since the load above, and without restartable sequences.
-    self.cell = cell.add(1) ? cell : SleepableCore.enterSlowly(domain.front)
+    // False when a grace period has closed the cell since the load above, and where restartable sequences do not count.
+    self.cell = cell.add(1) ? cell : SleepableCore.enterSlowly(core)
   }
 
   @inlinable @inline(__always)
   deinit {
-    // False when a grace period waits for this section, and without restartable sequences.
+    // False when a grace period waits for this section, and where restartable sequences do not count.
     if !cell.add(-1) { SleepableCore.leaveSlowly(core, cell) }
   }
 }

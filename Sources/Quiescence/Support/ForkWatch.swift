@@ -71,9 +71,10 @@ enum ForkWatch {
   /// thread of the parent held one of them at the fork, the child would wait for it for ever: in the handler, before
   /// anybody could do anything about it.
   private static let rehearsal: Void = {
+    // Of the flavor that calls nothing that a sandbox may forbid.
     let sequence = GracePeriodSequence {}
     let thread = GracePeriodThread(named: "rehearsal", sequence)
-    let core = ReclaimerCore(named: "rehearsal", domain: Memb.domain, place: nil, limit: nil)
+    let core = ReclaimerCore(named: "rehearsal", domain: MB.domain, place: nil, limit: nil)
     let sleepable = SleepableCore(name: "rehearsal")
     let held = sequence.holdForFork(isInside: false)
     sequence.lockForFork()
@@ -108,17 +109,18 @@ enum ForkWatch {
       if isComplete { break }
       state.releaseAfterFork()
     }
-    var skipsBulletproof = false
+    // Their grace periods are under way, and wait for this thread.
+    var lostFlavors: UInt32 = 0
     state.whileHeld { state in
       for (domain, held) in zip(state.domains, state.held) {
         domain.sequence.lockForFork()
         domain.thread.lockForFork()
-        if !held && domain.number == Bulletproof.number { skipsBulletproof = true }
+        if !held && domain.number >= 0 { lostFlavors |= 1 << UInt32(domain.number) }
       }
       for core in state.cores { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
       for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
     }
-    qs_registry_before_fork(skipsBulletproof)
+    qs_registry_before_fork(lostFlavors)
   }
 
   private static func parent() {

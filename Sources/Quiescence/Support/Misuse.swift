@@ -68,8 +68,8 @@ package enum Misuse {
   @inline(never) @usableFromInline
   package static func writeInsideWrite() -> Never {
     fatalError(
-      "RCUBox: a write to a box inside the closure of its own update or replace would wait for itself: "
-        + "use updateRetrying")
+      "a write to a box inside the closure of its own update or replace would wait for itself: "
+        + "write after it, or use RCUBox.updateRetrying")
   }
 
   @inline(never) @usableFromInline

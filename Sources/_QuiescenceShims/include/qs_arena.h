@@ -45,7 +45,8 @@ void qs_cell_recycle(struct qs_cell *cell);
 void qs_cell_lock(const struct qs_cell *cell);
 void qs_cell_unlock(const struct qs_cell *cell);
 
-/// Processors that the kernel may ever number: a bound for every processor's number.
+/// How many processors have slots: those that the system lists as possible. A processor with a higher number has none, as
+/// where a container shows fewer than there are: what counts there must not count on slots.
 uint32_t qs_cell_processors(void);
 
 /// How much the arena has mapped.

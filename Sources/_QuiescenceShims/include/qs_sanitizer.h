@@ -8,13 +8,14 @@
 // - Entering tests whether the thread is registered. The C files never say that it is, and every enter takes the cold way.
 // - The cold way opens the section with QS_ANNOUNCED in its nesting depth. So no leave is the one that an inline leave
 //   expects, that of depth 1, and every leave takes the cold way as well.
-// - A quiescent state takes its cold way when a grace period waits for the thread: there is nothing to announce else.
+// - A quiescent state takes its cold way when a grace period waits for the thread: otherwise there is nothing to announce.
 #pragma once
 
 #include "qs_liburcu.h"
 
 #if !defined(QUIESCENCE_OUT_OF_LINE)
-/// The top bit of the nesting depth in a reader's word; never set without the thread sanitizer.
+/// The top bit of the nesting depth in a reader's word: the section is left out of line. Without the thread sanitizer,
+/// only where the thread is about to end, and registers for one section at a time: see leave.c.
 #define QS_ANNOUNCED (URCU_GP_CTR_PHASE >> 1)
 #endif
 

@@ -7,12 +7,14 @@
 #include <sys/types.h>
 
 #include "qs_registry.h"
+#include "qs_yields.h"
 
 #if defined(__cplusplus)
 #error "the shims are C"
 #endif
 
-/// A section of a sleepable domain that the thread cannot suspend in: on its stack, for the time of the section.
+/// A section of a sleepable domain that the thread cannot suspend in: on its stack, for the time of
+/// the section.
 struct qs_sleepable_frame {
   const void *domain;
   struct qs_sleepable_frame *outer;
@@ -37,6 +39,13 @@ struct qs_thread {
   uint32_t qsbr_word;
   /// The innermost of the sections of sleepable domains that the thread cannot suspend in.
   struct qs_sleepable_frame *sleepable;
+  /// By flavor: how often the thread has given its processor up for the grace period that waits
+  /// now.
+  struct qs_yields yields[QS_FLAVORS];
+  /// How often the thread has woken a grace period and how often it has yielded for one:
+  /// never one of liburcu-bp, which polls. For tests: thread-local counts cost nothing that another
+  /// thread could notice.
+  uint64_t wakes, yielded;
 };
 
 extern __thread struct qs_thread qs_thread __attribute__((tls_model("initial-exec")));
@@ -58,6 +67,11 @@ void qs_unbalanced_cold(const char *flavor) __attribute__((cold, noinline, noret
 static inline struct qs_sleepable_frame *qs_sleepable_innermost(void) { return qs_thread.sleepable; }
 static inline void qs_sleepable_set_innermost(struct qs_sleepable_frame *frame) { qs_thread.sleepable = frame; }
 
+/// How often the calling thread has woken a grace period; never one of liburcu-bp, which polls.
+static inline uint64_t qs_thread_wakes(void) { return qs_thread.wakes; }
+/// How often the calling thread has yielded for a grace period; never for one of liburcu-bp.
+static inline uint64_t qs_thread_yielded(void) { return qs_thread.yielded; }
+
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }
 static inline void qs_thread_set_reclaims(bool value) { qs_thread.reclaims = value; }
 
@@ -68,8 +82,8 @@ static inline void *qs_thread_retire_queue(uint32_t place) {
   return place < qs_thread.more_capacity ? qs_thread.more_queues[place] : NULL;
 }
 
-/// Sets the calling thread's queue, and sees to it that `end` is called with it when the thread ends. `end` is
-/// the same for all.
+/// Sets the calling thread's queue, and sees to it that `end` is called with it when the thread
+/// ends. `end` is the same for all.
 void qs_thread_set_retire_queue(uint32_t place, void *queue, void (*end)(void *queue));
 
 /// Starts a detached thread with every signal blocked. `name` is cut to the kernel's 15 bytes.

@@ -1,4 +1,5 @@
 import Foundation
+import ModuleFiles
 import ModuleManager
 
 /// Why a request, or the connection itself, failed: one line and an errno.
@@ -37,6 +38,9 @@ extension ControlError {
       error.errno, line.hasSuffix(suffix) ? String(line.dropLast(suffix.count)) : line,
       isWouldBlock: error.errnoName == Self.wouldBlock)
   }
+
+  /// What is wrong with a module's file.
+  public init(_ error: ModuleFileError) { self.init(error.errno, "\(error.subject): \(error.reason)") }
 
   /// A refusal that arrived by name. A name that this system does not know becomes `EIO`.
   init(named name: String, _ message: String) {

@@ -1,4 +1,5 @@
 import Foundation
+import ModuleFiles
 import ModuleManager
 import Relay
 
@@ -118,27 +119,35 @@ extension HostService {
     if module.utf8.contains(0) {
       throw ControlError(EINVAL, "\(module): a path has no zero bytes")
     }
-    if module.hasPrefix("/") { return module }
-    if module.isEmpty || !module.utf8.allSatisfy(Self.isNameByte) {
-      throw ControlError(
-        EINVAL, "\(module): a module's name has letters, digits, `_`, `-` and `.` only")
+    let path: String
+    if module.hasPrefix("/") {
+      path = module
+    } else {
+      if !ModuleName.isValid(module) {
+        throw ControlError(
+          EINVAL, "\(module): a module's name has 1 to 64 letters, digits, `_`, `-` and `.` only")
+      }
+      path = try file(of: module)
     }
-    let path = "\(directory)/\(module).so"
-    if access(path, F_OK) != 0 {
-      let code = errno
-      let reason = code == ENOENT ? "no such module in \(directory)" : "cannot look it up in \(directory)"
-      throw ControlError(code, "\(module): \(reason)")
+    // A file that says nothing, or cannot be read, is the manager's to refuse.
+    if let info = try? ModuleInfo(path: path) {
+      do throws(ModuleFileError) { try info.checkName() } catch { throw ControlError(error) }
     }
     return path
   }
 
-  private static func isNameByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-      UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "."):
-      true
-    default: false
-    }
+  /// The file of that name in the directory; `-` and `_` are equal.
+  private func file(of module: String) throws(ControlError) -> String {
+    let path = "\(directory)/\(module).so"
+    if access(path, F_OK) == 0 { return path }
+    let code = errno
+    if code != ENOENT { throw ControlError(code, "\(module): cannot look it up in \(directory)") }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    let key = ModuleName.key(module)
+    guard
+      let other = names.first(where: { $0.hasSuffix(".so") && ModuleName.key(ModuleName.ofFile($0)) == key })
+    else { throw ControlError(code, "\(module): no such module in \(directory)") }
+    return "\(directory)/\(other)"
   }
 }
 

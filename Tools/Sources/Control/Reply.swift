@@ -1,4 +1,5 @@
 import Foundation
+import ModuleFiles
 import ModuleManager
 
 /// The answer to `insmod`.

@@ -1,3 +1,4 @@
+import CTorture
 import Foundation
 import Quiescence
 import Synchronization
@@ -15,19 +16,24 @@ enum NoGracePeriod<Base: TortureFlavor>: TortureFlavor {
   static var lostWakeupReclaimer: RCUReclaimer { Base.lostWakeupReclaimer }
 }
 
-/// A flavor of whose grace periods one never ends: the readers have left, and the wakeup by the
-/// last of them was lost.
+/// A flavor whose readers skip the wakeups that a sleeping grace period needs: it sleeps forever
+/// after they have left.
+///
+/// Readers do not wake grace periods of `Bulletproof`; one of these never ends.
 enum LostWakeup<Base: TortureFlavor>: TortureFlavor {
   static func unsafeEnter() { Base.unsafeEnter() }
   static func unsafeLeave() { Base.unsafeLeave() }
   static var isInside: Bool { Base.isInside }
 
   static func unsafeSynchronize() {
-    Base.unsafeSynchronize()
     if GracePeriodsUntilLoss.left.subtract(1, ordering: .relaxed).oldValue == 0 {
-      // No thread signals this semaphore.
-      DispatchSemaphore(value: 0).wait()
+      if Base.self == Bulletproof.self {
+        // No thread signals this semaphore.
+        DispatchSemaphore(value: 0).wait()
+      }
+      torture_lose_wakeups()
     }
+    Base.unsafeSynchronize()
   }
 
   static var reclaimer: RCUReclaimer { Base.lostWakeupReclaimer }

@@ -1,6 +1,6 @@
 import Control
 import Foundation
-import ModuleManager
+import ModuleFiles
 import TOMLKit
 
 /// The rules for a host's modules, from the files `*.toml` of a directory, in the order of their names:
@@ -152,7 +152,7 @@ private struct ConfigurationFile {
   }
 
   private func check(_ name: String, _ key: String) throws(ControlError) {
-    if !isModuleName(name) { throw wrong(key, "'\(name)' is no module's name") }
+    if !ModuleName.isValid(name) { throw wrong(key, "'\(name)' is no module's name") }
   }
 
   private func flag(

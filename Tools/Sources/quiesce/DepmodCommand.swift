@@ -1,6 +1,6 @@
 import ArgumentParser
 import Control
-import ModuleManager
+import ModuleFiles
 
 /// `quiesce depmod`
 struct DepmodCommand: ParsableCommand {
@@ -28,8 +28,8 @@ struct DepmodCommand: ParsableCommand {
     try reporting {
       let directory = directory ?? HostCommand.defaultModuleDirectory
       try Host.checkDirectory(directory)
-      var problems: [ModuleError] = []
-      // Of two at the same time the later one sees everything. A look takes no lock.
+      var problems: [ModuleFileError] = []
+      // Of two at the same time the later one sees everything. A dry run takes no lock.
       let lock = dryRun ? nil : try DirectoryLock(directory, isExclusive: true)
       let index = try ModuleIndex.scan(directory) { problems.append($0) }
       if dryRun {

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Control
-import ModuleManager
+import ModuleFiles
 
 /// `quiesce modinfo`
 struct ModinfoCommand: ParsableCommand {
@@ -45,7 +45,7 @@ struct ModinfoCommand: ParsableCommand {
     var failed = false
     // What is there is shown, whatever else is not.
     for module in modules {
-      do throws(ModuleError) {
+      do throws(ModuleFileError) {
         for path in try paths(of: module) { infos.append(try ModuleInfo(path: path)) }
       } catch {
         StandardError.write("quiesce: modinfo: \(error)")
@@ -61,7 +61,7 @@ struct ModinfoCommand: ParsableCommand {
     if failed { throw ExitCode(1) }
   }
 
-  private func paths(of module: String) throws(ModuleError) -> [String] {
+  private func paths(of module: String) throws(ModuleFileError) -> [String] {
     if module.contains("/") || module.hasSuffix(".so") { return [module] }
     return try ModuleIndex.current(of: directory ?? HostCommand.defaultModuleDirectory).paths(for: module)
   }

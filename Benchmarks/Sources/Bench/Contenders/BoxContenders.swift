@@ -1,7 +1,7 @@
 import CPeers
 import Quiescence
 
-/// What the boxes publish: the same as `peer_item`, and something that could be retained.
+/// The value in the boxes: the same as `peer_item`, and an object that could be retained.
 struct Item: Sendable {
   let number: UInt64
   let owner: Owner?
@@ -35,8 +35,8 @@ private final class Boxes: Sendable {
 }
 
 extension Contender {
-  /// This library's. With `retainOnPurpose`, the reader of `Memb` takes an object out of each section: what no read
-  /// may cost.
+  /// The contenders of this library. With `retainOnPurpose`, the reader of `Memb` takes an object
+  /// out of each section, which causes a retain that no read may have.
   static func boxes(retainOnPurpose: Bool = false) -> [Contender] {
     let boxes = Boxes()
     return [
@@ -80,7 +80,7 @@ extension Contender {
       synchronize: { MB.synchronize() }, drain: { MB.barrier() })
   }
 
-  /// Online for as long as a loop takes.
+  /// Online during a whole loop.
   private static func qsbrRead(_ boxes: Boxes) -> Contender {
     Contender(
       name: "RCUBox.read, QSBR",
@@ -113,8 +113,9 @@ extension Contender {
       })
   }
 
-  /// What a writer costs the readers of the box that it updates in a closure; of the box beside it, and of one that is
-  /// far away. And the same for updates that are given up: they publish nothing, retire nothing, and may cost no reader.
+  /// What a writer costs the readers of the box that it updates in a closure; of the box beside it,
+  /// and of one that is far away. And the same for updates that are given up: they publish nothing,
+  /// retire nothing, and may cost no reader.
   static func closureUpdates() -> [Contender] {
     let boxes = Neighbors()
     let read: @Sendable (Int32, UInt64) -> UInt64 = { place, count in

@@ -3,17 +3,17 @@ import ModuleManager
 import Quiescence
 import Synchronization
 
-/// What a round through the hooks of a hook point costs.
+/// The cost of a round through the hooks of a hook point.
 struct HooksExperiment: Experiment {
   let name = ExperimentName.hooks
   let hasPromises = true
 
-  /// At most this much of the array in C under memb, for a round through so many hooks.
+  /// The largest allowed ratio to the array in C under memb, by number of hooks.
   private let wanted = (count: 4, ratio: 1.15)
 
   let notes = [
     "Processor time a round on one thread. `hooks` is how many functions the round calls; each counts one up.",
-    "Checked: so many calls were counted. `HookPoint, C hooks` calls those of a module that was loaded.",
+    "Checked: the number of counted calls. `HookPoint, C hooks` calls those of a module that was loaded.",
   ]
 
   func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
@@ -42,7 +42,7 @@ struct HooksExperiment: Experiment {
         }
       }
       rows += zip(contenders, rounds).map { contender, rounds in
-        // There are places.
+        // Not empty: there are several places.
         let best = rounds.min { $0.isFaster(than: $1) }!
         return Row(
           name, contender.name, threads: 1, Row.Parameter("hooks", Double(count)), nanoseconds: best.best,
@@ -68,11 +68,12 @@ struct HooksExperiment: Experiment {
   private static let inC = "array under memb, C"
 
   private func contenders(_ count: Int, _ module: LoadedHooks) -> [Contender] {
-    // A round counts as well, so that a loop without hooks is seen to run.
+    // A round counts as one too, so that a loop without hooks is seen to run.
     func rounds(_ name: String, _ run: @escaping @Sendable (Int32, UInt64) -> UInt64) -> Contender {
       Contender(name: name, number: UInt64(count) + 1, read: run)
     }
-    // The same function as that of the hook points: what differs is how it is called, and not where it lies.
+    // The same function as in the hook points: only the way of calling differs, not the place of
+    // the function.
     let array = Hooks(array: peer_hooks_make(UInt64(count), module.hook))
     let points = module.points(count)
     let swift = SwiftHooks(count)
@@ -88,14 +89,14 @@ struct HooksExperiment: Experiment {
   }
 
   private struct Hooks: @unchecked Sendable {
-    // Unchecked: nobody writes it.
+    // Unchecked: no thread writes to it.
     let array: OpaquePointer?
   }
 }
 
-/// The hooks of a module in C, so many on each of a few hook points.
+/// Hooks of a module in C, on several hook points with different numbers of hooks.
 private final class LoadedHooks {
-  /// The module knows of these: see Modules/traffic.c.
+  /// The names of the hook points in Modules/traffic.c.
   static let counts = [0, 1, 2, 4, 8, 16]
 
   /// The function of all its hooks.
@@ -144,7 +145,7 @@ private final class LoadedHooks {
     hook = try TrafficModule.hook()
   }
 
-  /// One of `counts`.
+  /// An element of `counts`.
   func points(_ count: Int) -> Points { all[count]! }
 
   func unload() { _ = try? manager.unload(TrafficModule.name) }

@@ -1,6 +1,7 @@
 import CPeers
 
-/// What a protected read costs: a load of the published pointer, a load of a number behind it, and the section.
+/// The cost of a protected read: a load of the published pointer, a load of a number behind it, and
+/// the section.
 struct ReadExperiment: Experiment {
   let name = ExperimentName.read
   let retainsOnPurpose: Bool
@@ -8,18 +9,18 @@ struct ReadExperiment: Experiment {
 
   let notes = [
     "Processor time of the thread a read, so that more busy threads than processors count only their own;",
-    "the clock on the wall for readers that may sleep. `to C` is the ratio to the same thing in C.",
+    "wall-clock time for readers that may sleep. `to C` is the ratio to the equivalent in C.",
     "Each loop adds up what it has read, and the sum is checked. The floor is the loop without a load.",
     "Each loop exists at \(PEER_PLACES) places in a cache line, in every language; the best place counts.",
   ]
 
-  /// At most this much of the same in C.
+  /// The largest allowed ratio to the equivalent in C.
   private let wanted = [
     "RCUBox.load, QSBR": 1.05, "RCUBox.read, QSBR": 1.05, "RCUBox.read, Memb": 1.05,
     "RCUBox.read, Bulletproof": 1.02,
   ]
 
-  /// At most this much of one thread, with as many as `Machine.threadCounts` has.
+  /// The largest allowed ratio to one thread, for each number of threads in `Machine.threadCounts`.
   private let wantedOfCrowd = 1.05
 
   func skipped(on machine: Machine) -> [String] {
@@ -40,10 +41,10 @@ struct ReadExperiment: Experiment {
     var rows = alone.map(\.row).besideC(names, wanted: wanted)
     if !scale.promisedOnly { rows.append(try await actorRow(1, on: machine, scale)) }
     for count in counts(machine, scale) {
-      // The very same instructions as with one thread.
+      // Exactly the same instructions as with one thread.
       let crowd = try measured(alone.map { ($0.contender, [$0.place]) }, count, timer, scale)
       let compared = zip(crowd, alone).map { crowd, alone in
-        // Some contend by design; what is promised must not.
+        // Some contenders contend by design; the promised ones must not.
         let name = crowd.contender.name
         guard wanted[name] != nil || name == "memb, C inlined" || name == "Memb.read and RCUBox.load" else {
           return crowd.row
@@ -75,7 +76,7 @@ struct ReadExperiment: Experiment {
 
   private struct Measured {
     let contender: Contender
-    /// Where its loop ran best.
+    /// The place where its loop was fastest.
     let place: Int32
     let row: Row
   }
@@ -90,7 +91,7 @@ struct ReadExperiment: Experiment {
     }
     for _ in 0..<scale.rounds {
       for (index, (contender, places)) in contenders.enumerated() {
-        // A lock that is fought for takes ten times as long, and shows that in fewer reads.
+        // A contended lock takes ten times as long, and shows that in fewer reads.
         let size = contender.blocks && count > 1 ? max(64, sizes[index] / 8) : sizes[index]
         for (number, place) in places.enumerated() {
           rounds[index][number].add(
@@ -99,7 +100,7 @@ struct ReadExperiment: Experiment {
       }
     }
     return zip(contenders, rounds).map { contender, rounds in
-      // There are places.
+      // Not empty: there are several places.
       let best = rounds.indices.min { rounds[$0].isFaster(than: rounds[$1]) }!
       let row = Row(
         name, contender.0.name, threads: count, nanoseconds: rounds[best].best, median: rounds[best].median,
@@ -108,7 +109,7 @@ struct ReadExperiment: Experiment {
     }
   }
 
-  /// An actor's clients are tasks, which run where the system puts them.
+  /// An actor's clients are tasks, which are not pinned to processors.
   private func actorRow(_ count: Int, on machine: Machine, _ scale: Scale) async throws -> Row {
     let reads: UInt64 = scale.isQuick ? 2000 : 20_000
     let actor = ActorContender()

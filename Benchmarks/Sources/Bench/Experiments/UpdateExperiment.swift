@@ -1,22 +1,23 @@
 import CPeers
 import Synchronization
 
-/// What a read costs while a writer replaces what is read, so often a second or as often as it can.
+/// The cost of a read while a writer replaces the value, at a given rate or as often as it can.
 struct UpdateExperiment: Experiment {
   let name = ExperimentName.update
 
   let notes = [
     "One writer on a processor of its own, readers on all the others. `per_s` is what the writer was told;",
-    "`updates_per_s` is what it came to. Each update allocates, and the old item is freed when nobody reads it.",
-    "Readers' processor time, or the clock on the wall for those that may sleep. Sums are checked.",
+    "`updates_per_s` is the rate reached. Each update allocates, and the old item is freed after its last reader.",
+    "Readers' processor time, or wall-clock time for those that may sleep. Sums are checked.",
     "`by closure`: by RCUBox.update. `neighbor updated`: readers of the box that lies before the updated one.",
     "`given up`: updates that throw, so that they publish nothing.",
   ]
 
   let hasPromises = true
 
-  /// An update that publishes nothing costs readers of the box, and of its neighbor, as much as one of a box that is far
-  /// away. (One that publishes also wakes the reclaimer, whose grace periods interrupt readers now and then.)
+  /// An update that publishes nothing costs readers of the box, and of its neighbor, as much as one
+  /// of a box that is far away. (One that publishes also wakes the reclaimer, whose grace periods
+  /// interrupt readers now and then.)
   private let wanted = 1.1
 
   private let compared = [
@@ -27,7 +28,7 @@ struct UpdateExperiment: Experiment {
   func skipped(on machine: Machine) -> [String] {
     machine.processors.count > 1
       ? Contender.missingPeers
-      : ["everything, since there is one processor only: nobody reads while somebody writes."]
+      : ["everything, since there is one processor only: no thread reads while another writes."]
   }
 
   func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
@@ -39,7 +40,8 @@ struct UpdateExperiment: Experiment {
     let timer = ReaderTimer(name, on: machine)
     let rates: [Double?] =
       scale.promisedOnly ? [nil] : scale.isQuick ? [0, 1000, nil] : [0, 1000, 100_000, nil]
-    // Between two looks at the clock, and between two quiescent states: 20 microseconds without a writer.
+    // Between two tests of the clock, and between two quiescent states: 20 microseconds without a
+    // writer.
     let chunks = try contenders.map { contender in
       try timer.size(contender, nanoseconds: 20_000, readers: 1) { contender.read(0, $0) }
     }
@@ -80,14 +82,14 @@ struct UpdateExperiment: Experiment {
     }
   }
 
-  /// Nanoseconds a read, and updates a second.
-  private func round(
+  /// Nanoseconds per read, and updates per second.
+  func round(
     _ contender: Contender, rate: Double?, chunk: UInt64, readers: Int, on machine: Machine, _ scale: Scale
   ) throws -> (read: Double, updates: Double) {
     let duration: UInt64 = scale.isQuick ? 20_000_000 : 100_000_000
     let finished = Counter()
     let now = contender.blocks ? peer_wall_nanoseconds : peer_thread_nanoseconds
-    // The writer is thread 0, which has the first processor, and the readers have the others.
+    // The writer is thread 0 on the first processor; the readers have the others.
     let threads = PinnedThreads(processors: machine.processors)
     let results = try threads.run(readers + 1) { index, start -> Double? in
       contender.begin()
@@ -131,14 +133,14 @@ struct UpdateExperiment: Experiment {
   }
 }
 
-/// Updates at the rate until everybody has finished. Returns how many there were.
+/// Updates at the given rate until all readers have finished. Returns the number of updates.
 private func write(
   _ contender: Contender, rate: Double?, since start: UInt64, until isOver: () -> Bool
 ) -> UInt64 {
   var count: UInt64 = 0
   guard let update = contender.update else { return 0 }
   while !isOver() {
-    // One that is late catches up.
+    // A late writer catches up.
     if let rate, Double(count) >= rate * Double(peer_wall_nanoseconds() - start) / 1e9 { continue }
     update()
     count += 1

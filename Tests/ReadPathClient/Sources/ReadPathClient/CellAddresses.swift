@@ -1,9 +1,10 @@
 import Quiescence
 
-/// Projections and caches of boxes that lie, move and are captured in every way; the names of those that read a
-/// place where the box is not (any more).
+/// Projections and caches of boxes that are stored, moved and captured in every way. Returns the
+/// names of those that read an address where the box is not, or is no longer.
 ///
-/// Compiled into the tests and, through a link, into the client that is built in release mode.
+/// A copy of this file is part of the client that is built in release mode; `make lint` compares
+/// the two.
 func cellAddressFailures() -> [String] {
   var failures: [String] = []
 
@@ -83,7 +84,7 @@ struct Place: Sendable {
   }
 }
 
-/// Whether projections and a cache, made before a write through the box, see that write.
+/// Whether projections and a cache, created before a write through the box, see that write.
 @inline(never)
 private func expectLive<F: Flavor>(
   _ box: borrowing RCUBox<Place, F>, _ name: String, _ failures: inout [String]
@@ -120,7 +121,7 @@ private func call(_ body: @escaping () -> [String]) -> [String] { body() }
 @inline(never)
 private func callNow(_ body: () -> Void) { body() }
 
-/// Overwrites what a wrong address on the stack would still find there.
+/// Overwrites the stack, where a wrong address could still find an old value.
 @inline(never)
 private func clobberStack() {
   withUnsafeTemporaryAllocation(of: Int.self, capacity: 512) { buffer in

@@ -16,7 +16,7 @@ final class Router: Sendable {
   let early = RCUBox(Table(), flavor: Bulletproof.self)
 }
 
-// Each of these becomes one function in the machine code, which `check` looks at.
+// Each of these becomes one function in the machine code, which `check` inspects.
 
 @inline(never)
 func readThroughMemb(_ router: Router) -> Int {
@@ -59,7 +59,7 @@ func dispatchOnline(
   point.dispatch(&argument, in: reader).called
 }
 
-/// For any cell; `readGenerically` must become what `readThroughMemb` is.
+/// For any cell; `readGenerically` must compile to the same code as `readThroughMemb`.
 func next(in cell: borrowing some RCUCell<Table> & ~Copyable & ~Escapable) -> Int {
   cell.read { $0.next }
 }
@@ -104,7 +104,7 @@ func countTryAcquireLive(_ count: borrowing Bigref) -> Bool {
   count.tryAcquireLive()
 }
 
-// Another type than above: two equal functions would become one, under a third name.
+// Another type than above: two equal functions would be merged under a third name.
 @inline(never)
 func countTryAcquire(_ count: borrowing Bigref) -> Int {
   count.tryAcquire() ? 1 : 2

@@ -15,8 +15,10 @@ public struct ModuleInfo: Hashable, Sendable {
 
   /// The file.
   public let path: String
-  /// The file's name without `.so`: what the module is found by.
+  /// The file's name without `.so`.
   public let name: String
+  /// The name that the module gives itself; nil when the file does not show it before it is mapped.
+  public let moduleName: String?
   /// In the order of the file.
   public let entries: [Entry]
 
@@ -25,28 +27,42 @@ public struct ModuleInfo: Hashable, Sendable {
   /// - Complexity: O(sections of the file). Blocks for the file system.
   /// - Throws: what `open(2)` says; `ENOEXEC` for what is no shared object for this machine; `EINVAL` for a name or an
   ///   entry that is none.
-  public init(path: String) throws(ModuleError) {
-    try ImageFile.check(path)
+  public init(path: String) throws(ModuleFileError) {
+    let file = try ImageFile(path)
     self.path = path
-    name = Self.name(ofFile: path)
-    if !Image.isName(name) {
-      throw ModuleError(path, EINVAL, "its file's name is not made of letters, digits, '_', '-' and '.'")
+    name = ModuleName.ofFile(path)
+    if !ModuleName.isValid(name) {
+      throw ModuleFileError(path, EINVAL, "its file's name is not made of letters, digits, '_', '-' and '.'")
     }
     var entries: [Entry] = []
-    for string in try ImageFile.section(".quiescent.info", of: path).split(separator: 0) {
+    for string in try file.section(".quiescent.info").split(separator: 0) {
       // Read as it was meant, or not at all: a name that was repaired would be another one.
       guard let text = String(validating: string, as: UTF8.self), let end = text.firstIndex(of: "="),
         end != text.startIndex,
         !text.contains(where: \.isNewline)
-      else { throw ModuleError(path, EINVAL, "its section .quiescent.info holds what is not key=value") }
+      else { throw ModuleFileError(path, EINVAL, "its section .quiescent.info holds what is not key=value") }
       entries.append(Entry(key: String(text[..<end]), value: String(text[text.index(after: end)...])))
     }
     self.entries = entries
-    for name in depends + softBefore + softAfter where !Image.isName(name) {
-      throw ModuleError(path, EINVAL, "depends on '\(name)', which is no module's name")
+    moduleName = file.moduleName
+    for name in depends + softBefore + softAfter where !ModuleName.isValid(name) {
+      throw ModuleFileError(path, EINVAL, "depends on '\(name)', which is no module's name")
     }
     for alias in aliases where alias.isEmpty || alias.contains(where: \.isWhitespace) {
-      throw ModuleError(path, EINVAL, "its alias '\(alias)' is empty or has spaces in it")
+      throw ModuleFileError(path, EINVAL, "its alias '\(alias)' is empty or has spaces in it")
+    }
+  }
+
+  /// Throws when the module's own name is no name (`EINVAL`), or is not that of its file (`ENOEXEC`): a directory
+  /// could not find the module by its name. `-` and `_` are equal.
+  public func checkName() throws(ModuleFileError) {
+    guard let moduleName else { return }
+    if !ModuleName.isValid(moduleName) {
+      throw ModuleFileError(path, EINVAL, "its name is not made of letters, digits, '_', '-' and '.'")
+    }
+    if ModuleName.key(moduleName) != ModuleName.key(name) {
+      throw ModuleFileError(
+        path, ENOEXEC, "its module is called '\(moduleName)', and its file '\(name)': they must be the same")
     }
   }
 
@@ -87,11 +103,5 @@ public struct ModuleInfo: Hashable, Sendable {
 
   private static func trimmed(_ text: Substring) -> String {
     String(text.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
-  }
-
-  /// `/a/b.so` gives `b`.
-  static func name(ofFile path: String) -> String {
-    let last = path.split(separator: "/").last.map(String.init) ?? path
-    return last.hasSuffix(".so") ? String(last.dropLast(3)) : last
   }
 }

@@ -17,7 +17,7 @@ internal import Glibc
 public struct ModuleIndex: Hashable, Sendable {
   /// One module.
   public struct Entry: Hashable, Sendable {
-    /// What it is found by: the file's name without `.so`.
+    /// The module's own name. The file's name without `.so` is the same, apart from `-` and `_`.
     public let name: String
     /// Its file, from the directory on; empty when it is compiled in.
     public let file: String
@@ -31,6 +31,22 @@ public struct ModuleIndex: Hashable, Sendable {
     public let softAfter: [String]
     /// What else it is called, with wildcards.
     public let aliases: [String]
+
+    package init(
+      name: String, file: String, stamp: FileStamp, depends: [String], softBefore: [String] = [],
+      softAfter: [String] = [], aliases: [String] = []
+    ) {
+      self.name = name
+      self.file = file
+      self.stamp = stamp
+      self.depends = depends
+      self.softBefore = softBefore
+      self.softAfter = softAfter
+      self.aliases = aliases
+    }
+
+    /// Whether it is compiled into the host, and so has no file.
+    package var isBuiltIn: Bool { file.isEmpty }
   }
 
   /// The directory, as it was given.
@@ -39,7 +55,7 @@ public struct ModuleIndex: Hashable, Sendable {
   public let entries: [Entry]
   /// Files that are no modules, or have the name of another one: kept in mind, so that a change of them is noticed.
   public let skipped: [SkippedFile]
-  let byName: [String: Entry]
+  private let byName: [String: Entry]
 
   /// A file that ends in `.so` and is none of the modules.
   public struct SkippedFile: Hashable, Sendable {
@@ -50,18 +66,15 @@ public struct ModuleIndex: Hashable, Sendable {
   }
 
   /// Of two entries with one name the first stays.
-  init(directory: String, entries: [Entry], skipped: [SkippedFile]) {
+  package init(directory: String, entries: [Entry], skipped: [SkippedFile]) {
     self.directory = directory
-    byName = Dictionary(entries.map { (Self.key($0.name), $0) }) { first, _ in first }
+    byName = Dictionary(entries.map { (ModuleName.key($0.name), $0) }) { first, _ in first }
     self.entries = byName.values.sorted { $0.name < $1.name }
     self.skipped = skipped
   }
 
-  /// `-` and `_` are the same in a module's name, as for modprobe(8).
-  static func key(_ name: String) -> String { String(name.map { $0 == "-" ? "_" : $0 }) }
-
   /// The module of that name; aliases are no names.
-  public func entry(_ name: String) -> Entry? { byName[Self.key(name)] }
+  public func entry(_ name: String) -> Entry? { byName[ModuleName.key(name)] }
 
   /// Its file's path; empty when it is compiled in.
   public func path(of entry: Entry) -> String { entry.isBuiltIn ? "" : "\(directory)/\(entry.file)" }
@@ -74,7 +87,7 @@ public struct ModuleIndex: Hashable, Sendable {
   /// - Complexity: O(aliases).
   public func matches(_ name: String) -> [Entry] {
     if let entry = entry(name) { return [entry] }
-    let key = Self.key(name)
+    let key = ModuleName.key(name)
     return entries.filter { entry in
       entry.aliases.contains { fnmatch(Self.patternKey($0), key, 0) == 0 || fnmatch($0, name, 0) == 0 }
     }
@@ -83,13 +96,19 @@ public struct ModuleIndex: Hashable, Sendable {
   /// The files of ``matches(_:)``.
   ///
   /// - Throws: `ENOENT` when there is none.
-  public func paths(for name: String) throws(ModuleError) -> [String] { try found(name).map(path) }
+  public func paths(for name: String) throws(ModuleFileError) -> [String] { try found(name).map(path) }
 
   /// ``matches(_:)``, one at least.
-  func found(_ name: String) throws(ModuleError) -> [Entry] {
+  ///
+  /// - Throws: `ENOENT` when there is none; what is wrong with the file of that name, when the index left it out.
+  package func found(_ name: String) throws(ModuleFileError) -> [Entry] {
     let found = matches(name)
     if found.isEmpty {
-      throw ModuleError(name, ENOENT, "no module in \(place) has that name or an alias for it")
+      let key = ModuleName.key(name)
+      for file in skipped where ModuleName.key(ModuleName.ofFile(file.file)) == key {
+        try ModuleInfo(path: "\(directory)/\(file.file)").checkName()
+      }
+      throw ModuleFileError(name, ENOENT, "no module in \(place) has that name or an alias for it")
     }
     return found
   }
@@ -129,7 +148,7 @@ public struct FileStamp: Hashable, Sendable, CustomStringConvertible {
   public var description: String { "\(size) \(seconds).\(String(1_000_000_000 + nanoseconds).dropFirst())" }
 
   /// Of what is no file.
-  static var none: FileStamp { FileStamp(size: 0, seconds: 0, nanoseconds: 0) }
+  package static var none: FileStamp { FileStamp(size: 0, seconds: 0, nanoseconds: 0) }
 
   private init(size: UInt64, seconds: Int64, nanoseconds: UInt32) {
     self.size = size

@@ -1,40 +1,11 @@
 import Foundation
-import ModuleManager
+import ModuleFiles
 import TestSupport
 import Testing
 
 /// What modules say about themselves in their files, and the index of a directory of them.
 @Suite struct IndexTests {
-  /// A folder of modules, removed at the end.
-  final class Folder: Sendable {
-    let path: String
-
-    init() { path = Compiler.temporaryFolder().path }
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    /// Compiles a module that says this about itself.
-    @discardableResult
-    func add(_ name: String, _ facts: String = "", in subfolder: String = "") async -> String {
-      let folder = URL(filePath: path).appending(path: subfolder)
-      try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-      return await onThread {
-        Compiler.module(
-          """
-          #include "quiescent_module.h"
-          \(facts)
-          static int init(const struct quiescent_host *h, struct quiescent_self *s) { (void)h; (void)s; return 0; }
-          static int leave(void) { return 0; }
-          QUIESCENT_MODULE(.name = "\(name)", .init = init, .exit = leave)
-          """, in: folder, named: name)
-      }
-    }
-
-    func write(_ name: String, _ text: String) throws {
-      try Data(text.utf8).write(to: URL(filePath: path).appending(path: name))
-    }
-  }
-
-  private func error(_ body: () throws(ModuleError) -> Void) -> ModuleError? {
+  private func error(_ body: () throws(ModuleFileError) -> Void) -> ModuleFileError? {
     do {
       try body()
       return nil
@@ -42,7 +13,7 @@ import Testing
   }
 
   @Test func aFileSaysWhatItIs() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     let path = await folder.add(
       "talker",
       """
@@ -65,7 +36,7 @@ import Testing
   }
 
   @Test func aFileThatSaysNothingIsStillAModule() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     let info = try ModuleInfo(path: await folder.add("silent"))
     #expect(info.entries.isEmpty && info.depends.isEmpty)
     withExtendedLifetime(folder) {}
@@ -80,9 +51,9 @@ import Testing
     (#"QUIESCENT_ALIAS("with space");"#, "its alias 'with space' is empty or has spaces"),
   ])
   func nonsenseIsNamed(_ facts: String, _ reason: String) async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     let path = await folder.add("strange", facts)
-    let error = error { () throws(ModuleError) in _ = try ModuleInfo(path: path) }
+    let error = error { () throws(ModuleFileError) in _ = try ModuleInfo(path: path) }
     withExtendedLifetime(folder) {}
     #expect(error?.errno == EINVAL)
     #expect(error?.reason.contains(reason) == true, "\(error?.description ?? "no error")")
@@ -90,7 +61,7 @@ import Testing
 
   /// Every prefix and many garbled versions of a file are answered, and none crashes.
   @Test func damagedFilesAreAnswered() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     let path = await folder.add("whole", #"QUIESCENT_DEPENDS("first");"#)
     let bytes = try Data(contentsOf: URL(filePath: path))
     let damaged = URL(filePath: folder.path).appending(path: "damaged.so")
@@ -115,7 +86,7 @@ import Testing
   // MARK: - The index
 
   @Test func anIndexIsWrittenAndReadBack() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     await folder.add(
       "alpha", #"QUIESCENT_DEPENDS("beta"); QUIESCENT_ALIAS("flow-*"); QUIESCENT_SOFTDEP("pre: gamma");"#)
     await folder.add("beta", in: "deep/er")
@@ -149,7 +120,7 @@ import Testing
 
   /// Without a lock around it: each finds its turn, and the index is whole at any time.
   @Test func severalWriteAtOnce() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     for name in ["one", "two", "three"] { await folder.add(name) }
     let index = try ModuleIndex.scan(folder.path)
     try index.write()
@@ -167,7 +138,7 @@ import Testing
   }
 
   @Test func hyphensAndUnderscoresAreTheSame() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     await folder.add("a-b_c", #"QUIESCENT_ALIAS("x-*_y");"#)
     await folder.add("user", #"QUIESCENT_DEPENDS("a_b-c");"#)
     let index = try ModuleIndex.scan(folder.path)
@@ -177,7 +148,7 @@ import Testing
   }
 
   @Test func aFileThatChangesMakesTheIndexStale() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     let path = await folder.add("alpha")
     try ModuleIndex.scan(folder.path).write()
     func isStale() throws -> Bool { try ModuleIndex(readingFrom: folder.path).isStale() }
@@ -197,15 +168,15 @@ import Testing
 
   /// Left out, said, and remembered: the others can be found.
   @Test func filesThatAreNoModulesAreSkipped() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     await folder.add("good")
     await folder.add("same-name")
     await folder.add("same_name", in: "deep")
     try folder.write("broken.so", "no module")
-    var problems: [ModuleError] = []
+    var problems: [ModuleFileError] = []
     let index = try ModuleIndex.scan(folder.path) { problems.append($0) }
     #expect(Set(problems.map(\.errno)) == [EEXIST, ENOEXEC])
-    #expect(problems.contains { $0.module.hasSuffix("/broken.so") })
+    #expect(problems.contains { $0.subject.hasSuffix("/broken.so") })
     #expect(index.entries.map(\.name) == ["good", "same_name"])
     #expect(Set(index.skipped.map(\.file)) == ["broken.so", "same-name.so"])
     try index.write()
@@ -216,29 +187,29 @@ import Testing
   }
 
   @Test func cyclesAreSpelledOutAndGapsNamed() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     await folder.add("one", #"QUIESCENT_DEPENDS("two");"#)
     await folder.add("two", #"QUIESCENT_DEPENDS("three");"#)
     await folder.add("three", #"QUIESCENT_DEPENDS("two");"#)
     await folder.add("lonely", #"QUIESCENT_DEPENDS("nobody");"#)
     await folder.add("self", #"QUIESCENT_DEPENDS("self");"#)
     let index = try ModuleIndex.scan(folder.path)
-    let cycle = error { () throws(ModuleError) in _ = try index.order(for: "one") }
+    let cycle = error { () throws(ModuleFileError) in _ = try index.order(for: "one") }
     #expect(cycle?.errno == ELOOP)
     #expect(cycle?.reason == "depends on itself: two → three → two")
     #expect(
-      error { () throws(ModuleError) in _ = try index.order(for: "self") }?.reason
+      error { () throws(ModuleFileError) in _ = try index.order(for: "self") }?.reason
         == "depends on itself: self → self")
-    let gap = error { () throws(ModuleError) in _ = try index.order(for: "lonely") }
-    #expect(gap?.errno == ENOENT && gap?.module == "lonely")
+    let gap = error { () throws(ModuleFileError) in _ = try index.order(for: "lonely") }
+    #expect(gap?.errno == ENOENT && gap?.subject == "lonely")
     #expect(gap?.reason.hasPrefix("depends on nobody, which is not in ") == true)
-    #expect(error { () throws(ModuleError) in _ = try index.order(for: "nothing") }?.errno == ENOENT)
-    #expect(error { () throws(ModuleError) in try index.check() } != nil)
+    #expect(error { () throws(ModuleFileError) in _ = try index.order(for: "nothing") }?.errno == ENOENT)
+    #expect(error { () throws(ModuleFileError) in try index.check() } != nil)
   }
 
   /// Wanted, and no more: what is missing or would be a cycle is left out, with what it would have brought along.
   @Test func softDependenciesAreWishes() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     await folder.add("base")
     await folder.add("early", #"QUIESCENT_DEPENDS("base");"#)
     await folder.add("broken", #"QUIESCENT_DEPENDS("base,nobody");"#)
@@ -250,7 +221,7 @@ import Testing
   }
 
   @Test func aDeepChainHasOneOrder() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     // A ladder: each depends on the two before, so that the number of ways doubles with each step.
     for step in 0..<24 {
       await folder.add(
@@ -280,20 +251,20 @@ import Testing
     ("quiescence-module-index 1\nmodule a 1 1.000000000 a.so\n\nend 1\n", "line 3"),
   ])
   func aDamagedIndexIsRefused(_ text: String, _ reason: String) async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     try folder.write("modules.index", text)
-    let error = error { () throws(ModuleError) in _ = try ModuleIndex(readingFrom: folder.path) }
+    let error = error { () throws(ModuleFileError) in _ = try ModuleIndex(readingFrom: folder.path) }
     #expect(error?.errno == EBADMSG)
     #expect(error?.reason.contains(reason) == true, "\(error?.description ?? "no error")")
     #expect(error?.reason.hasSuffix("run quiesce depmod \(folder.path)") == true)
   }
 
   @Test func whatIsNotThereIsSaid() async throws {
-    let folder = Folder()
+    let folder = ModuleFolder()
     #expect(
-      error { () throws(ModuleError) in _ = try ModuleIndex(readingFrom: folder.path) }?.errno == ENOENT)
+      error { () throws(ModuleFileError) in _ = try ModuleIndex(readingFrom: folder.path) }?.errno == ENOENT)
     #expect(
-      error { () throws(ModuleError) in _ = try ModuleIndex.scan(folder.path + "/no") }?.errno == ENOENT)
+      error { () throws(ModuleFileError) in _ = try ModuleIndex.scan(folder.path + "/no") }?.errno == ENOENT)
     let empty = try ModuleIndex.scan(folder.path)
     try empty.write()
     #expect(try ModuleIndex(readingFrom: folder.path).entries.isEmpty)

@@ -1,40 +1,42 @@
 internal import Glibc
 internal import Quiescence
 
-/// Which thread has a directory's lock: a mark that other processes can look for, beside the lock and as short-lived.
+/// Which thread holds a directory's lock: a mark that other processes can read, beside the lock and as short-lived.
 ///
-/// A module's `init` runs under its directory's lock. One that wants the lock for itself, or starts a process that does and waits
-/// for it, would wait for itself. To say so instead, a waiter has to know whether the lock is held by the very thread that waits, or by
-/// the one that started its process. Neither flock(2) nor /proc/locks tells threads apart: so the thread's number is a byte of
-/// the directory that is locked as well (fcntl(2), open file description locks), by the descriptor that has the directory's lock.
+/// A module's `init` runs under its directory's lock. An `init` that takes the lock exclusively, or starts a process that
+/// does and waits for that process, would wait for itself. To return an error instead, a waiter must know whether the
+/// lock is held by the thread that waits, or by the thread that started its process. Neither flock(2) nor /proc/locks
+/// tells threads apart. So the holder also locks the byte of the directory whose offset is the thread's number
+/// (fcntl(2), open file description locks), through the descriptor that holds the directory's lock.
 ///
 /// What is decided, and what is not:
 ///
-/// - The thread that has the lock: `EDEADLK`, since nobody else gives it back.
-/// - A process that the thread which has the lock has started, itself or through others: `EDEADLK`, whether that thread waits
-///   for it already or not. That it will cannot be seen from outside; that it does so in most cases can be relied upon. Whoever
-///   starts a process that outlives the `init` starts it on a thread of its own.
-/// - A process that was started by another thread of the one that has the lock: it waits. That thread may have the lock only for a
-///   moment. If it is waited for after all, by way of that other thread, this is not seen.
+/// - The thread that holds the lock: `EDEADLK`, since no other thread releases it.
+/// - A process that the holding thread has started, directly or through other processes: `EDEADLK`. We cannot observe
+///   whether the thread waits for the process; we assume that it does. A process that outlives the `init` is started on
+///   another thread.
+/// - A process that another thread of the holding process has started: it waits. The holding thread may keep the lock for
+///   a moment only. If the holding thread waits for that process through the other thread, this is not detected, and
+///   the wait ends at its limit.
 enum LockMark {
   /// `F_OFD_GETLK` and `F_OFD_SETLK`, which the C library's module leaves out.
   private static let getCommand: Int32 = 36, setCommand: Int32 = 37
 
-  /// Marks that the calling thread has the lock behind `descriptor`, and nobody else by it.
+  /// Marks the calling thread, and no other one, as the holder of the lock behind `descriptor`.
   static func set(_ descriptor: Int32) {
     clear(descriptor)
-    // It has a descriptor of its own and no conflict: it fails for want of memory at most, and then the waiter waits.
+    // A read lock conflicts with no other mark. It can fail without memory; then a waiter waits until its limit.
     _ = control(descriptor, setCommand, Int16(F_RDLCK), ServiceThread.currentID)
   }
 
-  /// Also for a child that was forked meanwhile and has the descriptor too.
+  /// Also for a child that was forked meanwhile and shares the descriptor.
   static func clear(_ descriptor: Int32) {
     var whole = flock()
     whole.l_type = Int16(F_UNLCK)
     _ = fcntl(descriptor, setCommand, &whole)
   }
 
-  /// Why whoever would wait for the lock of the directory behind `descriptor` would wait for ever; nil when it is not known.
+  /// Why a wait for the lock of the directory behind `descriptor` would not end; nil when no reason is known.
   static func deadlock(_ descriptor: Int32) -> String? {
     if isSet(descriptor, ServiceThread.currentID) { return "by the thread that has its lock" }
     var process = getpid()

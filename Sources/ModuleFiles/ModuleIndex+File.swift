@@ -9,11 +9,12 @@ extension ModuleIndex {
 
   /// Reads every `*.so` of the directory and of the directories in it, whose names do not begin with a dot.
   ///
-  /// - Parameter problem: called for each file that is left out: it is no module, or of the name of another one.
+  /// - Parameter problem: called for each file that is left out: it is no module, its module has another name than the
+  ///   file, or another file has the same name.
   /// - Throws: what the file system says of the directory. Missing dependencies and cycles are ``check()``'s.
   public static func scan(
-    _ directory: String, problem: (ModuleError) -> Void = { _ in }
-  ) throws(ModuleError) -> ModuleIndex {
+    _ directory: String, problem: (ModuleFileError) -> Void = { _ in }
+  ) throws(ModuleFileError) -> ModuleIndex {
     var entries: [Entry] = []
     var skipped: [SkippedFile] = []
     var names: [String: String] = [:]
@@ -21,14 +22,16 @@ extension ModuleIndex {
       let path = "\(directory)/\(file)"
       // Before it is read: one that changes meanwhile has another one afterwards.
       guard let stamp = FileStamp(path: path) else { continue }
-      do throws(ModuleError) {
+      do throws(ModuleFileError) {
         let info = try ModuleInfo(path: path)
-        if let other = names.updateValue(file, forKey: key(info.name)) {
-          throw ModuleError(path, EEXIST, "is the same module as \(other)")
+        try info.checkName()
+        if let other = names.updateValue(file, forKey: ModuleName.key(info.name)) {
+          throw ModuleFileError(path, EEXIST, "is the same module as \(other)")
         }
         entries.append(
           Entry(
-            name: info.name, file: file, stamp: stamp, depends: info.depends, softBefore: info.softBefore,
+            name: info.moduleName ?? info.name, file: file, stamp: stamp, depends: info.depends,
+            softBefore: info.softBefore,
             softAfter: info.softAfter, aliases: info.aliases))
       } catch {
         skipped.append(SkippedFile(file: file, stamp: stamp))
@@ -38,12 +41,15 @@ extension ModuleIndex {
     return ModuleIndex(directory: directory, entries: entries, skipped: skipped)
   }
 
-  /// Writes the index's file anew. Whoever reads it finds the old one or the new one, whole, whatever happens meanwhile.
-  public func write() throws(ModuleError) {
+  /// Writes the index's file anew. A reader finds the old index or the new one, whole, at any time.
+  ///
+  /// - Threads: any; blocks for the file system, and while another process writes the index, for `limit` at most.
+  /// - Throws: what the file system says; `ETIMEDOUT` at the limit, naming the process that holds the new file.
+  public func write(within limit: Duration = DirectoryLock.defaultLimit) throws(ModuleFileError) {
     let path = "\(directory)/\(Self.fileName)"
-    // One name: whoever is killed leaves one file at the most, and the next one writes over it.
+    // One name: a writer that is killed leaves one file at most, and the next writer replaces its contents.
     let temporary = "\(path).new"
-    let descriptor = try Self.openAlone(temporary)
+    let descriptor = try Self.openAlone(temporary, within: limit)
     let bytes = Array(text.utf8)
     var written = 0
     var error: Int32 = 0
@@ -56,29 +62,34 @@ extension ModuleIndex {
     if error == 0 && fsync(descriptor) != 0 { error = errno }
     if error == 0 && rename(temporary, path) != 0 { error = errno }
     if error != 0 { unlink(temporary) }
-    // Not before: whoever waits for it would empty the file that is about to become the index.
+    // Not before the rename: the next writer would empty the file that is about to become the index.
     close(descriptor)
     if error != 0 {
-      throw ModuleError(path, error, "cannot be written")
+      throw ModuleFileError(path, error, "cannot be written")
     }
   }
 
-  /// Opens a file that nobody else writes until it is closed, and empties it.
-  private static func openAlone(_ path: String) throws(ModuleError) -> Int32 {
+  /// Opens a file that no other writer opens until it is closed, and empties it.
+  private static func openAlone(_ path: String, within limit: Duration) throws(ModuleFileError) -> Int32 {
+    let wait = FileLock.Wait(limit)
     while true {
-      let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-      if descriptor < 0 { throw ModuleError(path, errno, "cannot be written") }
-      while flock(descriptor, LOCK_EX) != 0 && errno == EINTR {}
+      // Until it is the index, no other user may open it: a reader could lock it.
+      let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+      if descriptor < 0 { throw ModuleFileError(path, errno, "cannot be written") }
+      if let error = wait.take(descriptor, LOCK_EX, of: path) {
+        close(descriptor)
+        throw error
+      }
       var mine = stat()
       var named = stat()
-      // Who had it before has given it its final name: then it is the index, and not to be written.
+      // The writer before this one may have renamed it: then it is the index now, and must not be emptied.
       let isMine =
         fstat(descriptor, &mine) == 0 && stat(path, &named) == 0 && mine.st_ino == named.st_ino
         && mine.st_dev == named.st_dev
       let error = isMine && ftruncate(descriptor, 0) != 0 ? errno : 0
       if isMine && error == 0 { return descriptor }
       close(descriptor)
-      if error != 0 { throw ModuleError(path, error, "cannot be written") }
+      if error != 0 { throw ModuleFileError(path, error, "cannot be written") }
     }
   }
 
@@ -100,11 +111,11 @@ extension ModuleIndex {
   /// Reads the index's file.
   ///
   /// - Throws: `ENOENT` and the like when there is none; `EBADMSG`, with the line, when it is not what was written.
-  public init(readingFrom directory: String) throws(ModuleError) {
+  public init(readingFrom directory: String) throws(ModuleFileError) {
     let path = "\(directory)/\(Self.fileName)"
     let bytes = try Self.contents(path)
-    func bad(_ line: Int, _ what: String) -> ModuleError {
-      ModuleError(path, EBADMSG, "line \(line + 1): \(what); run quiesce depmod \(directory)")
+    func bad(_ line: Int, _ what: String) -> ModuleFileError {
+      ModuleFileError(path, EBADMSG, "line \(line + 1): \(what); run quiesce depmod \(directory)")
     }
     guard let text = String(validating: bytes, as: UTF8.self) else { throw bad(0, "not text") }
     var lines = text.split(separator: "\n", omittingEmptySubsequences: false)[...]
@@ -143,8 +154,8 @@ extension ModuleIndex {
   ///
   /// - Complexity: a `stat(2)` for each module; reads all of them when the index is stale.
   /// - Throws: what the file system says of the directory; `EBADMSG` for a damaged index: somebody should know.
-  public static func current(of directory: String) throws(ModuleError) -> ModuleIndex {
-    do throws(ModuleError) {
+  public static func current(of directory: String) throws(ModuleFileError) -> ModuleIndex {
+    do throws(ModuleFileError) {
       let written = try ModuleIndex(readingFrom: directory)
       if try !written.isStale() { return written }
     } catch {
@@ -171,7 +182,9 @@ extension ModuleIndex {
 
     init?(_ text: String) {
       let words = text.split(separator: " ", maxSplits: 1).map(String.init)
-      guard words.count == 2, Image.isName(words[0]), let (stamp, file) = place(words[1]) else { return nil }
+      guard words.count == 2, ModuleName.isValid(words[0]), let (stamp, file) = place(words[1]) else {
+        return nil
+      }
       name = words[0]
       self.file = file
       self.stamp = stamp
@@ -179,7 +192,7 @@ extension ModuleIndex {
 
     mutating func add(_ key: String, _ value: String) -> Bool {
       if lists[key] == nil || value.contains(" ") { return false }
-      if key != "alias" && !Image.isName(value) { return false }
+      if key != "alias" && !ModuleName.isValid(value) { return false }
       lists[key, default: []].append(value)
       return true
     }
@@ -195,7 +208,7 @@ extension ModuleIndex {
   /// Whether the directory's files are no longer those that were indexed.
   ///
   /// - Complexity: O(files), a `stat(2)` each.
-  public func isStale() throws(ModuleError) -> Bool {
+  public func isStale() throws(ModuleFileError) -> Bool {
     let files = try Self.files(directory)
     let known = entries.map { ($0.file, $0.stamp) } + skipped.map { ($0.file, $0.stamp) }
     if files.count != known.count { return true }
@@ -206,9 +219,11 @@ extension ModuleIndex {
   // MARK: The file system
 
   /// The directory's `*.so`, from the directory on, sorted.
-  private static func files(_ directory: String, under folder: String = "") throws(ModuleError) -> [String] {
+  private static func files(_ directory: String, under folder: String = "") throws(ModuleFileError)
+    -> [String]
+  {
     guard let stream = opendir(folder.isEmpty ? directory : "\(directory)/\(folder)") else {
-      throw ModuleError(directory, errno, "cannot be read")
+      throw ModuleFileError(directory, errno, "cannot be read")
     }
     defer { closedir(stream) }
     var files: [String] = []
@@ -229,16 +244,16 @@ extension ModuleIndex {
     return files.sorted()
   }
 
-  static func contents(_ path: String) throws(ModuleError) -> [UInt8] {
+  package static func contents(_ path: String) throws(ModuleFileError) -> [UInt8] {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    if descriptor < 0 { throw ModuleError(path, errno, "cannot be opened") }
+    if descriptor < 0 { throw ModuleFileError(path, errno, "cannot be opened") }
     defer { close(descriptor) }
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65536)
     while true {
       let count = read(descriptor, &buffer, buffer.count)
       if count < 0 && errno == EINTR { continue }
-      if count < 0 { throw ModuleError(path, errno, "cannot be read") }
+      if count < 0 { throw ModuleFileError(path, errno, "cannot be read") }
       if count == 0 { return bytes }
       bytes += buffer[..<count]
     }

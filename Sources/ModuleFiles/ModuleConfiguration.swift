@@ -1,6 +1,4 @@
-internal import Glibc
-
-/// What whoever runs the host says about its modules, beside what they say themselves: as a modprobe.d has it.
+/// Rules for modules from the operator of the host, beside what the modules' files say: as modprobe.d has them.
 ///
 /// A plain value: `quiesce host --configuration` reads it from files.
 ///
@@ -20,7 +18,7 @@ public struct ModuleConfiguration: Hashable, Sendable {
     public var softAfter: [String] = []
     /// False: no request loads it, not even for others that depend on it.
     public var mayBeLoaded = true
-    /// False: ``ModuleManager/unloadWithUnused(_:ifBusy:within:)`` leaves it.
+    /// False: `ModuleManager.unloadWithUnused` leaves it loaded.
     public var mayBeUnloaded = true
 
     /// As if nothing were said.
@@ -34,20 +32,17 @@ public struct ModuleConfiguration: Hashable, Sendable {
 
   /// By name; `-` and `_` are the same.
   public subscript(module: String) -> Rules {
-    get { rules[ModuleIndex.key(module)] ?? Rules() }
-    set { rules[ModuleIndex.key(module)] = newValue }
+    get { rules[ModuleName.key(module)] ?? Rules() }
+    set { rules[ModuleName.key(module)] = newValue }
   }
 
   /// The modules that something is said about, sorted.
   public var modules: [String] { rules.filter { $0.value != Rules() }.map(\.key).sorted() }
 }
 
-/// Whether a module can be called so: letters, digits, `_`, `-` and `.`, 1 to 64 of them.
-public func isModuleName(_ name: String) -> Bool { Image.isName(name) }
-
 extension ModuleIndex {
   /// The index as `configuration` changes it.
-  func configured(by configuration: ModuleConfiguration) -> ModuleIndex {
+  package func configured(by configuration: ModuleConfiguration) -> ModuleIndex {
     ModuleIndex(
       directory: directory,
       entries: entries.map { entry in
@@ -57,27 +52,5 @@ extension ModuleIndex {
           softBefore: entry.softBefore + rules.softBefore, softAfter: entry.softAfter + rules.softAfter,
           aliases: (rules.isBlacklisted ? [] : entry.aliases) + rules.aliases)
       }, skipped: skipped)
-  }
-}
-
-extension ModuleManager {
-  /// From here on requests follow `configuration`. Those that are under way may follow the old one.
-  public func configure(_ configuration: ModuleConfiguration) {
-    withState { $0.configuration = configuration }
-  }
-
-  /// What requests follow now.
-  public var configuration: ModuleConfiguration { withState { $0.configuration } }
-
-  /// Throws `EPERM` when the configuration forbids to load one of them.
-  func checkRules(_ order: [ModuleIndex.Entry], required: Set<String>) throws(ModuleError) {
-    let configuration = configuration
-    for entry in order where !configuration[entry.name].mayBeLoaded && required.contains(entry.name) {
-      if liveModule(entry.name) == nil { throw Self.forbidden(entry.name, "load") }
-    }
-  }
-
-  static func forbidden(_ name: String, _ what: String) -> ModuleError {
-    ModuleError(name, EPERM, "the configuration forbids to \(what) it")
   }
 }

@@ -1,14 +1,19 @@
 internal import Quiescence
 
 /// Where a manager finds modules by name: a directory and its index.
-final class ModuleDirectory: Sendable {
-  let path: String
+package final class ModuleDirectory: Sendable {
+  package let path: String
+  /// How long a request waits for the directory's lock.
+  package let lockLimit: Duration
   private let known = Locked<ModuleIndex?>(nil)
 
-  init(path: String) { self.path = path }
+  package init(path: String, lockLimit: Duration) {
+    self.path = path
+    self.lockLimit = lockLimit
+  }
 
   /// As ``ModuleIndex/current(of:)``, which it asks only when a file has changed since.
-  func index() throws(ModuleError) -> ModuleIndex {
+  package func index() throws(ModuleFileError) -> ModuleIndex {
     if let index = known.withLock({ $0 }), try !index.isStale() { return index }
     let index = try ModuleIndex.current(of: path)
     known.withLock { $0 = index }

@@ -7,15 +7,15 @@ extension ModuleIndex {
   /// - Complexity: O(modules and dependencies that it leads to).
   /// - Throws: `ENOENT` for a module that is not in the index, naming who depends on it; `ELOOP` for a cycle, spelled out.
   ///   A soft dependency that is missing, or would close a cycle, is left out.
-  public func order(for name: String) throws(ModuleError) -> [Entry] {
-    guard let entry = entry(name) else { throw ModuleError(name, ENOENT, "no such module in \(place)") }
+  public func order(for name: String) throws(ModuleFileError) -> [Entry] {
+    guard let entry = entry(name) else { throw ModuleFileError(name, ENOENT, "no such module in \(place)") }
     var walk = Walk(index: self)
     try walk.visit(entry, isSoft: false)
     return walk.order
   }
 
   /// Those of ``order(for:)`` that it cannot do without.
-  func required(for name: String) -> [String] {
+  package func required(for name: String) -> [String] {
     var names: [String] = []
     var open = [name]
     while let name = open.popLast() {
@@ -28,36 +28,36 @@ extension ModuleIndex {
 
   /// The modules that depend on `name` directly.
   public func dependents(of name: String) -> [Entry] {
-    let key = Self.key(name)
-    return entries.filter { $0.depends.contains { Self.key($0) == key } }
+    let key = ModuleName.key(name)
+    return entries.filter { $0.depends.contains { ModuleName.key($0) == key } }
   }
 
   /// Each dependency that is not in the index (`ENOENT`), and each cycle once, spelled out (`ELOOP`).
   ///
   /// - Complexity: O(modules and dependencies).
-  public var problems: [ModuleError] {
+  public var problems: [ModuleFileError] {
     var survey = Survey(index: self)
     for entry in entries { survey.visit(entry) }
     return survey.problems
   }
 
   /// Throws when any module cannot be loaded for a missing dependency or a cycle.
-  public func check() throws(ModuleError) {
+  public func check() throws(ModuleFileError) {
     for entry in entries { _ = try order(for: entry.name) }
   }
 
-  private func isMissing(_ name: String, for entry: Entry) -> ModuleError {
-    ModuleError(entry.name, ENOENT, "depends on \(name), which is not in \(place)")
+  private func isMissing(_ name: String, for entry: Entry) -> ModuleFileError {
+    ModuleFileError(entry.name, ENOENT, "depends on \(name), which is not in \(place)")
   }
 
-  private static func isCycle(_ names: [String]) -> ModuleError {
-    ModuleError(names[0], ELOOP, "depends on itself: \(names.joined(separator: " → "))")
+  private static func isCycle(_ names: [String]) -> ModuleFileError {
+    ModuleFileError(names[0], ELOOP, "depends on itself: \(names.joined(separator: " → "))")
   }
 
   /// Visits each module once; a step back to one that is being visited closes a cycle.
   private struct Survey {
     let index: ModuleIndex
-    var problems: [ModuleError] = []
+    var problems: [ModuleFileError] = []
     private var done: Set<String> = []
     private var path: [String] = []
 
@@ -91,7 +91,7 @@ extension ModuleIndex {
 
     init(index: ModuleIndex) { self.index = index }
 
-    mutating func visit(_ entry: Entry, isSoft: Bool) throws(ModuleError) {
+    mutating func visit(_ entry: Entry, isSoft: Bool) throws(ModuleFileError) {
       if done.contains(entry.name) { return }
       if let start = path.firstIndex(of: entry.name) {
         if isSoft { return }
