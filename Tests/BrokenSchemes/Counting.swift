@@ -52,9 +52,10 @@ final class Counting: Scheme, Gate {
   func gate(for point: any AnyHookPoint) -> (any Gate)? { self }
   func enter() -> Int { get() ? 0 : -1 }
   func leave(_ token: Int) { put() }
-  /// As printed it is asked for no users before the test, so that the unload comes to that.
+  /// None for the manager's own look, where it is the scheme that has to find them.
   var references: Int {
-    fault == .asPrinted ? 0 : max(0, count.load(ordering: .sequentiallyConsistent) - 1)
+    if fault == .asPrinted || fault == .plainAddBack { return 0 }
+    return max(0, count.load(ordering: .sequentiallyConsistent) - 1)
   }
 
   func get() -> Bool {
@@ -154,7 +155,9 @@ final class Summing: Scheme, Gate {
   func gate(for point: any AnyHookPoint) -> (any Gate)? { self }
   func enter() -> Int { get() ? 0 : -1 }
   func leave(_ token: Int) { put() }
-  var references: Int { max(0, sum) }
+  /// None for the manager's own look where the sum is what is broken: that would have to miss the
+  /// same reference.
+  var references: Int { sumsFirst ? max(0, sum) : 0 }
 
   private var sum: Int {
     first.load(ordering: .sequentiallyConsistent) + others.load(ordering: .sequentiallyConsistent)

@@ -97,7 +97,8 @@ final class Synchronizing: Scheme {
   func unload(_ operation: UnloadOperation) {
     // Where it matters, the interleaving is made likely; it is possible without.
     Hole.widen()
-    if !faults.contains(.staysLive) { operation.begin() }
+    // The module looks as if no unload of it were under way.
+    if faults.contains(.staysLive) { operation.module.endAttempt(operation) } else { operation.begin() }
     if faults.contains(.stopsAtFirst) { return exitStoppingAtFirst(operation) }
     if operation.isAfterFailedInit && faults.contains(.freesFailedInit) {
       operation.takeInterfacesDown()

@@ -245,7 +245,7 @@ extension HangStorm {
   /// Loaded or not: it can be unloaded, loaded and unloaded, within a limit that only a manager
   /// that hangs comes to.
   private func expectHealthy(_ index: Int) async {
-    let limit = Duration.seconds(60)
+    let limit = Duration.seconds(600)
     do {
       if let status = manager.list().first(where: { $0.path == healthy[index] }) {
         _ = try await manager.unload(status.name, ifBusy: .wait, within: limit)

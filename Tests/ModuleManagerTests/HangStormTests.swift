@@ -40,7 +40,7 @@ import Testing
           )
         }
         // Threads end after the manager has gone; one that stays is waited for in vain.
-        let patience = ContinuousClock.now + .seconds(60)
+        let patience = ContinuousClock.now + .seconds(600)
         while round > 0 && !(Resources.now <= before) {
           if ContinuousClock.now > patience {
             print("\(name): \(Resources.now) left, \(before) before")

@@ -7,7 +7,7 @@ import Testing
 
 /// What modules leave behind, and what an unload that does not come about must leave as it was; see
 /// `Sources/ModuleManager/MISBEHAVIOR.md`.
-@Suite struct LeftBehindTests {
+@Suite(.timeLimit(.minutes(20))) struct LeftBehindTests {
   /// `init` fails and leaves a count behind: answered at once, visible, and no later request hangs.
   @Test(arguments: UnloadScheme.all)
   func failedInitIsAnsweredThoughUsersKeepTheModule(_ scheme: UnloadScheme) async throws {
@@ -21,6 +21,10 @@ import Testing
         """)
     let failed = await moduleError { try await scene.manager.load(path: path) }
     #expect(failed?.description == "failinit: its init failed (EIO)")
+    // Where the grace period lasts, it is answered before the last look at the users.
+    while scene.status("failinit")?.state == .going && scene.status("failinit")?.activity?.kind != .users {
+      await Task.yield()
+    }
     let status = try #require(scene.status("failinit"))
     #expect(status.holders == [ModuleHolder(label: "leaked", count: 1)])
     let load = await moduleError { try await scene.manager.load(path: path, within: .milliseconds(20)) }
@@ -85,8 +89,8 @@ import Testing
     await scene.whenInside("leak", .users)
     let attempt = try #require(manager.unloadAttempt(of: "leak"))
     let outcome = try await manager.unload("leak", ifBusy: .force, within: .milliseconds(20))
-    #expect(
-      outcome == .deferred(holders: [ModuleHolder(label: "leaked", count: 1)]) || attempt.policy == .force)
+    #expect(outcome == .deferred(holders: [ModuleHolder(label: "leaked", count: 1)]))
+    #expect(attempt.policy == .force && !attempt.isOver)
     #expect(manager.taints.map(\.module) == ["leak"])
     let refused = await moduleError { try await attempt.cancel() }
     #expect(refused?.errno == EBUSY && refused?.reason.contains("it was forced") == true, "\(refused as Any)")
@@ -141,8 +145,8 @@ import Testing
     let path = "\(folder.path)/bar.so"
     let manager = scene.manager
     let refused = await moduleError { try await manager.load(path: path, as: "bar") }
-    #expect(refused?.errno == EINVAL && refused?.description.contains("bar") == true)
-    #expect(refused?.reason.hasSuffix("holds a module that is named foo") == true)
+    #expect(
+      refused?.description == "\(path): its module is called 'foo', and was found as 'bar' (ENOEXEC)")
     #expect(!isMapped(path) && manager.list().isEmpty)
     try manager.setDirectory(folder.path)
     #expect(await moduleError { try await manager.request("bar") } != nil)
@@ -202,7 +206,7 @@ import Testing
   /// scheme.
   @Test(arguments: UnloadScheme.all)
   func refusedUnloadKeepsTheOrderOfHooks(_ scheme: UnloadScheme) async throws {
-    let scene = Misbehavior(scheme)
+    let scene = Misbehavior(scheme, isPatient: true)
     for letter in ["A", "B", "C"] {
       try await scene.manager.load(
         path: Misbehavior.module(

@@ -10,8 +10,9 @@ struct Misbehavior {
   let point = HookPoint<SampleModules.Argument, Memb>(
     "point", argumentType: SampleModules.argumentType, flavor: Memb.self)
 
-  init(_ scheme: UnloadScheme = .bigref) {
-    manager = ModuleManager(scheme: scheme)
+  /// - Parameter isPatient: see `Guest.manager`.
+  init(_ scheme: UnloadScheme = .bigref, isPatient: Bool = false) {
+    manager = isPatient ? ModuleManager(scheme: scheme, patience: nil) : ModuleManager(scheme: scheme)
     manager.provide(point)
   }
 
@@ -62,7 +63,6 @@ struct Misbehavior {
   }
 
   /// A module that retires is loaded, called and unloaded; lists, objects, events and traces go on.
-  /// The limits are there so that a manager that hangs fails the test.
   func expectOthersGoOn(_ scheme: UnloadScheme? = nil) async throws {
     let name = "good-\(UUID().uuidString.prefix(8))"
     let path = Self.module(
@@ -70,12 +70,11 @@ struct Misbehavior {
     let trace = manager.trace()
     defer { trace.stop() }
     var events = manager.events().makeAsyncIterator()
-    let limit = Duration.seconds(60)
-    try await manager.load(path: path, policy: ModulePolicy(scheme: scheme), within: limit)
+    try await manager.load(path: path, policy: ModulePolicy(scheme: scheme))
     while let event = await events.next() { if event.module == name && event.state == .coming { break } }
     #expect(call() >= 1)
     #expect(manager.list().contains { $0.name == name && $0.state == .live })
-    #expect(try await manager.unload(name, ifBusy: .wait, within: limit).isUnmapped)
+    #expect(try await manager.unload(name, ifBusy: .wait).isUnmapped)
     #expect(!isMapped(path))
     let kinds = trace.read().events.filter { $0.module == name }.map(\.kind)
     #expect(kinds.contains(.initialize) && kinds.contains(.exit))
@@ -89,6 +88,47 @@ struct Misbehavior {
   }
 
   func whenGone(_ name: String) async { while status(name) != nil { await Task.yield() } }
+
+  /// What an unload is told at the end of a short limit, of one that has come to what `kind` says
+  /// and is given up then.
+  func unloadError(_ name: String, inside kind: ModuleActivity.Kind) async -> ModuleError? {
+    let manager = manager
+    let unload = Task { try await manager.unload(name, ifBusy: .wait) }
+    await whenInside(name, kind)
+    let error = await unloadError(name)
+    unload.cancel()
+    _ = await unload.result
+    return error
+  }
+
+  /// What a request is told that is cancelled when the module is inside, or waits for, what `kind`
+  /// says.
+  func error<Success: Sendable>(
+    whenCancelledInside kind: ModuleActivity.Kind, of name: String,
+    _ request: @escaping @Sendable () async throws(ModuleError) -> Success
+  ) async -> ModuleError? {
+    let task = Task { () async -> ModuleError? in
+      do throws(ModuleError) { _ = try await request() } catch { return error }
+      return nil
+    }
+    await whenInside(name, kind)
+    task.cancel()
+    return await task.value
+  }
+
+  /// What a load is told at the end of a short limit, of one that has come to what `kind` says and
+  /// is given up then.
+  func loadError(
+    _ path: String, of name: String, inside kind: ModuleActivity.Kind
+  ) async -> ModuleError? {
+    let manager = manager
+    let load = Task { try await manager.load(path: path) }
+    await whenInside(name, kind)
+    let error = await moduleError { try await manager.load(path: path, within: .milliseconds(20)) }
+    load.cancel()
+    _ = await load.result
+    return error
+  }
 
   /// What is said at the end of a short limit; or without one, by an unload that does not wait.
   func unloadError(_ name: String, ifBusy policy: BusyPolicy = .wait) async -> ModuleError? {

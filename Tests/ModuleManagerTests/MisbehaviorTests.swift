@@ -7,7 +7,7 @@ import Testing
 
 /// Each thing that a module may do wrong, as a real image; see
 /// `Sources/ModuleManager/MISBEHAVIOR.md`.
-@Suite struct MisbehaviorTests {
+@Suite(.timeLimit(.minutes(20))) struct MisbehaviorTests {
   /// `exit` that does not return, with every scheme: it is said where it is, nothing else waits,
   /// and it goes when it returns.
   @Test(arguments: UnloadScheme.all)
@@ -16,7 +16,7 @@ import Testing
     let gate = Misbehavior.Gate()
     let path = Misbehavior.module("hangexit", exit: "\(gate.wait) return 0;")
     try await scene.manager.load(path: path)
-    let late = await scene.unloadError("hangexit")
+    let late = await scene.unloadError("hangexit", inside: .exit)
     #expect(late?.errno == ETIMEDOUT)
     #expect(
       late?.reason.hasPrefix("waited 0.02 seconds, exit has not returned for ") == true, "\(late as Any)")
@@ -47,7 +47,7 @@ import Testing
     let scene = Misbehavior()
     let gate = Misbehavior.Gate()
     let path = Misbehavior.module("hanginit", initialize: gate.wait)
-    let late = await moduleError { try await scene.manager.load(path: path, within: .milliseconds(20)) }
+    let late = await scene.loadError(path, of: "hanginit", inside: .initialize)
     #expect(late?.errno == ETIMEDOUT)
     #expect(late?.reason.contains("is coming (init has not returned for ") == true, "\(late as Any)")
     #expect(scene.status("hanginit")?.activity?.kind == .initialize)
@@ -114,25 +114,27 @@ import Testing
             if module == name { while access(gate.path, F_OK) != 0 { usleep(1000) } }
             return nil
           }))
-      let late = await moduleError { try await manager.load(path: path, within: .milliseconds(20)) }
-      #expect(late?.errno == ETIMEDOUT && late?.reason.contains("observers have not returned") == true)
+      let late = await scene.error(whenCancelledInside: .observers, of: name) { () async throws(ModuleError) in
+        try await manager.load(path: path)
+      }
+      #expect(late?.errno == ECANCELED && late?.reason.contains("observers have not returned") == true)
     case .set:
       try await manager.load(path: path)
-      let late = await moduleError {
-        try await manager.set("limit", of: name, to: "7", within: .milliseconds(20))
+      let late = await scene.error(whenCancelledInside: .set, of: name) { () async throws(ModuleError) in
+        try await manager.set("limit", of: name, to: "7")
       }
       #expect(
-        late?.errno == ETIMEDOUT && late?.reason.contains("set has not returned for") == true,
+        late?.errno == ECANCELED && late?.reason.contains("set has not returned for") == true,
         "\(late as Any)")
       let busy = await scene.unloadError(name, ifBusy: .fail)
       #expect(busy?.errno == EBUSY && busy?.holders.map(\.label) == ["set limit"])
     default:
       try await manager.load(path: path)
-      let late = await moduleError {
-        try await manager.unload(
-          name, ifBusy: function == .usecount ? .fail : .wait, within: .milliseconds(20))
+      let kind = ModuleActivity.Kind(rawValue: "\(function)")
+      let late = await scene.error(whenCancelledInside: kind, of: name) { () async throws(ModuleError) in
+        try await manager.unload(name, ifBusy: function == .usecount ? .fail : .wait)
       }
-      #expect(late?.errno == ETIMEDOUT && late?.reason.contains("\(function) has not returned for") == true)
+      #expect(late?.errno == ECANCELED && late?.reason.contains("\(function) has not returned for") == true)
     }
     try await scene.expectOthersGoOn()
     gate.open()
@@ -167,7 +169,7 @@ import Testing
     // The flavor's own reclaimer runs on.
     await Memb.barrier()
     try await scene.expectOthersGoOn()
-    let late = await scene.unloadError("endless")
+    let late = await scene.unloadError("endless", inside: .callbacks)
     #expect(late?.errno == ETIMEDOUT)
     #expect(late?.reason.contains("what it retired has not run for") == true, "\(late as Any)")
     try await scene.expectOthersGoOn()
@@ -184,6 +186,44 @@ import Testing
     gate.open()
     #expect(try await last.outcome.isUnmapped)
     #expect(!isMapped(path))
+  }
+
+  /// A module with hooks under several flavors, whose callbacks retire in turn: each of them is
+  /// waited for, under every flavor.
+  @Test(arguments: [true, false])
+  func unloadWaitsForChainedCallbacksOfEveryFlavor(_ isPatient: Bool) async {
+    await #expect(processExitsWith: .exitCode(23)) { [isPatient] in
+      let manager = isPatient ? ModuleManager(patience: nil) : ModuleManager()
+      let type = SampleModules.argumentType
+      manager.provide(HookPoint<SampleModules.Argument, Memb>("point", argumentType: type, flavor: Memb.self))
+      manager.provide(HookPoint<SampleModules.Argument, MB>("second", argumentType: type, flavor: MB.self))
+      manager.provide(
+        HookPoint<SampleModules.Argument, Bulletproof>("third", argumentType: type, flavor: Bulletproof.self))
+      let lines = Lines()
+      manager.setLog { _, line in lines.add(line) }
+      let path = Misbehavior.module(
+        "chain",
+        initialize: """
+          if (h->register_hook(s, "second", "\(type)", 0, hook, NULL) != 0) return -EIO;
+          if (h->register_hook(s, "third", "\(type)", 0, hook, NULL) != 0) return -EIO;
+          h->retire(s, callback, NULL);
+          """,
+        functions: """
+          static void callback(void *argument) {
+            host->log(self, "called");
+            if ((intptr_t)argument < 19) host->retire(self, callback, (char *)argument + 1);
+            // So that the turn is handed over.
+            usleep(500);
+          }
+          """)
+      try await manager.load(path: path)
+      let outcome = try await manager.unload("chain", ifBusy: .wait)
+      guard outcome.isUnmapped, lines.all == [String](repeating: "called", count: 20) else { exit(1) }
+      // What is left would run in here.
+      await Memb.barrier()
+      await MB.barrier()
+      exit(23)
+    }
   }
 
   /// A hook that blocks: the grace period of its flavor does not end, so exactly the unloads that
@@ -206,7 +246,7 @@ import Testing
       }
       while isInside.value == 0 { await Task.yield() }
       for name in ["blockhook", "innocent", "innocent"] {
-        let late = await scene.unloadError(name)
+        let late = await scene.unloadError(name, inside: .readers)
         guard late?.errno == ETIMEDOUT, late?.reason.contains("calls of its hooks have not returned") == true
         else {
           print("\(late as Any)")
@@ -218,10 +258,8 @@ import Testing
       async let waiting = manager.unload("innocent", ifBusy: .wait)
       while scene.status("innocent")?.activity?.kind != .readers { await Task.yield() }
       // What needs no grace period goes on, though one is stuck; and so do loads.
-      try await manager.load(path: Misbehavior.module("late"), within: .seconds(60))
-      guard try await manager.unload("counted", ifBusy: .wait, within: .seconds(60)).isUnmapped else {
-        exit(3)
-      }
+      try await manager.load(path: Misbehavior.module("late"))
+      guard try await manager.unload("counted", ifBusy: .wait).isUnmapped else { exit(3) }
       gate.open()
       await blocked
       guard try await waiting.isUnmapped else { exit(4) }
@@ -241,7 +279,7 @@ import Testing
     }
     let path = Misbehavior.module(
       "flood", initialize: "for (int i = 0; i < 4000; i++) host->log(self, \"0123456789\");")
-    let late = await moduleError { try await scene.manager.load(path: path, within: .milliseconds(20)) }
+    let late = await scene.loadError(path, of: "flood", inside: .initialize)
     #expect(late?.errno == ETIMEDOUT)
     try await scene.expectOthersGoOn()
     isOpen.add(1)

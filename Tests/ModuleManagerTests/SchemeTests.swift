@@ -137,12 +137,13 @@ import Testing
   /// "Calling exit even after a failed init is not just an implementation detail."
   @Test(arguments: [0, 1])
   func exitRunsAfterAFailedInitIfDeclared(_ refusals: Int) async throws {
-    let (manager, point) = Guest.manager(.startStopExit)
+    let (manager, point) = Guest.manager(.startStopExit, isPatient: true)
     let path = Guest.file(
       "guest", failingAt: 3, refusals: refusals, ", .flags = QUIESCENT_EXIT_AFTER_FAILED_INIT")
     #expect(await moduleError { try await manager.load(path: path) }?.errno == ENODEV)
     var argument = Argument()
     #expect(point.dispatch(&argument).called == 0)
+    while manager.list().first?.state == .going { await Task.yield() }
     #expect(manager.list().map(\.state) == (refusals == 0 ? [] : [.cleanup]))
     if refusals > 0 {
       #expect(await moduleError { try await manager.load(path: path) }?.errno == EEXIST)
@@ -290,8 +291,8 @@ import Testing
         }
       }
       for _ in 0..<50 {
-        try await manager.load(path: path, within: .seconds(60))
-        guard try await manager.unload("guest", ifBusy: .wait, within: .seconds(60)).isUnmapped else {
+        try await manager.load(path: path, within: .seconds(600))
+        guard try await manager.unload("guest", ifBusy: .wait, within: .seconds(600)).isUnmapped else {
           exit(1)
         }
       }

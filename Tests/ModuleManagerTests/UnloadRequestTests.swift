@@ -145,28 +145,28 @@ import Testing
   /// Before the request's turn, the module that made it is unloaded, and another one of the same
   /// name is loaded: that one stays.
   @Test func requestIsForThisLoadOnly() async throws {
-    let manager = ModuleManager()
+    // The `init` of `slow` keeps the queue until all requests are made.
+    let manager = ModuleManager(patience: nil)
     let path = SampleModules.publishing("generation")
     try await manager.load(path: path)
     for _ in 0..<10 {
-      // A client that is told to let go keeps the queue until both requests are made.
-      let isTold = Counter(), mayStart = Counter()
-      try await manager.load(BuiltInModule("held") { $0.publish("held-object") { _, _ in [] } })
-      let object = try manager.open("held-object", holder: "client") {
-        isTold.add(1)
-        while mayStart.value == 0 { sched_yield() }
-      }
-      async let forced = manager.unload("held", ifBusy: .force)
-      while isTold.value == 0 { await Task.yield() }
-      let first = manager.unloadLater("generation")
+      let mayStart = Counter()
+      async let slow = manager.load(
+        BuiltInModule("slow") { _ in
+          while mayStart.value == 0 { sched_yield() }
+          return 0
+        })
+      while manager.list().last?.state != .coming { await Task.yield() }
+      let first = manager.unloadLater("generation", ifBusy: .fail)
       async let next = manager.load(path: path)
       for _ in 0..<300 { await Task.yield() }
+      // Not an unload that is under way when this one begins: it waits for that, as the load does.
       let second = manager.unloadLater("generation")
       mayStart.add(1)
-      object.close()
-      _ = try await (forced, next, first.outcome)
+      _ = try await (slow, next, first.outcome)
       #expect(await moduleError { try await second.outcome }?.errno == ENOENT)
       #expect(manager.list().map(\.name).contains("generation"))
+      try await manager.unload("slow")
     }
     try await manager.unload("generation")
   }

@@ -121,8 +121,9 @@ extension ModuleManager {
     do throws(ModuleError) {
       if let error = builtIn.nameError { throw error }
       if let loaded = module(named: builtIn.name) {
-        if waitUntilSettled(loaded, load, then: { self.load(builtIn, load) }) { return }
-        throw alreadyLoaded(loaded, "a module of this name is loaded already")
+        return found(loaded, by: load, "a module of this name is loaded already") {
+          self.load(builtIn, load)
+        }
       }
       try checkLoading(builtIn.name)
       let providers = try holdProviders(builtIn.dependsOn, of: builtIn.name)

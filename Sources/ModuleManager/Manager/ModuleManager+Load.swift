@@ -13,6 +13,8 @@ final class ModuleLoad: Sendable {
   let name: String?
   /// The module that depends on it, when it is loaded for that alone.
   let user: String?
+  /// The request that it is a part of, which holds what it loads or finds.
+  let request: LoadRequest?
   let done: Done
   private let answered = Once()
   /// What it is about, and waits for.
@@ -20,12 +22,13 @@ final class ModuleLoad: Sendable {
 
   init(
     _ subject: String, policy: ModulePolicy = ModulePolicy(), _ parameters: [String: String],
-    named name: String? = nil, for user: String? = nil, done: @escaping Done
+    named name: String? = nil, for user: String? = nil, in request: LoadRequest? = nil, done: @escaping Done
   ) {
     self.policy = policy
     self.parameters = parameters
     self.name = name
     self.user = user
+    self.request = request
     self.done = done
     self.subject = Locked((subject, nil))
   }
@@ -40,6 +43,10 @@ final class ModuleLoad: Sendable {
 
   /// Whether the request was answered, so that nothing more is begun for it.
   var isOver: Bool { answered.isOver }
+
+  /// Whether a module that is loaded already will do: for a request, unless it has parameters for
+  /// the module.
+  var takesLoaded: Bool { request.map { user != nil || $0.parameters.isEmpty } ?? false }
 
   func concerns(_ module: Module) { subject.withLock { $0.module = module } }
 
@@ -95,12 +102,13 @@ extension ModuleManager {
       if let loaded = withState({ state in state.modules.values.first { $0.file == file } }) {
         // Mapping it now would hand out the old image once more, and `dlclose` would only count
         // down.
-        if waitUntilSettled(loaded, load, then: { self.load(path, load) }) { return }
-        throw alreadyLoaded(loaded, "is loaded already")
+        return found(loaded, by: load, "is loaded already") { self.load(path, load) }
       }
+      if waitsForMapping(of: file, then: { self.load(path, load) }) { return }
       let info = try ModuleError.ofFiles { () throws(ModuleFileError) in try ModuleInfo(path: absolute) }
       try checkName(info.moduleName, load, path)
       let providers = try holdProviders(of: info)
+      withState { $0.mappings[file] = [] }
       let mapping = tracer.begin(.map, ModuleName.ofFile(absolute))
       queue.call {
         Result { () throws(ModuleError) in
@@ -114,6 +122,7 @@ extension ModuleManager {
           self.loadMapped(mapped, path, file, providers, load)
         case .failure(let error):
           self.tracer.end(mapping, errno: error.errno, label: error.reason)
+          self.endMapping(of: file)
           self.releaseProviders(providers, of: ModuleName.ofFile(absolute))
           load.answer(.failure(error))
         }
@@ -137,6 +146,7 @@ extension ModuleManager {
       queue.call {
         _ = mapped.image.close()
       } then: {
+        self.endMapping(of: file)
         self.releaseProviders(providers, of: ModuleName.ofFile(mapped.image.path))
         next()
       }
@@ -146,12 +156,12 @@ extension ModuleManager {
       try checkName(code.name, load, path)
       if let loaded = module(named: code.name) {
         return giveUp {
-          if self.waitUntilSettled(loaded, load, then: { self.load(path, load) }) { return }
-          load.answer(.failure(self.alreadyLoaded(loaded, "a module of this name is loaded already")))
+          self.found(loaded, by: load, "a module of this name is loaded already") { self.load(path, load) }
         }
       }
       if load.isOver { return giveUp {} }
       try code.setFirst(load.parameters)
+      endMapping(of: file)
       initialize(
         Module(
           code, image: mapped.image, file: file, policy: load.policy, manager: self, providers: providers,
@@ -159,6 +169,21 @@ extension ModuleManager {
     } catch {
       giveUp { load.answer(.failure(error)) }
     }
+  }
+
+  /// Whether another load maps the file, by a call that has not returned. Then `job` runs when that
+  /// is over: the loader would hand out the same image twice.
+  private func waitsForMapping(of file: FileIdentity, then job: @escaping ModuleQueue.Job) -> Bool {
+    withState { state in
+      state.mappings[file]?.append(job)
+      return state.mappings[file] != nil
+    }
+  }
+
+  /// The module of the file is known, or the file is unmapped.
+  private func endMapping(of file: FileIdentity) {
+    let jobs = withState { $0.mappings.removeValue(forKey: file) } ?? []
+    for job in jobs { queue.run(job) }
   }
 
   /// Throws `ENOEXEC` when a module that is loaded under a name has another one. Nil: not known
@@ -170,24 +195,29 @@ extension ModuleManager {
     throw ModuleError(path, ENOEXEC, "its module is called '\(name)', and was found as '\(expected)'")
   }
 
-  /// Why a module is in the way of one that is to be loaded.
-  func alreadyLoaded(_ module: Module, _ reason: String) -> ModuleError {
-    if module.currentState == .cleanup {
-      return ModuleError(
-        module.name, EEXIST,
-        "is in cleanup: its exit has refused, and its interfaces are down; unload it again")
-    }
-    return ModuleError(module.name, EEXIST, reason)
-  }
-
-  /// Runs `job` when a module that is coming or going has come, has gone, or serves on. False when
-  /// it is neither.
-  func waitUntilSettled(_ module: Module, _ load: ModuleLoad, then job: @escaping ModuleQueue.Job) -> Bool {
+  /// A module of the name, or of the file, is there. One that is coming or going is waited for, and
+  /// then `again` runs. One that is live is what a request looks for, and an error for a caller that
+  /// has asked for the load itself.
+  func found(
+    _ module: Module, by load: ModuleLoad, _ reason: String, again: @escaping ModuleQueue.Job
+  ) {
     load.concerns(module)
-    return module.withLinks { links in
-      if !links.state.isTransient { return false }
-      links.afterwards.append(job)
-      return true
+    let state = module.withLinks { links -> ModuleState? in
+      if !links.state.isTransient && links.attempt == nil { return links.state }
+      links.afterwards.append(again)
+      return nil
+    }
+    switch state {
+    case nil: return
+    case .live where load.takesLoaded:
+      load.request?.hold(module)
+      load.answer(.success(module.status))
+    case .cleanup:
+      let reason = "is in cleanup: its exit has refused, and its interfaces are down; unload it again"
+      load.answer(.failure(ModuleError(module.name, EEXIST, reason)))
+    // It has gone since it was found.
+    case .gone: again()
+    default: load.answer(.failure(ModuleError(module.name, EEXIST, reason)))
     }
   }
 
@@ -223,17 +253,18 @@ extension ModuleManager {
     } then: { result in
       self.tracer.end(span, errno: result < 0 ? -result : result == 0 ? 0 : EINVAL)
       if result == 0 {
+        // Before it is live: no unload comes between the load and the request's next step.
+        load.request?.hold(module)
         self.setState(.live, of: module)
         return load.answer(.success(module.status))
       }
       // What it registered before it failed may be in use by now: leave as every module of the
-      // scheme leaves. The answer waits for that, unless that waits for users.
+      // scheme leaves. The load is answered after the last look at its users.
       let error = ModuleError(
         module.name, result < 0 ? -result : EINVAL,
         result < 0 ? "its init failed" : "its init returned \(result), neither 0 nor a negative errno")
-      let operation = UnloadOperation(module, .wait, isAfterFailedInit: true)
+      let operation = UnloadOperation(afterFailedInitOf: module) { load.answer(.failure(error)) }
       module.withLinks { $0.attempt = operation }
-      operation.join(nil) { _ in load.answer(.failure(error)) }
       module.scheme.unload(operation)
     }
   }

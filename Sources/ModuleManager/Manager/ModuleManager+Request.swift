@@ -40,7 +40,7 @@ extension ModuleManager {
   /// - Threads: as ``load(path:policy:parameters:as:within:cancelledBy:)``.
   /// - Throws: `ENOENT` when there is no such module and no such alias, or a dependency is missing;
   ///   `ELOOP` for a cycle of dependencies; `EBUSY` for a module in ``ModuleState/cleanup``;
-  ///   `EINVAL` for a file whose module has another name; and whatever loading them throws.
+  ///   `ENOEXEC` for a file whose module has another name; and whatever loading them throws.
   @available(*, noasync, message: "await request(_:) instead of blocking the task's thread")
   @discardableResult
   public func request(
@@ -82,7 +82,9 @@ extension ModuleManager {
         return self.serve(request) { index throws(ModuleFileError) in try index.found(name) }
       }
       if let request = self.withState({ $0.requests[name] }) { return request.join(end, done) }
-      let request = LoadRequest(name) { self.withState { $0.requests[name] = nil } }
+      let request = LoadRequest(name) { request in
+        self.withState { if $0.requests[name] === request { $0.requests[name] = nil } }
+      }
       self.withState { $0.requests[name] = request }
       request.join(end, done)
       self.serve(request) { index throws(ModuleFileError) in try index.found(name) }
@@ -98,8 +100,9 @@ final class LoadRequest: Sendable {
   /// What was asked for.
   let name: String
   let parameters: [String: String]
-  /// Before it is answered: a caller that asks again then, asks anew.
-  private let isOver: @Sendable () -> Void
+  /// Called before it is answered, and when its last caller has gone: a caller that asks from then
+  /// on asks anew.
+  private let isOver: @Sendable (LoadRequest) -> Void
   private let state = Locked(State())
 
   private struct State {
@@ -111,7 +114,8 @@ final class LoadRequest: Sendable {
   }
 
   init(
-    _ name: String, _ parameters: [String: String] = [:], isOver: @escaping @Sendable () -> Void = {}
+    _ name: String, _ parameters: [String: String] = [:],
+    isOver: @escaping @Sendable (LoadRequest) -> Void = { _ in }
   ) {
     self.name = name
     self.parameters = parameters
@@ -120,32 +124,34 @@ final class LoadRequest: Sendable {
 
   /// Answers `done` at the end of the request, or at that of the caller.
   func join(_ end: RequestEnd, _ done: @escaping Done) {
-    let (number, held) = state.withLock { state in
+    let number = state.withLock { state in
       state.last += 1
       state.callers[state.last] = done
-      return (state.last, state.callers.count == 1 ? state.held : [])
+      return state.last
     }
-    // Its callers had all gone.
-    for module in held { module.withLinks { $0.requests[self.name, default: 0] += 1 } }
     end.attach { self.leave(number, $0) }
   }
 
   private func leave(_ number: Int, _ reason: RequestEnd.Reason) {
-    let (done, held, load) = state.withLock { state in
+    let (done, isLast, held, load) = state.withLock { state in
       let done = state.callers.removeValue(forKey: number)
-      return (done, done != nil && state.callers.isEmpty ? state.held : [], state.load)
+      let isLast = done != nil && state.callers.isEmpty
+      defer { if isLast { state.held = [] } }
+      return (done, isLast, isLast ? state.held : [], state.load)
     }
+    if isLast { isOver(self) }
     release(held)
     let what = load.map { ", \($0.progress)" } ?? ""
     done?(.failure(ModuleError(name, reason.errno, reason.text + what)))
   }
 
-  /// Keeps a module from unloads until the request is answered.
+  /// Keeps a module from unloads until the request is answered. A request without callers keeps
+  /// nothing.
   func hold(_ module: Module) {
     let isNew = state.withLock { state in
-      if state.held.contains(where: { $0 === module }) { return false }
+      if state.callers.isEmpty || state.held.contains(where: { $0 === module }) { return false }
       state.held.append(module)
-      return !state.callers.isEmpty
+      return true
     }
     if isNew { module.withLinks { $0.requests[self.name, default: 0] += 1 } }
   }
@@ -166,13 +172,13 @@ final class LoadRequest: Sendable {
   var isDeserted: Bool { state.withLock { $0.callers.isEmpty } }
 
   func answer(_ result: Result<[ModuleStatus], ModuleError>) {
-    isOver()
+    isOver(self)
     let (callers, held) = state.withLock { state in
       defer {
         state.callers = [:]
         state.held = []
       }
-      return (state.callers, state.callers.isEmpty ? [] : state.held)
+      return (state.callers, state.held)
     }
     release(held)
     for done in callers.values { done(result) }
@@ -278,7 +284,7 @@ extension ModuleManager {
     let next: @Sendable () -> Void = {
       self.loadInOrder(order.dropFirst(), by: plan, required: required, asked: asked, done)
     }
-    if let module = liveModule(entry.name) {
+    if let module = liveModule(entry.name), module.attempt == nil {
       plan.request.hold(module)
       return next()
     }
@@ -288,11 +294,7 @@ extension ModuleManager {
       // By the thread that has the turn, whatever that is by now.
       self.queue.run {
         plan.request.waits(for: nil)
-        // Loaded; or it was, by another request that was quicker.
-        if let module = self.liveModule(entry.name) {
-          plan.request.hold(module)
-          return next()
-        }
+        // Loaded or found, and held since then.
         guard case .failure(let error) = result else { return next() }
         // Only wanted.
         if !required.contains(entry.name) { return next() }
@@ -317,7 +319,8 @@ extension ModuleManager {
   ) {
     let isWanted = plan.wanted.contains(entry.name)
     let options = rules.options.merging(isWanted ? plan.request.parameters : [:]) { _, asked in asked }
-    let load = ModuleLoad(entry.name, options, named: entry.name, for: isWanted ? nil : asked, done: done)
+    let load = ModuleLoad(
+      entry.name, options, named: entry.name, for: isWanted ? nil : asked, in: plan.request, done: done)
     plan.request.waits(for: load)
     plan.adopt()
     if !entry.isBuiltIn { return self.load(plan.index.path(of: entry), load) }

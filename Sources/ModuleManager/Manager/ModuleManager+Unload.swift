@@ -10,14 +10,18 @@ extension ModuleManager {
   }
 
   /// On the queue, as the last thing that its caller does.
+  ///
+  /// - Parameter again: What repeats the request; nil: this.
   func unload(
-    _ name: String, _ policy: BusyPolicy?, _ end: RequestEnd?, _ done: @escaping Completion<UnloadOutcome>
+    _ name: String, _ policy: BusyPolicy?, _ end: RequestEnd?, _ done: @escaping Completion<UnloadOutcome>,
+    again: ModuleQueue.Job? = nil
   ) {
+    let again = again ?? { self.unload(name, policy, end, done) }
     let done = traced(.unload, name, done)
     guard let module = module(named: name) else { return done(.failure(Self.notLoaded(name))) }
     let policy = policy ?? module.policy.ifBusy
     if policy == .whenIdle { return unloadWhenIdle(module, end, done: done) }
-    if let attempt = module.attempt { return join(attempt, policy, end, done) }
+    if let attempt = module.attempt { return join(attempt, policy, end, done, again) }
     let state = module.currentState
     // By the number that the kernel has for it, whatever the policy: they would go on using it.
     if state == .live, let error = neededError(module) { return done(.failure(error)) }
@@ -40,18 +44,20 @@ extension ModuleManager {
 
   private func join(
     _ attempt: UnloadOperation, _ policy: BusyPolicy, _ end: RequestEnd?,
-    _ done: @escaping Completion<UnloadOutcome>
+    _ done: @escaping Completion<UnloadOutcome>, _ again: @escaping ModuleQueue.Job
   ) {
     let module = attempt.module
-    // One that does not wait may be refused yet: that would be no answer to a request that waits.
-    if policy == .fail || !attempt.mayWait && !attempt.isPromised {
+    if policy == .fail {
       let holders = module.holders
       let who = holders.isEmpty ? "" : ", in use: \(holders.joined)"
+      let state = module.currentState == .live ? "being unloaded" : "\(module.currentState)"
       return done(
         .failure(
-          ModuleError(
-            module.name, EBUSY, "is \(module.currentState) already\(module.remark)\(who)", holders: holders)))
+          ModuleError(module.name, EBUSY, "is \(state) already\(module.remark)\(who)", holders: holders)))
     }
+    // An attempt that does not wait may be refused yet: that would be no answer to a request that
+    // waits.
+    if !attempt.mayWait && !attempt.isPromised { return attempt.afterVerdict(end, done, again) }
     attempt.join(end, done)
     if policy == .force { attempt.force() }
   }

@@ -24,9 +24,9 @@ public import Quiescence
 ///
 /// Source: the mails under "Background" in the README; Linux kernel/module/main.c.
 public final class ModuleManager: Sendable {
-  let queue = ModuleQueue(named: "modules")
+  let queue: ModuleQueue
   /// Where what modules retire runs.
-  let callbacks = ModuleQueue(named: "module-callbacks")
+  let callbacks: ModuleQueue
   let waits: SharedWaits
   let watches: UseWatches
   let eventSource = EventSource()
@@ -40,6 +40,9 @@ public final class ModuleManager: Sendable {
     var points: [String: any AnyHookPoint] = [:]
     /// By name, from the check of the image on until it is unmapped.
     var modules = ModulesByName()
+    /// Files that are being mapped, and whose modules are not known yet; and the loads that wait for
+    /// that.
+    var mappings: [FileIdentity: [ModuleQueue.Job]] = [:]
     /// Names in the order of loading.
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
@@ -61,8 +64,16 @@ public final class ModuleManager: Sendable {
   }
 
   /// Makes a manager without modules. Its threads start with the first request.
-  public init(scheme: UnloadScheme = .bigref) {
+  public convenience init(scheme: UnloadScheme = .bigref) {
+    self.init(scheme: scheme, patience: ModuleQueue.patience)
+  }
+
+  /// - Parameter patience: How long a call of a module's code may take before another thread takes
+  ///   the queue over. Nil: for ever, so that each job ends before the next one begins.
+  package init(scheme: UnloadScheme = .bigref, patience: Duration?) {
     self.scheme = scheme
+    queue = ModuleQueue(named: "modules", patience: patience)
+    callbacks = ModuleQueue(named: "module-callbacks", patience: patience)
     waits = SharedWaits(queue)
     watches = UseWatches(queue)
   }
@@ -157,8 +168,9 @@ public final class ModuleManager: Sendable {
   /// Loads the module in the shared object at `path`. Blocks while its `init` runs, and while a
   /// module that it replaces is still going.
   ///
-  /// An `init` that failed is answered when the module has gone; at once, if users keep what it had
-  /// registered. The module is `going` then, and goes when they let go.
+  /// An `init` that failed is answered after the last look at the module's users. The module is
+  /// `going` then, visibly, and goes when they have let go and what it retired has run. A load that
+  /// comes meanwhile waits for that.
   ///
   /// - Parameters:
   ///   - parameters: What the module's parameters hold from before its `init` on; all are looked at
@@ -170,7 +182,7 @@ public final class ModuleManager: Sendable {
   ///     `ECANCELED`.
   /// - Threads: any, outside sections. Loads and unloads of a manager take turns.
   /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of
-  ///   this ABI; `EINVAL` for one of another name; `EEXIST` for a module or an image that is
+  ///   this ABI, and for one of another name; `EEXIST` for a module or an image that is
   ///   loaded; as ``set(_:of:to:within:cancelledBy:)-swift.method`` for a parameter; what its
   ///   `init` answers; `EDEADLK` inside a section, a hook, a retired callback, or a module's `init`
   ///   or `exit`.
@@ -265,10 +277,9 @@ extension ModuleManager {
       let wasUnformed = links.state == .unformed
       links.state = state
       links.since = .now
-      // Loads that wait until it has settled look again, also when it serves on or cannot go: else
-      // they would wait for ever.
-      defer { if !state.isTransient { links.afterwards = [] } }
-      return (wasUnformed, state.isTransient ? [] : links.afterwards)
+      // Loads that wait until the module has settled look again, also when it serves on or cannot
+      // go: else they would wait for ever. As jobs: the attempt has ended by then.
+      return (wasUnformed, state.isTransient ? [] : links.takeAfterwards())
     }
     // One that observers have refused has never come.
     if !(wasUnformed && state == .gone) { note(state, of: module) }

@@ -47,11 +47,16 @@ final class ModuleQueue: Sendable {
   }
 
   private let name: String
+  /// Nil: calls are not watched, and the turn is never handed over.
+  private let patience: Duration?
   private let state = Locked(State())
   /// The watch knows it.
   let isWatched = Primitive.Flag(false)
 
-  init(named name: String) { self.name = name }
+  init(named name: String, patience: Duration?) {
+    self.name = name
+    self.patience = patience
+  }
 
   /// Runs `job` in its turn. The first one starts a thread. Returns 0 or an errno.
   @discardableResult
@@ -160,10 +165,12 @@ extension ModuleQueue {
     onHandOver: Job? = nil, _ body: () -> Result, then next: @escaping @Sendable (Result) -> Void
   ) {
     let turn = state.withLock { state in
-      state.call = Call(since: MonotonicClock.nanoseconds, onHandOver: onHandOver)
+      if patience != nil {
+        state.call = Call(since: MonotonicClock.nanoseconds, onHandOver: onHandOver)
+      }
       return state.turn
     }
-    QueueWatch.noteCall(of: self)
+    if patience != nil { QueueWatch.noteCall(of: self) }
     let outer = ThreadMark.set(self)
     let result = body()
     ThreadMark.restore(outer)
@@ -185,8 +192,8 @@ extension ModuleQueue {
   /// when no call is under way.
   func look(at now: UInt64) -> UInt64? {
     state.withLock { state in
-      guard let call = state.call else { return nil }
-      let patience = UInt64(Self.patience.nanoseconds)
+      guard let call = state.call, let limit = patience else { return nil }
+      let patience = UInt64(limit.nanoseconds)
       if now < call.since + patience { return call.since + patience }
       // Without a thread the turn stays where it is.
       if start(&state) != 0 { return now + patience }

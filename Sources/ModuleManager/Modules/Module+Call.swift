@@ -6,6 +6,8 @@ extension Module {
   struct Calls {
     var current: ModuleActivity.Start?
     var waiting: [ModuleQueue.Job] = []
+    /// Jobs that wait until the current one returns; they are no calls.
+    var afterwards: [ModuleQueue.Job] = []
   }
 
   /// Calls the module's code by `body` as a watched call of the manager's queue, and then `next`.
@@ -33,13 +35,20 @@ extension Module {
       return
     }
     manager.queue.call(onHandOver: onHandOver, body) { result in
-      let waiting = self.withLinks { links in
+      let jobs = self.withLinks { links in
         links.calls.current = nil
-        return links.calls.waiting.isEmpty ? nil : links.calls.waiting.removeFirst()
+        defer { links.calls.afterwards = [] }
+        return links.calls.waiting.isEmpty
+          ? links.calls.afterwards : [links.calls.waiting.removeFirst()] + links.calls.afterwards
       }
-      if let waiting { self.manager.queue.run(waiting) }
+      for job in jobs { self.manager.queue.run(job) }
       next(result)
     }
+  }
+
+  /// Whether the calling thread is inside the module's `exit`.
+  var isInsideExit: Bool {
+    withLinks { $0.calls.current.map { $0.kind == .exit && $0.thread == ServiceThread.currentID } ?? false }
   }
 
   /// What it waits for from here on; nil when that is over.

@@ -56,7 +56,7 @@ package final class Module: Sendable {
     var isForced = false
     /// Observers that let it in, and are told when it has gone.
     var observers: [ModuleObserver] = []
-    /// Jobs that wait until the module is neither coming nor going.
+    /// Jobs that wait until the module is neither coming nor going, and no unload is under way.
     var afterwards: [ModuleQueue.Job] = []
     /// What its code is inside.
     var calls = Calls()
@@ -67,6 +67,11 @@ package final class Module: Sendable {
     /// Requests that have loaded it, or found it loaded, and are not answered yet; by what they
     /// asked for.
     var requests: [String: Int] = [:]
+
+    mutating func takeAfterwards() -> [ModuleQueue.Job] {
+      defer { afterwards = [] }
+      return afterwards
+    }
   }
 
   struct Hook: Sendable {
@@ -175,17 +180,26 @@ package final class Module: Sendable {
     RCUReclaimer(named: name, flavor, runner: .executor(manager.callbacks))
   }
 
-  /// Those that it has retired through, in the order in which it does.
+  /// Counts what it has retired while its hooks ran under several flavors.
+  let retirements = Primitive.Word(0)
+
+  /// Where it has retired or will, in the order in which it does; none if it never has.
+  ///
+  /// Also those that are not used yet: what waits under one flavor goes on to the next.
   var reclaimers: [RCUReclaimer] {
-    let flavors = flavors
-    return withLinks { links in flavors.compactMap { links.reclaimers[ObjectIdentifier($0)] } }
+    if withLinks({ $0.reclaimers.isEmpty }) { return [] }
+    return flavors.map { reclaimer(of: $0) }
   }
 
   /// The unload of it that is under way.
   var attempt: UnloadOperation? { withLinks { $0.attempt } }
 
-  func endAttempt(_ operation: UnloadOperation) {
-    withLinks { links in if links.attempt === operation { links.attempt = nil } }
+  package func endAttempt(_ operation: UnloadOperation) {
+    let jobs = withLinks { links in
+      if links.attempt === operation { links.attempt = nil }
+      return links.state.isTransient ? [] : links.takeAfterwards()
+    }
+    for job in jobs { manager.queue.run(job) }
   }
 
   /// No hook of it is on a point.

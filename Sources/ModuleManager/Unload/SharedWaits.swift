@@ -13,6 +13,8 @@ final class SharedWaits: Sendable {
     let operation: UnloadOperation
     let next: ModuleQueue.Job
     let once = Once()
+
+    var retirements: Int { operation.module.retirements.load(ordering: .relaxed) }
   }
 
   private struct State {
@@ -128,7 +130,14 @@ extension SharedWaits {
   /// `exit`.
   ///
   /// One flavor after the other: what a module retires goes through them in this order (see
-  /// `Module.retire`), and a barrier of the second that ran beside the first could miss it.
+  /// `Module.retire`), and a barrier of the second that ran beside the first could miss it. A
+  /// callback that retires in turn starts again with the first flavor, whose barrier has passed:
+  ///
+  ///     barrier of Memb returns
+  ///     callback, after a grace period of MB: retires, and waits in Memb's queue
+  ///     barrier of MB returns: nothing is left in its queue
+  ///
+  /// So a round in which anything was retired is followed by another one.
   private func waitForCallbacks(_ entries: [Entry]) {
     if entries.isEmpty { return }
     let spans = begin(.callbacks, entries)
@@ -137,13 +146,17 @@ extension SharedWaits {
     let lasts: ModuleQueue.Job = {
       for (index, entry) in entries.enumerated() {
         entry.operation.stuck()
-        self.waitApart(cohorts[index][...], entry, spans[index])
+        self.waitApart(cohorts[index], entry, spans[index])
       }
     }
     queue.call(onHandOver: lasts) {
-      for step in 0..<(cohorts.map(\.count).max() ?? 0) {
-        RCUReclaimer.barrier(ofCohorts: cohorts.compactMap { step < $0.count ? $0[step] : nil })
-      }
+      var before: [Int]
+      repeat {
+        before = entries.map(\.retirements)
+        for step in 0..<(cohorts.map(\.count).max() ?? 0) {
+          RCUReclaimer.barrier(ofCohorts: cohorts.compactMap { step < $0.count ? $0[step] : nil })
+        }
+      } while before != entries.map(\.retirements)
     } then: {
       let left = entries.indices.filter { entries[$0].once.take() }
       if !left.isEmpty { self.goOn(left.map { entries[$0] }, left.map { spans[$0] }) }
@@ -152,12 +165,17 @@ extension SharedWaits {
 
   /// A callback of one of them does not return, or they go on for ever: from here on each waits for
   /// its own alone.
-  private func waitApart(_ reclaimers: ArraySlice<RCUReclaimer>, _ entry: Entry, _ span: TraceSpan) {
-    guard let reclaimer = reclaimers.first else {
-      if entry.once.take() { goOn([entry], [span]) }
-      return
+  private func waitApart(_ reclaimers: [RCUReclaimer], _ entry: Entry, _ span: TraceSpan) {
+    let before = entry.retirements
+    waitForEach(of: reclaimers[...]) {
+      if before != entry.retirements { return self.waitApart(reclaimers, entry, span) }
+      if entry.once.take() { self.goOn([entry], [span]) }
     }
+  }
+
+  private func waitForEach(of reclaimers: ArraySlice<RCUReclaimer>, then next: @escaping ModuleQueue.Job) {
+    guard let reclaimer = reclaimers.first else { return next() }
     reclaimer.afterCallbacks(
-      .call { self.queue.run { self.waitApart(reclaimers.dropFirst(), entry, span) } })
+      .call { self.queue.run { self.waitForEach(of: reclaimers.dropFirst(), then: next) } })
   }
 }

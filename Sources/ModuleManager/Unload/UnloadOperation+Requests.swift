@@ -26,6 +26,17 @@ extension UnloadOperation {
     end?.attach { self.leave(waiter, $0) }
   }
 
+  /// Another request waits until the attempt, which does not wait for users, is refused, has ended,
+  /// or is certain; then it runs `again`.
+  func afterVerdict(
+    _ end: RequestEnd?, _ done: @escaping ModuleManager.Completion<UnloadOutcome>,
+    _ again: @escaping ModuleQueue.Job
+  ) {
+    let once = Once()
+    state.withLock { $0.afterVerdict.append { if once.take() { again() } } }
+    end?.attach { if once.take() { done(.failure(self.error($0))) } }
+  }
+
   /// A request's end has come. With the last of them the operation is given up.
   private func leave(_ waiter: Waiter, _ reason: RequestEnd.Reason) {
     let (isWaiting, isLast, isCertain) = state.withLock { state in
@@ -49,8 +60,8 @@ extension UnloadOperation {
     // Before it goes back: it says what was waited for.
     let error = error(reason)
     switch back {
-    case .open(let goBack):
-      if goBack() { answer(.failure(error)) } else if isStuck { answerRequests(.failure(error)) }
+    // What goes ahead instead ends soon, or is stuck: both come back to this.
+    case .open(let goBack): if goBack() { answer(.failure(error)) }
     case .closed: self.defer(module.holders)
     // Otherwise the answer comes with the end of the step, or when that lasts.
     case .none: if isStuck { answerRequests(.failure(error)) }
@@ -98,7 +109,12 @@ extension UnloadOperation {
     let holders = module.holders
     var words = [reason.text]
     if !holders.isEmpty { words.append("in use: \(holders.joined)") }
-    if let activity = module.activity, activity.kind != .users { words.append("\(activity)") }
+    // Beside users, a step that has just begun is no reason.
+    if let activity = module.activity, activity.kind != .users,
+      holders.isEmpty || state.withLock({ $0.isStuck })
+    {
+      words.append("\(activity)")
+    }
     return ModuleError(module.name, reason.errno, words.joined(separator: ", "), holders: holders)
   }
 }
@@ -128,7 +144,8 @@ extension UnloadOperation {
   /// It waits for users, and nothing leads back.
   package func closeWayBack() {
     state.withLock { $0.wayBack = .closed }
-    if !isGivenUp && !isAfterFailedInit { return }
+    tellLoader()
+    if !isGivenUp { return }
     // As a job: what it waits for may have come, and then what comes next is queued before this.
     later {
       let isWaiting = self.state.withLock { state in
@@ -153,19 +170,13 @@ extension UnloadOperation {
       state.isStuck = true
       return state.givenUp
     }
-    if isAfterFailedInit { answerSoon() }
+    tellLoader()
     if let givenUp { giveUp(givenUp) }
   }
 
-  /// A caller that loads a module is told that its `init` failed when the module has gone. That
-  /// takes a grace period, which may last for milliseconds; a step that lasts longer is not waited
-  /// for.
-  private func answerSoon() {
-    Task {
-      try? await Task.sleep(for: .seconds(1))
-      later { self.defer(self.module.holders) }
-    }
-  }
+  /// Answers the load whose `init` has failed: after the last look at the module's users, or when
+  /// something lasts before that. The module goes on its way, and that is visible.
+  func tellLoader() { state.withLock { $0.tellLoader.take() }?() }
 
   /// It has come out.
   func isOnItsWay() {

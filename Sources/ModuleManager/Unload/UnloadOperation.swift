@@ -37,6 +37,10 @@ package final class UnloadOperation: Sendable {
     var isPromised = false
     /// What it is inside, or waits for, lasts.
     var isStuck = false
+    /// Requests that run when it is refused, has ended, or is certain.
+    var afterVerdict: [ModuleQueue.Job] = []
+    /// Answers the load whose `init` has failed.
+    var tellLoader: ModuleQueue.Job?
   }
 
   /// A request that waits for the end of the operation.
@@ -46,14 +50,19 @@ package final class UnloadOperation: Sendable {
     init(_ done: @escaping ModuleManager.Completion<UnloadOutcome>) { self.done = done }
   }
 
-  init(
-    _ module: Module, _ policy: BusyPolicy, isAfterFailedInit: Bool = false,
-    ifInUse: (@Sendable () -> Void)? = nil
-  ) {
+  init(_ module: Module, _ policy: BusyPolicy, ifInUse: (@Sendable () -> Void)? = nil) {
     self.module = module
-    self.isAfterFailedInit = isAfterFailedInit
+    isAfterFailedInit = false
     self.ifInUse = ifInUse
-    state = Primitive.Guarded(State(policy: isAfterFailedInit ? .wait : policy))
+    state = Primitive.Guarded(State(policy: policy))
+  }
+
+  /// The way down of a module whose `init` has failed.
+  init(afterFailedInitOf module: Module, tellLoader: @escaping ModuleQueue.Job) {
+    self.module = module
+    isAfterFailedInit = true
+    ifInUse = nil
+    state = Primitive.Guarded(State(policy: .wait, tellLoader: tellLoader))
   }
 
   var manager: ModuleManager { module.manager }
@@ -154,6 +163,7 @@ extension UnloadOperation {
   package func refuse(_ holders: [ModuleHolder]) {
     if let ifInUse {
       module.endAttempt(self)
+      runAfterVerdict()
       return ifInUse()
     }
     let errno = module.schemeName.busyErrno
@@ -193,10 +203,21 @@ extension UnloadOperation {
 
   /// Answers the requests that wait, and goes on.
   func answerRequests(_ result: Result<UnloadOutcome, ModuleError>) {
+    tellLoader()
     let waiters = state.withLock { state in
       defer { state.waiters = [] }
       return state.waiters
     }
     for waiter in waiters { waiter.done(result) }
+    runAfterVerdict()
+  }
+
+  /// As jobs: the attempt has ended by then, where it ends.
+  private func runAfterVerdict() {
+    let jobs = state.withLock { state in
+      defer { state.afterVerdict = [] }
+      return state.afterVerdict
+    }
+    for job in jobs { later(job) }
   }
 }

@@ -109,7 +109,24 @@ extension ModuleManager {
   func startUnload(
     of module: Module, _ policy: BusyPolicy?, _ end: RequestEnd, done: @escaping Completion<UnloadOutcome>
   ) -> Int32 {
-    end.begin { self.unload(module, policy, end, done) }
+    let isInsideExit = module.isInsideExit
+    return end.begin {
+      let once = Once()
+      let job: ModuleQueue.Job = { if once.take() { self.unload(module, policy, end, done) } }
+      // A thread that has asked in the module's `init` or `exit` may have lost the turn: then the
+      // unload begins when that returns. A request from elsewhere, while `exit` is under way, joins
+      // the unload.
+      let isInside = module.withLinks { links in
+        let kind = links.calls.current?.kind
+        if kind != .initialize && !(kind == .exit && isInsideExit) { return false }
+        links.calls.afterwards.append(job)
+        return true
+      }
+      if !isInside { return job() }
+      end.attach { reason in
+        if once.take() { done(.failure(ModuleError(module.name, reason.errno, reason.text))) }
+      }
+    }
   }
 
   private func unload(
@@ -118,13 +135,6 @@ extension ModuleManager {
     if self.module(named: module.name) !== module {
       return done(.failure(ModuleError(module.name, ENOENT, "has been unloaded meanwhile")))
     }
-    // Asked for in its own `init` or `exit`, whose thread has lost the turn: after that.
-    let isInside = module.withLinks { links in
-      let kind = links.calls.current?.kind
-      if kind != .initialize && kind != .exit { return false }
-      links.afterwards.append { self.unload(module, policy, end, done) }
-      return true
-    }
-    if !isInside { unload(module.name, policy, end, done) }
+    unload(module.name, policy, end, done) { self.unload(module, policy, end, done) }
   }
 }
