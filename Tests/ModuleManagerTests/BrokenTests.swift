@@ -57,7 +57,7 @@ extension BrokenTests {
   @Test func clearedActiveBitLeavesAnUnusableModule() async throws {
     let (manager, point) = Guest.manager(try broken("broken-active-bit-as-printed"))
     try await manager.load(path: Guest.file())
-    // A user whom the manager does not see before the scheme does.
+    // A user that the scheme finds, and the manager does not.
     let flags = HookFlags()
     async let call: Void = onThread {
       var packet = Argument(.wait, flags: flags.address)

@@ -114,7 +114,8 @@ import Testing
             if module == name { while access(gate.path, F_OK) != 0 { usleep(1000) } }
             return nil
           }))
-      let late = await scene.error(whenCancelledInside: .observers, of: name) { () async throws(ModuleError) in
+      let late = await scene.error(whenCancelledInside: .observers, of: name) {
+        () async throws(ModuleError) in
         try await manager.load(path: path)
       }
       #expect(late?.errno == ECANCELED && late?.reason.contains("observers have not returned") == true)

@@ -30,7 +30,7 @@ package final class LockOrder: Sendable {
   }
 
   /// Runs `body` with the write side of each. Two modules with the same locks take them in the same
-  /// order, so neither waits for the other in a circle (R13). When one cannot be had, those that
+  /// order, so neither waits for the other in a circle. When one cannot be had, those that
   /// were taken are released, and the failure says why (`EINTR`, `EDEADLK`). All on one thread: a
   /// lock is released by the thread that took it.
   package func withAll<Result>(
