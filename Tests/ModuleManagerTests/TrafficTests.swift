@@ -55,10 +55,10 @@ import Testing
 
   private enum Unprotected: Flavor {
     static func unsafeEnter() {}
-    static func unsafeLeave() {}
+    static func unsafeLeave(_: Void) {}
     static var isInside: Bool { false }
     static func unsafeSynchronize() {}
-    static let reclaimer = RCUReclaimer(named: "unprotected", defaultOf: Unprotected.self)
+    static let domain = FlavorDomain(of: Unprotected.self, named: "unprotected")
   }
 
   /// Calls the hooks of a point until `done`, and checks what they did.

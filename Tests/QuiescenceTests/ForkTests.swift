@@ -26,7 +26,7 @@ import Testing
             results.value.withLock { $0.append(result) }
           }
           done.add(1)
-        case 1: while done.value == 0 { F.readAnywhere { for _ in 0..<100 { Processor.yield() } } }
+        case 1: while done.value == 0 { F.readAnywhere { for _ in 0..<10 { Processor.yield() } } }
         case 2: while done.value == 0 { F.synchronize() }
         case 3:
           while done.value == 0 {
@@ -108,32 +108,38 @@ import Testing
 
   private static func holding(_ object: AnyObject & Sendable) -> Waiter { .call { _ = object } }
 
-  /// What the parent's threads had retired runs in the child too: it is the owner of its copy.
+  /// What the parent's threads had retired runs in the child too, which owns its copy; but what was
+  /// running in a thread of the parent runs there only.
   @Test func theChildInheritsWhatWasRetired() async {
     let result = await onThread {
       let ran = Counter()
-      let inside = Parker()
-      let leave = Parker()
-      _ = ServiceThread.start(named: "reader") {
-        Memb.read { _ in
-          inside.open(); leave.wait()
+      let own = RCUReclaimer(named: "own", Memb.self)
+      let other = RCUReclaimer(named: "other", Bulletproof.self)
+      let reclaimers = [own, other]
+      let running = reclaimers.map { _ in Parker() }
+      let mayReturn = Parker()
+      for (reclaimer, running) in zip(reclaimers, running) {
+        reclaimer.retire {
+          running.open()
+          mayReturn.wait()
+          ran.add(1)
         }
       }
-      inside.wait()
-      let retired = Parker()
-      // A thread that ends, and one that the child does not have.
+      for parker in running { parker.wait() }
+      defer { mayReturn.open() }
+      // A thread that the child does not have.
+      let retired = Parker(), mayEnd = Parker()
       _ = ServiceThread.start(named: "retirer") {
-        for _ in 0..<1000 { Memb.retire { ran.add(1) } }; retired.open()
+        for _ in 0..<1000 { own.retire { ran.add(1) } }
+        retired.open()
+        mayEnd.wait()
       }
       retired.wait()
-      // The grace period that waits for the reader would hold up the fork.
-      defer { leave.open() }
-      let own = RCUReclaimer(named: "own", Bulletproof.self)
-      own.retire { ran.add(1) }
-      leave.open()
+      defer { mayEnd.open() }
+      other.retire { ran.add(1) }
       return Forked.run {
-        Memb.barrier()
         own.barrier()
+        other.barrier()
         return ran.value == 1001 ? 0 : 1
       }
     }
@@ -331,70 +337,5 @@ import Testing
         return String(decoding: line.map { UInt8(bitPattern: $0) }, as: UTF8.self).contains(") S ")
       }
     }
-  }
-
-  /// A task that waits goes on in the parent alone, whatever the child does to what it waits for.
-  @Test func tasksThatWaitInTheParentDoNotResumeInTheChild() async {
-    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
-      let executor = CountingExecutor()
-      let domain = Shared(SleepableDomain())
-      let own = RCUReclaimer(named: "own", Memb.self)
-      let done = Counter(), rounds = Counter()
-      let waits: [@Sendable () async -> Void] = [
-        { await Memb.synchronize() }, { await own.barrier() }, { await domain.value.synchronize() },
-      ]
-      let tasks = waits.map { wait in
-        Task(executorPreference: executor) {
-          while done.value == 0 {
-            own.retire {}
-            await wait()
-            rounds.add(1)
-          }
-        }
-      }
-      await onThread {
-        for round in 0..<20 {
-          let before = rounds.value
-          while rounds.value < before + 10 { sched_yield() }
-          let child = Forked.run {
-            let before = executor.jobs.value
-            Memb.synchronize()
-            own.barrier()
-            domain.value.synchronize()
-            return executor.jobs.value == before ? 0 : 1
-          }
-          if child != .exited(0) { fatalError("round \(round): a child resumed a task, or \(child)") }
-        }
-        done.add(1)
-      }
-      for task in tasks { await task.value }
-    }
-    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
-  }
-
-  /// The child leaves the section that the grace period waits for.
-  @Test func tasksThatWaitForASectionDoNotResumeInTheChildThatLeavesIt() async {
-    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
-      let executor = CountingExecutor()
-      let domain = Shared(SleepableDomain())
-      let inside = Parker(), leave = Parker(), over = Parker()
-      _ = ServiceThread.start(named: "forks") {
-        let child = domain.value.read { _ in
-          inside.open()
-          leave.wait()
-          return Forked.fork()
-        }
-        if child == 0 { _exit(Int32(executor.jobs.value)) }
-        precondition(Forked.wait(for: child) == .exited(1), "a task has resumed in the child")
-        over.open()
-      }
-      inside.wait()
-      let task = Task(executorPreference: executor) { await domain.value.synchronize() }
-      while !domain.value.isDraining { usleep(100) }
-      leave.open()
-      over.wait()
-      await task.value
-    }
-    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
   }
 }

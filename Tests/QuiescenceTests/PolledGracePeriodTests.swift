@@ -114,19 +114,19 @@ import Testing
   // Grace periods that nobody else asks for: other tests run beside this one.
   private enum AloneMemb: Alone {
     typealias Base = Memb
-    static let reclaimer = RCUReclaimer(named: "alone-memb", defaultOf: AloneMemb.self)
+    static let domain = FlavorDomain(of: AloneMemb.self, named: "alone-memb")
   }
   private enum AloneMB: Alone {
     typealias Base = MB
-    static let reclaimer = RCUReclaimer(named: "alone-mb", defaultOf: AloneMB.self)
+    static let domain = FlavorDomain(of: AloneMB.self, named: "alone-mb")
   }
   private enum AloneBulletproof: Alone {
     typealias Base = Bulletproof
-    static let reclaimer = RCUReclaimer(named: "alone-bp", defaultOf: AloneBulletproof.self)
+    static let domain = FlavorDomain(of: AloneBulletproof.self, named: "alone-bp")
   }
   private enum AloneQSBR: Alone {
     typealias Base = QSBR
-    static let reclaimer = RCUReclaimer(named: "alone-qsbr", defaultOf: AloneQSBR.self)
+    static let domain = FlavorDomain(of: AloneQSBR.self, named: "alone-qsbr")
   }
 
   private func share<F: Flavor>(_: F.Type, _ section: @escaping @Sendable (() -> Void) -> Void) async {
@@ -169,8 +169,8 @@ private protocol Alone: Flavor {
 }
 
 extension Alone {
-  static func unsafeEnter() { Base.unsafeEnter() }
-  static func unsafeLeave() { Base.unsafeLeave() }
+  static func unsafeEnter() -> Base.Token { Base.unsafeEnter() }
+  static func unsafeLeave(_ token: Base.Token) { Base.unsafeLeave(token) }
   static var isInside: Bool { Base.isInside }
   static func unsafeSynchronize() { Base.unsafeSynchronize() }
 }

@@ -39,10 +39,10 @@ import Testing
 
   private enum Busted: Flavor {
     static func unsafeEnter() { Memb.unsafeEnter() }
-    static func unsafeLeave() { Memb.unsafeLeave() }
+    static func unsafeLeave(_: Void) { Memb.unsafeLeave() }
     static var isInside: Bool { Memb.isInside }
     static func unsafeSynchronize() {}
-    static let reclaimer = RCUReclaimer(named: "busted", defaultOf: Busted.self)
+    static let domain = FlavorDomain(of: Busted.self, named: "busted")
   }
 
   private final class Element: Sendable {

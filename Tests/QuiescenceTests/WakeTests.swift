@@ -52,7 +52,8 @@ import _QuiescenceShims
         while qs_thread_yielded() == 0 { read() }
         let wakes = qs_thread_wakes()
         for _ in 0..<100_000 { read() }
-        #expect(qs_thread_wakes() == wakes)
+        // One section of this thread may have begun before the grace period changed the phase.
+        #expect(qs_thread_wakes() <= wakes + 1)
       }
     }
 

@@ -23,9 +23,9 @@ public enum Bulletproof: Flavor {
 
   /// One store.
   ///
-  /// - Safety: As for ``Flavor/unsafeLeave()``.
+  /// - Safety: As for ``Flavor/unsafeLeave(_:)``.
   @inlinable @inline(__always)
-  public static func unsafeLeave() { qs_bp_leave() }
+  public static func unsafeLeave(_: Void) { qs_bp_leave() }
 
   /// Whether the calling thread is inside a section.
   @inlinable
@@ -36,6 +36,6 @@ public enum Bulletproof: Flavor {
   /// - Safety: As for ``Flavor/unsafeSynchronize()``.
   public static func unsafeSynchronize() { qs_bp_synchronize() }
 
-  /// The thread `rcu-bp`.
-  public static let reclaimer = RCUReclaimer(named: "rcu-bp", defaultOf: Bulletproof.self)
+  /// The threads `rcu-bp` and `gp-bp`.
+  public static let domain = FlavorDomain(Bulletproof.self, named: "bp", number: Int(QS_BP.rawValue))
 }

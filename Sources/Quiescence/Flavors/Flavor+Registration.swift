@@ -14,7 +14,6 @@ extension Flavor {
     if self == QSBR.self { return qs_qsbr_register() }
     // The first section registers.
     if isInside { return }
-    unsafeEnter()
-    unsafeLeave()
+    unsafeLeave(unsafeEnter())
   }
 }

@@ -21,9 +21,9 @@ public enum MB: Flavor {
 
   /// Two full fences and a store; wakes a grace period that sleeps for this thread.
   ///
-  /// - Safety: As for ``Flavor/unsafeLeave()``.
+  /// - Safety: As for ``Flavor/unsafeLeave(_:)``.
   @inlinable @inline(__always)
-  public static func unsafeLeave() { qs_mb_leave() }
+  public static func unsafeLeave(_: Void) { qs_mb_leave() }
 
   /// Whether the calling thread is inside a section.
   @inlinable
@@ -34,6 +34,6 @@ public enum MB: Flavor {
   /// - Safety: As for ``Flavor/unsafeSynchronize()``.
   public static func unsafeSynchronize() { qs_mb_synchronize() }
 
-  /// The thread `rcu-mb`.
-  public static let reclaimer = RCUReclaimer(named: "rcu-mb", defaultOf: MB.self)
+  /// The threads `rcu-mb` and `gp-mb`.
+  public static let domain = FlavorDomain(MB.self, named: "mb", number: Int(QS_MB.rawValue))
 }

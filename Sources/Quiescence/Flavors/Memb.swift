@@ -31,9 +31,9 @@ public enum Memb: Flavor {
 
   /// One store; wakes a grace period that sleeps for this thread.
   ///
-  /// - Safety: As for ``Flavor/unsafeLeave()``.
+  /// - Safety: As for ``Flavor/unsafeLeave(_:)``.
   @inlinable @inline(__always)
-  public static func unsafeLeave() { qs_memb_leave() }
+  public static func unsafeLeave(_: Void) { qs_memb_leave() }
 
   /// Whether the calling thread is inside a section.
   @inlinable
@@ -44,6 +44,6 @@ public enum Memb: Flavor {
   /// - Safety: As for ``Flavor/unsafeSynchronize()``.
   public static func unsafeSynchronize() { qs_memb_synchronize() }
 
-  /// The thread `rcu-memb`.
-  public static let reclaimer = RCUReclaimer(named: "rcu-memb", defaultOf: Memb.self)
+  /// The threads `rcu-memb` and `gp-memb`.
+  public static let domain = FlavorDomain(Memb.self, named: "memb", number: Int(QS_MEMB.rawValue))
 }

@@ -23,27 +23,3 @@ public struct FlavorStatistics: Hashable, Sendable {
   /// Reports of stalled readers: see ``StallReports``.
   public let stalls: Int
 }
-
-extension RCUReclaimer {
-  /// What the reclaimer has come to since it was made.
-  ///
-  /// - Complexity: O(threads that have retired through it), under a lock that the fast path never takes. Any thread.
-  public var statistics: ReclaimerStatistics {
-    core.state.withLock { state in
-      let queued = state.noteBacklog()
-      return ReclaimerStatistics(
-        queued: queued, run: state.ran + core.inlineRuns.load(ordering: .relaxed), highWater: state.highWater)
-    }
-  }
-}
-
-/// A reclaimer's callbacks so far.
-public struct ReclaimerStatistics: Hashable, Sendable {
-  /// Callbacks that wait now.
-  public let queued: Int
-  /// Callbacks that have run, the one that runs now included.
-  public let run: Int
-  /// The most that have waited at once, as seen before each round of callbacks, whenever a thread asked for more room,
-  /// and by `statistics` itself.
-  public let highWater: Int
-}

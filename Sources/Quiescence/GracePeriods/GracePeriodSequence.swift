@@ -50,6 +50,9 @@ final class GracePeriodSequence: Sendable {
   /// The first one that begins after this call. Somebody has to run it: see ``wait()``.
   var next: UInt64 { state.withLock { $0.started + 1 } }
 
+  /// One was lost by a fork: no other can end.
+  var isLost: Bool { state.withLock { $0.isBroken } }
+
   /// How long those took that have ended.
   var durations: DurationHistogram { state.withLock { $0.durations } }
 

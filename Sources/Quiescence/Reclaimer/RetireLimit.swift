@@ -1,4 +1,5 @@
-/// How much may be retired and not yet run, and what happens to whoever retires more.
+/// How much may be retired and not yet run, and what happens to a thread that retires more. See
+/// ``RCUReclaimer/limit``.
 ///
 /// While a reader stays in its section nothing that was retired can be freed. Without a limit a fast producer fills the
 /// memory meanwhile.
@@ -26,17 +27,9 @@ public struct RetireLimit: Hashable, Sendable {
   }
 }
 
-/// Why something was not retired.
+/// A reclaimer refused to retire something: as much waits as its limit allows, and its policy is to
+/// refuse more.
 public struct RetireError: Error, Hashable, CustomStringConvertible {
-  /// What was wrong. More may come.
-  public struct Code: Hashable, Sendable {
-    private let rawValue: Int
-    /// As much is retired as the limit allows, and the policy is to refuse.
-    public static let limitReached = Code(rawValue: 1)
-  }
-
-  /// What was wrong.
-  public let code: Code
   /// The name of the reclaimer.
   public let reclaimer: String
   /// Its limit.
@@ -44,6 +37,7 @@ public struct RetireError: Error, Hashable, CustomStringConvertible {
 
   /// One line.
   public var description: String {
-    "\(reclaimer): \(limit) callbacks wait for a grace period already, and its policy is to refuse more"
+    "\(reclaimer): \(limit) callback\(limit == 1 ? " waits" : "s wait") for a grace period already, and its policy is "
+      + "to refuse more"
   }
 }

@@ -26,8 +26,16 @@ final class SleepableCore: Sendable {
   let runningSince = Atomic<UInt64>(0)
   let stallReports = Atomic<Int>(0)
 
-  /// Runs what all domains have retired. Without a limit: whoever ends a grace period hands it over, and must not wait.
-  static let reclaimer = RCUReclaimer(named: "rcu-sleepable", Memb.self)
+  /// Runs what is retired in all domains. It asks each domain for its grace periods, so that a section
+  /// that sleeps for an hour holds up the callbacks of its own domain only.
+  static let runner = ReclaimerRunner(named: "rcu-sleepable", waitingFor: nil)
+
+  /// Begins grace periods that no caller has time to begin. It waits for no reader and runs no callback.
+  static let starter: GracePeriodThread = {
+    let thread = GracePeriodThread(named: "gp-sleepable") {}
+    ForkWatch.add(thread)
+    return thread
+  }()
 
   /// How a cell counts. In its mode.
   enum Phase: UInt32 {
@@ -55,7 +63,11 @@ final class SleepableCore: Sendable {
     var waiters: [Waiter] = []
     /// For the one that begins next.
     var nextWaiters: [Waiter] = []
+    /// One has to begin after the one that is running.
+    var isWanted = false
     var durations = DurationHistogram()
+    /// In a forked child, what waited in the parent: see ``Waiter``.
+    var lost: [Waiter] = []
     /// This process was forked while sections were open that nobody leaves here.
     var isBroken = false
   }
@@ -103,50 +115,33 @@ final class SleepableCore: Sendable {
 // MARK: - Requests
 
 extension SleepableCore {
-  /// Calls `waiter` after a grace period that begins after this call.
-  ///
-  /// - Parameter begins: the caller may spend the time to begin it. Else a thread of the library does.
-  func after(_ waiter: Waiter, begins: Bool) {
-    let isFirst = state.withLock { state in
+  /// Calls `waiter` after a grace period that begins after this call. The caller spends the time to
+  /// begin it: a few system calls, and no wait.
+  func after(_ waiter: Waiter) {
+    if want(waiter) { begin() }
+  }
+
+  /// Runs a grace period that begins after this call. Requests that come before it begins are one.
+  func request() {
+    if want(nil) { beginElsewhere() }
+  }
+
+  /// Returns whether none is under way, so that the caller has to begin it.
+  private func want(_ waiter: Waiter?) -> Bool {
+    state.withLock { state in
       if state.isBroken { Misuse.domainLostByFork(name) }
-      state.nextWaiters.append(waiter)
+      if let waiter { state.nextWaiters.append(waiter) }
+      state.isWanted = true
       defer { state.isRunning = true }
       return !state.isRunning
     }
-    if !isFirst { return }
-    if begins { begin() } else { beginElsewhere() }
   }
-
-  /// Blocks until a grace period has passed that begins after this call. Traps where it would wait for itself.
-  func wait(_ what: String) {
-    checkNotInside(what)
-    let parker = Parker()
-    after(.thread(parker), begins: true)
-    parker.wait()
-  }
-
-  /// The same for a task.
-  func wait() async { await suspended { after(.task($0), begins: true) } }
 
   /// The number of the first that begins after this call.
   var next: UInt64 { state.withLock { $0.started + 1 } }
 
   /// The last one that has ended.
   var completed: UInt64 { completedCount.load(ordering: .acquiring) }
-
-  func enqueue(_ callback: Callback) {
-    after(.call { _ = Self.reclaimer.core.enqueue(callback) }, begins: false)
-  }
-
-  private func checkNotInside(_ what: String) {
-    var frame = qs_sleepable_innermost()
-    while let current = frame {
-      if current.pointee.domain == UnsafeRawPointer(front) { Misuse.waitInDomain(what, name) }
-      frame = current.pointee.outer
-    }
-    // Without restartable sequences it waits for a grace period of Memb.
-    if Memb.isInside { Misuse.waitInSection("synchronize() by SleepableDomain.\(what)", "Memb") }
-  }
 
   var statistics: SleepableStatistics {
     let durations = state.withLock { $0.durations }
@@ -167,15 +162,50 @@ extension SleepableCore {
   }
 }
 
+// MARK: - Grace periods for the reclaimer
+
+extension SleepableCore: GracePeriodSource {
+  var title: String { "SleepableDomain \"\(name)\"" }
+
+  /// Sections that suspend are not seen: they belong to no thread.
+  var isInside: Bool {
+    var frame = qs_sleepable_innermost()
+    while let current = frame {
+      if current.pointee.domain == UnsafeRawPointer(front) { return true }
+      frame = current.pointee.outer
+    }
+    // Without restartable sequences a grace period waits for one of Memb.
+    return Memb.isInside
+  }
+
+  var isLost: Bool { state.withLock { $0.isBroken } }
+
+  func checkNotInside(_ what: String) {
+    if !isInside { return }
+    if Memb.isInside { Misuse.waitInSection("synchronize() by SleepableDomain.\(what)", "Memb") }
+    Misuse.waitInDomain(what, name)
+  }
+
+  /// Blocks until a grace period has passed that begins after this call.
+  func wait() {
+    let parker = Parker()
+    after(.thread(parker))
+    parker.wait()
+  }
+
+  /// The same for a task.
+  func waitSuspended() async { await suspended { after(.task($0)) } }
+}
+
 // MARK: - One grace period
 
 extension SleepableCore {
-  /// A thread that waits for grace periods of `Memb` begins one; it runs nobody's code but the library's.
   private func beginElsewhere() {
-    Memb.afterGracePeriod(.call { [self] in begin() })
+    // Without that thread the caller does: slower for a reader that leaves, and nothing is lost.
+    if !Self.starter.after(.call { [self] in begin() }) { Self.starter.serve() }
   }
 
-  /// Steps 1 to 3. Whoever set `isRunning`, and nobody else until ``finish(_:)``.
+  /// Steps 1 to 3. By the thread that set `isRunning`, once until ``finish(_:)``.
   private func begin() {
     startNext()
     let (old, isRestartable) = flip()
@@ -192,6 +222,7 @@ extension SleepableCore {
       // is this one's.
       state.started += 1
       swap(&state.waiters, &state.nextWaiters)
+      state.isWanted = false
     }
     runningSince.store(MonotonicClock.nanoseconds, ordering: .relaxed)
     ForkWatch.note(self, isRunning: true)
@@ -217,7 +248,8 @@ extension SleepableCore {
     if count == 0 { finish(old) }
   }
 
-  /// On the thread that brought `count` to zero: short, and takes no lock but the domain's.
+  /// On the thread that brought `count` to zero, often a reader that leaves: short. What the domain's
+  /// reclaimer waits with is one waiter, however much was retired, and hands over one batch.
   func finish(_ old: ProcessorCell) {
     // Before the next request: that one opens the cell again.
     old.clear()
@@ -230,7 +262,7 @@ extension SleepableCore {
       completedCount.store(state.started, ordering: .releasing)
       state.durations.add(.nanoseconds(Int64(duration)))
       defer { state.waiters = [] }
-      state.isRunning = !state.nextWaiters.isEmpty
+      state.isRunning = state.isWanted
       return (state.waiters, state.isRunning)
     }
     // Not here: a section that leaves would begin one after the other for those who ask all the time.

@@ -34,21 +34,31 @@ public struct SleepableDomain: ~Copyable, Sendable {
   @usableFromInline
   nonisolated(unsafe) let front: UnsafeMutablePointer<Atomic<UnsafeMutableRawPointer>>
 
-  /// Makes a domain that nobody reads yet.
+  /// Runs what is retired in the domain, after a grace period of the domain and of nothing else.
+  ///
+  /// Set its ``RCUReclaimer/limit``, look at its ``RCUReclaimer/statistics``, and retire through it as
+  /// through any other. It has no limit at the start: a section that suspends belongs to no thread, so
+  /// the library cannot know which threads may wait.
+  public let reclaimer: RCUReclaimer
+
+  /// Makes a domain without readers.
   ///
   /// - Parameter name: for ``StallReport``s and traps.
-  /// - Complexity: two cells of 64 bytes, and 8 bytes a processor each, where somebody reads. No thread.
+  /// - Complexity: two cells of 64 bytes, and 8 bytes a processor each once they are used. No thread.
   public init(_ name: String = "unnamed") {
     // For the grace periods' barriers.
     qs_fence_use_membarrier()
     core = SleepableCore(name: name)
     front = core.front
+    reclaimer = RCUReclaimer(
+      ReclaimerCore(named: name, core, runner: SleepableCore.runner, sharesRunner: true, limit: nil))
   }
 
   /// The same domain, for a box.
   init(sharing other: borrowing SleepableDomain) {
     core = other.core
     front = other.front
+    reclaimer = other.reclaimer
   }
 
   /// As in reports.
@@ -103,45 +113,46 @@ extension SleepableDomain {
   /// - Complexity: while nobody is inside, O(processors) and three `membarrier(2)` calls. Concurrent callers share.
   /// - Threads: any. Hold no lock that a section takes.
   @available(*, noasync, message: "await synchronize() instead of blocking the task's thread")
-  public func synchronize() { core.wait("synchronize()") }
+  public func synchronize() {
+    core.checkNotInside("synchronize()")
+    core.wait()
+  }
 
   /// Suspends until every section of this domain that is open now has been left; not at all while nobody is inside.
   ///
   /// It is not cancelled with the task: a grace period always ends when its readers leave.
-  public func synchronize() async { await core.wait() }
+  public func synchronize() async { await core.waitSuspended() }
 
-  /// Starts a grace period and returns at once. It elapses by itself, without anybody waiting.
+  /// Starts a grace period and returns at once. It elapses by itself, without a thread that waits for it.
   ///
-  /// - Complexity: a lock and an append; wakes a thread of the library if none is under way.
+  /// - Complexity: a lock, no memory; wakes a thread of the library if none is under way. All requests
+  ///   that come before the next grace period begins are one.
   /// - Threads: any, also inside a section: that is one of those that it waits for.
   public func startGracePeriod() -> SleepableGracePeriod { SleepableGracePeriod(of: core) }
 
   /// Releases `object` after a grace period: until then, sections that found it may use it.
   ///
-  /// - Complexity: a lock and an append.
-  /// - Threads: any, also inside a section. The object is released on the thread `rcu-sleepable`, which all domains share.
+  /// - Complexity: as ``RCUReclaimer/retire(_:)-(Object)`` of the domain's ``reclaimer``.
+  /// - Threads: any, also inside a section. The object is released on the thread `rcu-sleepable`, which
+  ///   all domains share, or on one that waits for the domain's `barrier()`.
   public func retire<Object: AnyObject & Sendable>(_ object: consuming Object) {
-    core.enqueue(Callback(releasing: object))
+    reclaimer.retire(object)
   }
 
   /// Runs `body` after a grace period, outside every section; as ``retire(_:)-(Object)``.
-  public func retire(_ body: @escaping @Sendable () -> Void) {
-    core.enqueue(Callback(running: body))
-  }
+  public func retire(_ body: @escaping @Sendable () -> Void) { reclaimer.retire(body) }
 
-  /// Blocks until everything retired before this call has run, and whatever that retires in turn. Traps where
-  /// ``synchronize()-()`` does, and in what was retired itself.
+  /// Blocks until everything retired before this call has run, and whatever that retires in turn.
+  ///
+  /// See ``RCUReclaimer/barrier()-(Void)``. The calling thread runs the domain's callbacks, so that it
+  /// does not wait for those of other domains. Traps where ``synchronize()-()`` does, and in what was
+  /// retired itself.
   @available(*, noasync, message: "await barrier() instead of blocking the task's thread")
-  public func barrier() {
-    synchronize()
-    SleepableCore.reclaimer.barrier()
-  }
+  public func barrier() { reclaimer.barrier() }
 
-  /// Suspends until everything retired before this call has run, and whatever that retires in turn.
-  public func barrier() async {
-    await synchronize()
-    await SleepableCore.reclaimer.barrier()
-  }
+  /// Suspends until everything retired before this call has run, and whatever that retires in turn. The
+  /// calling task runs the domain's callbacks.
+  public func barrier() async { await reclaimer.barrier() }
 
   /// Whether a grace period has begun, and waits for sections.
   package var isDraining: Bool { core.startOfGracePeriod != 0 }

@@ -11,7 +11,7 @@ public struct SleepableGracePeriod: Hashable, Sendable {
     self.core = core
     // The number first, as in `Flavor.startGracePeriod()`.
     number = core.next
-    core.after(.call {}, begins: false)
+    core.request()
   }
 
   /// Whether every section of the domain that was open when it was started has been left. Once true, always true.
@@ -23,13 +23,15 @@ public struct SleepableGracePeriod: Hashable, Sendable {
   public func elapsed() async {
     if isElapsed { return }
     // One that begins now has a number at least as high.
-    await core.wait()
+    await core.waitSuspended()
   }
 
   /// Blocks until it has elapsed. Traps as ``SleepableDomain/synchronize()-()``.
   @available(*, noasync, message: "await elapsed() instead of blocking the task's thread")
   public func wait() {
-    if !isElapsed { core.wait("synchronize()") }
+    if isElapsed { return }
+    core.checkNotInside("synchronize()")
+    core.wait()
   }
 
   /// Whether they are the same grace period of the same domain.

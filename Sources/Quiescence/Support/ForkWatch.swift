@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import _QuiescenceShims
 
 /// Keeps the library whole across `fork`: the child can read, synchronize and retire, without anybody doing anything.
@@ -17,7 +18,11 @@ enum ForkWatch {
   private struct State {
     var domains: [FlavorDomain] = []
     /// Each leaves before it is freed.
-    var cores: [Unmanaged<ReclaimerCore>] = []
+    var cores: [UInt64: Unmanaged<ReclaimerCore>] = [:]
+    /// The same.
+    var runners: [ObjectIdentifier: Unmanaged<ReclaimerRunner>] = [:]
+    /// Threads that belong to no flavor.
+    var threads: [GracePeriodThread] = []
     /// The same.
     var sleepables: [ObjectIdentifier: Unmanaged<SleepableCore>] = [:]
     /// Those whose grace period is under way.
@@ -38,11 +43,34 @@ enum ForkWatch {
     if starts { qs_fork_watch({ ForkWatch.before() }, { ForkWatch.parent() }, { ForkWatch.child() }) }
   }
 
-  static func add(_ core: ReclaimerCore) { state.withLock { $0.cores.append(.passUnretained(core)) } }
+  static func add(_ core: ReclaimerCore) { watch { $0.cores[core.id] = .passUnretained(core) } }
+  static func remove(_ core: ReclaimerCore) { state.withLock { $0.cores[core.id] = nil } }
 
-  static func remove(_ core: ReclaimerCore) {
-    let pointer = Unmanaged.passUnretained(core).toOpaque()
-    state.withLock { state in state.cores.removeAll { $0.toOpaque() == pointer } }
+  static func add(_ runner: ReclaimerRunner) {
+    state.withLock { $0.runners[ObjectIdentifier(runner)] = .passUnretained(runner) }
+  }
+
+  static func remove(_ runner: ReclaimerRunner) {
+    state.withLock { $0.runners[ObjectIdentifier(runner)] = nil }
+  }
+
+  static func add(_ thread: GracePeriodThread) { watch { $0.threads.append(thread) } }
+
+  /// How many forks lie between the first process and this one. What threads and tasks of another one
+  /// wait for, they wait for there.
+  static var generation: Int { forks.load(ordering: .relaxed) }
+  private static let forks = Atomic<Int>(0)
+
+  /// The process is a child that has callbacks of its parent to run, and no thread that does so yet.
+  static var hasInherited: Bool { inherits.load(ordering: .relaxed) }
+  private static let inherits = Atomic<Bool>(false)
+
+  /// Starts what runs the callbacks of the parent: a barrier may wait for any of them.
+  static func startInherited() {
+    inherits.store(false, ordering: .relaxed)
+    for runner in state.withLock({ Array($0.runners.values) }) {
+      runner._withUnsafeGuaranteedRef { _ = $0.ensureRunning() }
+    }
   }
 
   static func add(_ core: SleepableCore) {
@@ -73,8 +101,9 @@ enum ForkWatch {
   private static let rehearsal: Void = {
     // Of the flavor that calls nothing that a sandbox may forbid.
     let sequence = GracePeriodSequence {}
-    let thread = GracePeriodThread(named: "rehearsal", sequence)
-    let core = ReclaimerCore(named: "rehearsal", domain: MB.domain, place: nil, limit: nil)
+    let thread = GracePeriodThread(named: "rehearsal") { sequence.wait() }
+    let runner = ReclaimerRunner(named: "rehearsal", waitingFor: nil)
+    let core = ReclaimerCore(named: "rehearsal", MB.domain, runner: runner, limit: nil)
     let sleepable = SleepableCore(name: "rehearsal")
     let held = sequence.holdForFork(isInside: false)
     sequence.lockForFork()
@@ -83,6 +112,9 @@ enum ForkWatch {
     thread.resetAfterFork()
     core.lockForFork()
     core.resetAfterFork()
+    core.inheritSets(of: [core.id: core])
+    runner.lockForFork()
+    runner.resetAfterFork()
     sleepable.lockForFork()
     sleepable.resetAfterFork()
     StallMonitor.rehearseReset()
@@ -98,7 +130,7 @@ enum ForkWatch {
     while true {
       let domains = domains
       for domain in domains[held.count...] {
-        held.append(domain.sequence.holdForFork(isInside: domain.isInside()))
+        held.append(domain.sequence.holdForFork(isInside: domain.isInside))
       }
       state.holdForFork()
       var isComplete = false
@@ -117,7 +149,9 @@ enum ForkWatch {
         domain.thread.lockForFork()
         if !held && domain.number >= 0 { lostFlavors |= 1 << UInt32(domain.number) }
       }
-      for core in state.cores { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
+      for core in state.cores.values { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
+      for runner in state.runners.values { runner._withUnsafeGuaranteedRef { $0.lockForFork() } }
+      for thread in state.threads { thread.lockForFork() }
       for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.lockForFork() } }
     }
     qs_registry_before_fork(lostFlavors)
@@ -127,7 +161,9 @@ enum ForkWatch {
     qs_registry_after_fork_parent()
     state.whileHeld { state in
       for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.releaseAfterFork() } }
-      for core in state.cores { core._withUnsafeGuaranteedRef { $0.releaseAfterFork() } }
+      for thread in state.threads { thread.releaseAfterFork() }
+      for runner in state.runners.values { runner._withUnsafeGuaranteedRef { $0.releaseAfterFork() } }
+      for core in state.cores.values { core._withUnsafeGuaranteedRef { $0.releaseAfterFork() } }
       for (domain, held) in zip(state.domains, state.held) {
         domain.thread.releaseAfterFork()
         domain.sequence.releaseAfterFork(held: held)
@@ -138,16 +174,27 @@ enum ForkWatch {
 
   private static func child() {
     qs_registry_after_fork_child()
+    forks.add(1, ordering: .relaxed)
+    inherits.store(true, ordering: .relaxed)
     // Let go after the lock: the last reference to a domain takes it.
     var running: [ObjectIdentifier: SleepableCore] = [:]
     state.whileHeld { state in
       for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.resetAfterFork() } }
       swap(&running, &state.running)
-      for core in state.cores { core._withUnsafeGuaranteedRef { $0.resetAfterFork() } }
+      for thread in state.threads { thread.resetAfterFork() }
+      for runner in state.runners.values { runner._withUnsafeGuaranteedRef { $0.resetAfterFork() } }
+      var cores: [UInt64: ReclaimerCore] = [:]
+      for (id, core) in state.cores {
+        cores[id] = core._withUnsafeGuaranteedRef { $0 }
+        core._withUnsafeGuaranteedRef { $0.resetAfterFork() }
+      }
       for (domain, held) in zip(state.domains, state.held) {
         domain.thread.resetAfterFork()
         domain.sequence.resetAfterFork(held: held)
       }
+      // Every lock is free again.
+      for core in cores.values { core.inheritSets(of: cores) }
+      CallbackRun.resetAfterFork()
     }
     StallMonitor.resetAfterFork()
     state.releaseAfterFork()

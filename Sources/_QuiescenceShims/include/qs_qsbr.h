@@ -48,11 +48,6 @@ static inline void qs_qsbr_quiescent_state(void) {
 #define QS_QSBR_ONLINE (UINT32_C(1) << 31)
 
 static inline uint32_t qs_qsbr_depth(void) { return qs_thread.qsbr_word & ~QS_QSBR_ONLINE; }
-static inline void qs_qsbr_nest(void) { qs_thread.qsbr_word += 1; }
-static inline void qs_qsbr_unnest(void) {
-  if (__builtin_expect(qs_qsbr_depth() == 0, 0)) qs_unbalanced_cold("QSBR");
-  qs_thread.qsbr_word -= 1;
-}
 
 /// Nests, for a section whose end is where its beginning is: returns what to give to
 /// `qs_qsbr_leave_to`; 0 when the thread did not go online through us and is in no section. Two

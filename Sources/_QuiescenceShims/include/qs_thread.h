@@ -30,6 +30,8 @@ struct qs_thread {
   bool bp_registered;
   /// The thread runs a reclaimer's callbacks: waiting for that reclaimer would wait for itself.
   bool reclaims;
+  /// The callbacks that the thread runs now; NULL when it runs none. An object of the library.
+  void *callback_run;
   /// The thread's queue for each flavor's own reclaimer; NULL until its first retire.
   void *retire_queues[QS_FLAVORS];
   /// The same for other reclaimers, by their place behind the flavors'.
@@ -39,6 +41,8 @@ struct qs_thread {
   uint32_t qsbr_word;
   /// The innermost of the sections of sleepable domains that the thread cannot suspend in.
   struct qs_sleepable_frame *sleepable;
+  /// Closures of updates that the thread is inside of: other writers wait for the box of each.
+  uint32_t writer_turns;
   /// By flavor: how often the thread has given its processor up for the grace period that waits
   /// now.
   struct qs_yields yields[QS_FLAVORS];
@@ -74,6 +78,16 @@ static inline uint64_t qs_thread_yielded(void) { return qs_thread.yielded; }
 
 static inline bool qs_thread_reclaims(void) { return qs_thread.reclaims; }
 static inline void qs_thread_set_reclaims(bool value) { qs_thread.reclaims = value; }
+
+static inline void *qs_thread_callback_run(void) { return qs_thread.callback_run; }
+static inline void qs_thread_set_callback_run(void *run) { qs_thread.callback_run = run; }
+
+static inline bool qs_thread_is_writing(void) { return qs_thread.writer_turns != 0; }
+static inline void qs_thread_begin_writing(void) { qs_thread.writer_turns++; }
+static inline void qs_thread_end_writing(void) { qs_thread.writer_turns--; }
+
+/// The calling thread has queues at places below this number only.
+static inline uint32_t qs_thread_retire_places(void) { return QS_FLAVORS + qs_thread.more_capacity; }
 
 /// The calling thread's queue for the reclaimer at `place`: below QS_FLAVORS that of a flavor.
 static inline void *qs_thread_retire_queue(uint32_t place) {
