@@ -163,8 +163,6 @@ extension Module {
   ) {
     typealias Function = @convention(c) @Sendable (UnsafeMutableRawPointer?) -> Void
     let function = unsafeBitCast(function, to: Function.self)
-    let flavors = flavors
-    if flavors.count > 1 { retirements.add(1, ordering: .relaxed) }
     retire(under: flavors[...], argument, function)
   }
 

@@ -177,19 +177,12 @@ package final class Module: Sendable {
   }
 
   private func makeReclaimer<F: Flavor>(_ flavor: F.Type) -> RCUReclaimer {
-    RCUReclaimer(named: name, flavor, runner: .executor(manager.callbacks))
+    RCUReclaimer(named: name, flavor, helping: manager.callbacks)
   }
 
-  /// Counts what it has retired while its hooks ran under several flavors.
-  let retirements = Primitive.Word(0)
-
-  /// Where it has retired or will, in the order in which it does; none if it never has.
-  ///
-  /// Also those that are not used yet: what waits under one flavor goes on to the next.
-  var reclaimers: [RCUReclaimer] {
-    if withLinks({ $0.reclaimers.isEmpty }) { return [] }
-    return flavors.map { reclaimer(of: $0) }
-  }
+  /// Where it has retired. What is retired in turn, by a callback or from one flavor to the next,
+  /// belongs to the barriers of these, also where it comes to others.
+  var reclaimers: [RCUReclaimer] { withLinks { Array($0.reclaimers.values) } }
 
   /// The unload of it that is under way.
   var attempt: UnloadOperation? { withLinks { $0.attempt } }

@@ -12,9 +12,6 @@ final class SharedWaits: Sendable {
   private struct Entry: Sendable {
     let operation: UnloadOperation
     let next: ModuleQueue.Job
-    let once = Once()
-
-    var retirements: Int { operation.module.retirements.load(ordering: .relaxed) }
   }
 
   private struct State {
@@ -108,17 +105,9 @@ extension SharedWaits {
   }
 
   private func waitApart(_ flavors: [any Flavor.Type], _ entry: Entry, _ span: TraceSpan) {
-    let left = Primitive.Guarded(flavors.count)
-    let count = Primitive.Shared(left)
+    let isLast = Self.countDown(from: flavors.count)
     for flavor in flavors {
-      flavor.afterGracePeriod(
-        .call {
-          let isLast = count.value.withLock { left in
-            left -= 1
-            return left == 0
-          }
-          if isLast { self.queue.run { self.goOn([entry], [span]) } }
-        })
+      flavor.afterGracePeriod(.call { if isLast() { self.queue.run { self.goOn([entry], [span]) } } })
     }
   }
 }
@@ -129,53 +118,42 @@ extension SharedWaits {
   /// Nothing is retired on the modules' behalf any more: their hooks have returned, and so has each
   /// `exit`.
   ///
-  /// One flavor after the other: what a module retires goes through them in this order (see
-  /// `Module.retire`), and a barrier of the second that ran beside the first could miss it. A
-  /// callback that retires in turn starts again with the first flavor, whose barrier has passed:
-  ///
-  ///     barrier of Memb returns
-  ///     callback, after a grace period of MB: retires, and waits in Memb's queue
-  ///     barrier of MB returns: nothing is left in its queue
-  ///
-  /// So a round in which anything was retired is followed by another one.
+  /// For one module the thread that has the turn runs what is left, after a grace period, which
+  /// saves two changes of threads. When it lasts, that thread belongs to the module from then on. It
+  /// cannot do so for several modules: a callback that does not return would hold up them all. They
+  /// are run by the manager's other queue.
   private func waitForCallbacks(_ entries: [Entry]) {
     if entries.isEmpty { return }
     let spans = begin(.callbacks, entries)
-    let cohorts = entries.map { $0.operation.module.reclaimers }
-    if cohorts.allSatisfy(\.isEmpty) { return goOn(entries, spans) }
-    let lasts: ModuleQueue.Job = {
-      for (index, entry) in entries.enumerated() {
-        entry.operation.stuck()
-        self.waitApart(cohorts[index], entry, spans[index])
-      }
+    let reclaimers = entries.map(\.operation.module.reclaimers)
+    if reclaimers.allSatisfy(\.isEmpty) { return goOn(entries, spans) }
+    if entries.count > 1 {
+      for index in entries.indices { waitApart(reclaimers[index], entries[index], spans[index]) }
+      return
     }
-    queue.call(onHandOver: lasts) {
-      var before: [Int]
-      repeat {
-        before = entries.map(\.retirements)
-        for step in 0..<(cohorts.map(\.count).max() ?? 0) {
-          RCUReclaimer.barrier(ofCohorts: cohorts.compactMap { step < $0.count ? $0[step] : nil })
-        }
-      } while before != entries.map(\.retirements)
+    queue.call(onHandOver: entries[0].operation.stuck) {
+      RCUReclaimer.barrier(ofCohorts: reclaimers[0])
     } then: {
-      let left = entries.indices.filter { entries[$0].once.take() }
-      if !left.isEmpty { self.goOn(left.map { entries[$0] }, left.map { spans[$0] }) }
+      self.goOn(entries, spans)
     }
   }
 
-  /// A callback of one of them does not return, or they go on for ever: from here on each waits for
-  /// its own alone.
   private func waitApart(_ reclaimers: [RCUReclaimer], _ entry: Entry, _ span: TraceSpan) {
-    let before = entry.retirements
-    waitForEach(of: reclaimers[...]) {
-      if before != entry.retirements { return self.waitApart(reclaimers, entry, span) }
-      if entry.once.take() { self.goOn([entry], [span]) }
+    if reclaimers.isEmpty {
+      queue.run { self.goOn([entry], [span]) }
+      return
+    }
+    // Whatever is known of the callbacks that are waited for, it is not known when they return.
+    entry.operation.stuck()
+    let isLast = Self.countDown(from: reclaimers.count)
+    for reclaimer in reclaimers {
+      reclaimer.afterCallbacks(.call { if isLast() { self.queue.run { self.goOn([entry], [span]) } } })
     }
   }
 
-  private func waitForEach(of reclaimers: ArraySlice<RCUReclaimer>, then next: @escaping ModuleQueue.Job) {
-    guard let reclaimer = reclaimers.first else { return next() }
-    reclaimer.afterCallbacks(
-      .call { self.queue.run { self.waitForEach(of: reclaimers.dropFirst(), then: next) } })
+  /// True for the call that comes last.
+  private static func countDown(from count: Int) -> @Sendable () -> Bool {
+    let left = Primitive.Shared(Primitive.Word(count))
+    return { left.value.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
   }
 }
