@@ -84,6 +84,7 @@ import Testing
     }
     #expect(failed?.description == "top: needs broken: its init failed (ENODEV)")
     #expect(started.all == ["base", "broken"])
+    await whenGone("broken", manager)
     #expect(names() == ["base"])
     #expect(manager.list()[0].users == 0, "a failed module still holds what it depended on")
     try await manager.unload("base")

@@ -203,4 +203,25 @@ import Testing
     }
     return words.filter { !$0.isEmpty }.joined(separator: " ")
   }
+
+  /// Rings of followers that have stopped count as well: a client that keeps many does not take the
+  /// process's memory.
+  @Test func ringsOfAllFollowersAreBounded() {
+    let manager = ModuleManager()
+    var traces: [ModuleTrace] = []
+    for _ in 0..<40 {
+      let trace = manager.trace(capacity: 1 << 20)
+      trace.stop()
+      traces.append(trace)
+    }
+    #expect(traces[0].capacity == 1 << 17)
+    #expect(traces.reduce(0) { $0 + $1.capacity } <= (1 << 17) + 40)
+    #expect(traces.allSatisfy { $0.capacity >= 1 })
+    traces = []
+    // Writers leave a ring that was taken away after a grace period, and with it the last
+    // reference.
+    Memb.barrier()
+    let trace = manager.trace(capacity: 1 << 20)
+    #expect(trace.capacity == 1 << 17)
+  }
 }
