@@ -99,7 +99,7 @@ import Testing
     try await scene.expectOthersGoOn()
   }
 
-  /// In cleanup it is not loaded, whoever asks.
+  /// A module in cleanup is not reported as loaded, by any request.
   @Test func moduleInCleanupIsNotReportedAsLoaded() async throws {
     let scene = Misbehavior()
     let folder = ModuleFolder()

@@ -119,8 +119,8 @@ import Testing
     #expect(interrupted.value >= 1)
   }
 
-  /// Whoever passes the write side knows that who reads now came after it, and sees what was
-  /// written before.
+  /// A thread that has passed the write side knows that present readers came after it, and see what
+  /// was written before.
   @Test(.exclusive) func theWriteSideWaitsForReaders() async {
     let lock = BigReaderLock()
     let published = Counter()
@@ -132,7 +132,7 @@ import Testing
         for round in 1...500 {
           published.add(1)
           lock.passWrite()
-          // Nobody who read the old number is still using it.
+          // No reader of the old number is still using it.
           if isInUse.value != 0 && isInUse.value < round { wrong.add(1) }
         }
         isOver.add(1)

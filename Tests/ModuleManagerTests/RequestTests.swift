@@ -44,8 +44,8 @@ import Testing
     for name in ["base", "middle", "top"] { #expect(!isMapped("\(folder.path)/\(name).so")) }
   }
 
-  /// What somebody asked for stays, and so does what is in use.
-  @Test func onlyWhatNobodyNeedsGoes() async throws {
+  /// What was asked for by name stays, and so does what is in use.
+  @Test func onlyWhatIsNotNeededGoes() async throws {
     await folder.add("wanted")
     await folder.add("shared")
     await folder.add("one", #"QUIESCENT_DEPENDS("wanted,shared");"#)
@@ -125,8 +125,8 @@ import Testing
   @Test func cyclesAndGapsLoadNothing() async throws {
     await folder.add("one", #"QUIESCENT_DEPENDS("two");"#)
     await folder.add("two", #"QUIESCENT_DEPENDS("one");"#)
-    await folder.add("gap", #"QUIESCENT_DEPENDS("nobody");"#)
-    await folder.add("wishful", #"QUIESCENT_SOFTDEP("pre: one nobody");"#)
+    await folder.add("gap", #"QUIESCENT_DEPENDS("absent");"#)
+    await folder.add("wishful", #"QUIESCENT_SOFTDEP("pre: one absent");"#)
     try manager.setDirectory(folder.path)
     let cycle = await error { () async throws(ModuleError) in try await manager.request("one") }
     #expect(cycle?.errno == ELOOP && cycle?.reason == "depends on itself: one → two → one")
@@ -145,7 +145,7 @@ import Testing
     try manager.setDirectory(folder.path)
     let after = await error { () async throws(ModuleError) in try await manager.request(name) }
     #expect(after?.errno == ENOENT)
-    #expect(after.map { $0.description.utf8.count < 300 } == true, "a line that nobody reads")
+    #expect(after.map { $0.description.utf8.count < 300 } == true, "a line that is too long to read")
     #expect(names().isEmpty)
   }
 

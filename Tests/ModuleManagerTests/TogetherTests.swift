@@ -155,7 +155,7 @@ import Testing
       ])
   }
 
-  /// Who waits for a user holds up those that it needs, and nobody else.
+  /// A module that waits for a user holds up the modules that it needs, and no others.
   @Test func othersGoWhileOneWaits() async throws {
     await folder.add("floor")
     let path = SampleModules.publishing("roof", #"QUIESCENT_DEPENDS("floor");"#)
@@ -203,7 +203,7 @@ import Testing
     #expect(manager.list().isEmpty)
   }
 
-  /// Each by its own scheme, in one call, with users who come and go.
+  /// Each by its own scheme, in one call, with users that come and go.
   @Test func everySchemeAtOnce() async throws {
     let point = Guest.point()
     manager.provide(point)

@@ -5,8 +5,8 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Who waits until a module can be unloaded is woken by whoever gives the last reference back,
-/// whatever kind it is.
+/// A request that waits until a module can be unloaded is woken by the release of the last
+/// reference, of any kind.
 @Suite struct UnusedTests {
   typealias Argument = Guest.Argument
 

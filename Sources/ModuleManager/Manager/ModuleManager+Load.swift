@@ -287,7 +287,7 @@ extension ModuleManager {
       state.order.removeAll { $0 == module.name }
     }
     setState(.gone, of: module)
-    // Not before: its code may have called theirs until its image went.
+    // Not before: its code may have called code of its providers until its image was unmapped.
     releaseProviders(module.providers, of: module.fileName)
   }
 

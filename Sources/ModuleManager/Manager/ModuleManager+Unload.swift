@@ -49,11 +49,11 @@ extension ModuleManager {
     let module = attempt.module
     if policy == .fail {
       let holders = module.holders
-      let who = holders.isEmpty ? "" : ", in use: \(holders.joined)"
+      let users = holders.isEmpty ? "" : ", in use: \(holders.joined)"
       let state = module.currentState == .live ? "being unloaded" : "\(module.currentState)"
       return done(
         .failure(
-          ModuleError(module.name, EBUSY, "is \(state) already\(module.remark)\(who)", holders: holders)))
+          ModuleError(module.name, EBUSY, "is \(state) already\(module.remark)\(users)", holders: holders)))
     }
     // An attempt that does not wait may be refused yet: that would be no answer to a request that
     // waits.

@@ -227,11 +227,11 @@ public final class ModuleManager: Sendable {
   /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the
   /// last user lets go, at most for `limit`, or until `cancellation` (in the other form: of the
   /// task as well) ends the wait. Then the module serves on as before, with every scheme: its hooks
-  /// are called in their old places, its names found, references to be had. Three have no way back,
-  /// and answer ``UnloadOutcome/deferred(holders:)``: a forced unload, whose users were told to go;
-  /// and with ``UnloadScheme/startStopExit`` a module whose own `stop` has run, and one in
-  /// ``ModuleState/cleanup``. With ``BusyPolicy/whenIdle`` it serves on while one waits, and after
-  /// the wait has ended, with every scheme.
+  /// are called in their old places, its names are found, references can be taken. Three have no
+  /// way back, and answer ``UnloadOutcome/deferred(holders:)``: a forced unload, whose users were
+  /// told to go; and with ``UnloadScheme/startStopExit`` a module whose own `stop` has run, and one
+  /// in ``ModuleState/cleanup``. With ``BusyPolicy/whenIdle`` it serves on while one waits, and
+  /// after the wait has ended, with every scheme.
   ///
   /// A module that is going already: with ``BusyPolicy/fail`` the answer is `EBUSY`; with
   /// ``BusyPolicy/wait`` the request joins the unload that is under way, and only the end of the

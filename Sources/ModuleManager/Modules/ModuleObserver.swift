@@ -48,7 +48,7 @@ extension ModuleManager {
     withState { $0.observers.append(observer) }
   }
 
-  /// Asks it no more. It is still told of those go that it let in.
+  /// Does not ask `observer` any more. It is still told when modules go that it has let in.
   public func remove(_ observer: ModuleObserver) {
     withState { state in state.observers.removeAll { $0 === observer } }
   }

@@ -2,8 +2,8 @@ internal import Glibc
 internal import Quiescence
 
 extension UnloadScheme {
-  /// Unregister everything, then take and drop the write side of the lock under which everybody
-  /// calls. What netfilter did.
+  /// Unregister everything, then take and drop the write side of the lock under which hooks are
+  /// called. What netfilter did.
   public static let bigReaderLock = UnloadScheme(
     "big-reader-lock", "calls under a per-processor read lock; unregister, then take and drop its write side",
     source: "Rusty Russell, 22 September 2002 (ip_conntrack)",

@@ -33,10 +33,10 @@ extension UnloadScheme {
 /// QUIESCENT_EXIT_AFTER_FAILED_INIT. Others are of the old style, and are only taken down.
 ///
 /// Objections (Rusty Russell): a module that failed to exit and is not started again can neither be
-/// used nor replaced; a third function, "restart", is too much work for every author; and nobody
-/// says "wake me when you can be unloaded". Here ``BusyPolicy/wait`` says that. An `exit` written
-/// as `if ((error = unregister(a))) return error;` never gets to b when a is not registered any
-/// more: here unregistering is the manager's, each by itself.
+/// used nor replaced; a third function, "restart", is too much work for every author; and the
+/// scheme has no "wake me when you can be unloaded". Here ``BusyPolicy/wait`` says that. An `exit`
+/// written as `if ((error = unregister(a))) return error;` never gets to b when a is not registered
+/// any more: here unregistering is the manager's, each by itself.
 final class StartStopExit: Scheme {
   private let users = UserCount()
   /// The module's counters are its users' alone: no owner keeps them from zero. Only on the

@@ -6,7 +6,7 @@ extension UnloadScheme {
   /// moment. Rusty Russell's.
   public static let tryAcquire = UnloadScheme(
     "try-acquire",
-    "try_module_get on per-processor counts; the unload stops everybody to read them (bogolock)",
+    "try_module_get on per-processor counts; the unload stops all processors to read them (bogolock)",
     source: "Rusty Russell, 26 November 2002; Linux 2.5.48 kernel/module.c",
     promises: [.noGracePeriod, .noWindow, .scalingGets, .noStarvation], busyErrno: EBUSY
   ) { _ in TryAcquire() }
@@ -32,7 +32,7 @@ extension UnloadScheme {
 ///
 /// To wait, or by force: gets fail first, then the base is given up, and the last put starts 4. A
 /// wait that is given up takes the base back unless the count is zero, then the bias, and then
-/// everybody counts on the slots again.
+/// gets count on the slots again.
 ///
 /// Without restartable sequences the addition is atomic, in a `Memb` section with the test, and 1
 /// is a grace period of `Memb`.
@@ -52,7 +52,7 @@ final class TryAcquire: Scheme, Gate {
     case live
     /// Atomic additions count on the slots, in sections of `Memb`.
     case shared
-    /// The atomic counts: there are no slots, or everybody is stopped.
+    /// The atomic counts: there are no slots, or all processors are stopped.
     case counted
     /// Gets fail.
     case going

@@ -6,7 +6,7 @@ internal import Quiescence
 ///
 /// The thread that has the turn waits itself, as a watched call: on the normal way that saves two
 /// changes of threads, which take longer than the grace period. When it lasts, the turn is handed
-/// over, and until it is over others ask for theirs with a continuation, flavor by flavor: a hook
+/// over, and until it is over other unloads wait with a continuation, flavor by flavor: a hook
 /// that blocks keeps those unloads waiting that need its flavor, and holds one thread.
 final class SharedWaits: Sendable {
   private struct Entry: Sendable {

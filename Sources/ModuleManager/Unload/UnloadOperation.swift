@@ -26,7 +26,7 @@ package final class UnloadOperation: Sendable {
 
   struct State {
     var policy: BusyPolicy
-    /// Whom it answers.
+    /// The requests that it answers.
     var waiters: [Waiter] = []
     var wayBack = WayBack.none
     /// What forces the wait that is under way; nil: telling the users does.

@@ -118,8 +118,8 @@ final class UseWatch: Sendable {
   fileprivate var endError: ModuleError? {
     guard let reason = end?.reason else { return nil }
     let holders = module.holders
-    let who = holders.isEmpty ? "is \(module.currentState)\(module.remark)" : "in use: \(holders.joined)"
-    return ModuleError(module.name, reason.errno, "\(reason.text), \(who)", holders: holders)
+    let users = holders.isEmpty ? "is \(module.currentState)\(module.remark)" : "in use: \(holders.joined)"
+    return ModuleError(module.name, reason.errno, "\(reason.text), \(users)", holders: holders)
   }
 }
 
