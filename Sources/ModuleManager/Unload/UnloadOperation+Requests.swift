@@ -19,10 +19,15 @@ extension UnloadOperation {
   /// Another request waits for its end.
   func join(_ end: RequestEnd?, _ done: @escaping ModuleManager.Completion<UnloadOutcome>) {
     let waiter = Waiter(done)
-    state.withLock { state in
+    let (ended, reason) = state.withLock { state in
+      // One whose end has come, and that waits for the way back, has no reason to wait any longer.
+      let ended = state.givenUp == nil ? [] : state.waiters
+      defer { state.givenUp = nil }
+      state.waiters.removeAll { one in ended.contains { $0 === one } }
       state.waiters.append(waiter)
-      state.givenUp = nil
+      return (ended, state.givenUp)
     }
+    if let reason { for one in ended { one.done(.failure(error(reason))) } }
     end?.attach { self.leave(waiter, $0) }
   }
 
