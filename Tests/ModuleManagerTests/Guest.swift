@@ -165,8 +165,8 @@ enum Guest {
       case 14: a->result = quiescent_users_get(&users); break;
       case 15: quiescent_users_put(&users); break;
       case 16:
-        a->result = host->unload_later(self);
         __atomic_store_n(&a->flags[0], 1, __ATOMIC_RELEASE);
+        a->result = host->unload_later(self);
         while (__atomic_load_n(&a->flags[1], __ATOMIC_ACQUIRE) == 0) sched_yield();
         break;
       }
