@@ -47,7 +47,7 @@ final class ModuleQueue: Sendable {
 
   private let name: String
   /// Nil: calls are not watched, and the turn is never handed over.
-  private let patience: Duration?
+  let patience: Duration?
   private let state = Locked(State())
   /// The watch knows it.
   let isWatched = Primitive.Flag(false)

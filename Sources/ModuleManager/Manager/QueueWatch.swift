@@ -54,12 +54,14 @@ enum QueueWatch {
   private static func run() -> Never {
     var idle = 0
     while true {
+      let queues = state.withLock { Array($0.queues.values) }
       let now = MonotonicClock.nanoseconds
-      let due = state.withLock({ Array($0.queues.values) }).compactMap { $0.look(at: now) }.min()
+      let due = queues.compactMap { $0.look(at: now) }.min()
       idle = due == nil ? idle + 1 : 0
       if idle < idleRounds {
         let left = due.map { Duration.nanoseconds(Int64($0 > now ? $0 - now : 1)) }
-        Parker().wait(for: left ?? ModuleQueue.patience)
+        // The call of another queue may begin meanwhile.
+        Parker().wait(for: left ?? queues.compactMap(\.patience).min() ?? ModuleQueue.patience)
       } else {
         sleep()
         idle = 0
