@@ -53,7 +53,7 @@ import Testing
     try await load(manager, point, Tracked(1, alive: alive))
     #expect(alive.value == 1)
     _ = try await manager.unload("tracked")
-    // The job that has answered lets go of the record as it returns; this is the next one.
+    // The job that answered releases the module's record when it returns. This job comes after it.
     #expect(await moduleError { try await manager.unload("tracked") }?.errno == ENOENT)
     await Memb.barrier()
     #expect(alive.value == 0)

@@ -3,9 +3,8 @@ public import Synchronization
 /// Proof of being inside a section of a ``SleepableDomain``; leaves it when it ends.
 ///
 /// ``SleepableDomain/read(_:)`` lends one to its body, which may suspend; there is no other way to
-/// get one. It
-/// cannot be copied, escape the body, or be handed to another task, and neither can what is
-/// borrowed with it.
+/// get one. It cannot be copied, escape the body, or be handed to another task, and neither can
+/// what is borrowed with it.
 public struct SleepableSection: ~Copyable, ~Escapable {
   /// Alive: the call that lends the section borrows the domain meanwhile.
   @usableFromInline
