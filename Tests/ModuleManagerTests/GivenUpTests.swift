@@ -256,7 +256,11 @@ import Testing
       }
       await call
       let policy = way == .wasForced ? BusyPolicy.force : .wait
-      let outcome = try await manager.unload("guest", ifBusy: policy, within: .milliseconds(2))
+      let cancellation = WaitCancellation()
+      async let unload = manager.unload("guest", ifBusy: policy, cancelledBy: cancellation)
+      while manager.list().first?.activity?.kind != .users { await Task.yield() }
+      cancellation.cancel()
+      let outcome = try await unload
       guard case .deferred(let holders) = outcome else {
         Issue.record("\(scheme): \(outcome)")
         return

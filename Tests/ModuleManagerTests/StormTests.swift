@@ -33,8 +33,8 @@ import Testing
     }
   }
 
-  /// Calls of modules' code are taken for stuck ones almost as soon as they begin: what follows them
-  /// runs on another thread than they do, or not, as the two threads race.
+  /// The watch takes calls of modules' code for stuck ones almost as soon as they begin: what
+  /// follows them runs on another thread than they do, or not, as the two threads race.
   @Test(arguments: UnloadScheme.all)
   func stormPassesWhereTheQueueIsHandedOver(_ scheme: UnloadScheme) async {
     let outcome = await Storm(scheme, patience: .microseconds(20)) { $0 >= 30 }.run()

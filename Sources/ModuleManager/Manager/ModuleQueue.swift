@@ -9,9 +9,14 @@ internal import Quiescence
 /// ``call(onHandOver:_:then:)``. When such a call has not returned after ``patience``, the turn
 /// goes to another thread, and the one that is stuck belongs to its module from then on:
 ///
-///     turn 7: job: call exit watch: turn 7 has been in a call for 5 ms: turn 8, a new thread turn
-///     7: still in exit turn 8: next job turn 7: exit returns; the turn is 8:
-///              posts what follows it, and ends    turn 8: …, what follows exit
+///     turn 7              the watch             turn 8
+///     calls exit
+///                         50 ms: starts turn 8
+///     still in exit                             runs the next job
+///     exit returns;
+///     the turn is 8:
+///     queues what follows,
+///     and ends                                  runs what follows exit
 ///
 /// Therefore whatever runs after a watched call is in its `then`, and the call is the last thing
 /// that its caller does: code behind it would run on a thread that has lost the turn.
@@ -22,8 +27,9 @@ final class ModuleQueue: Sendable {
   typealias Job = @Sendable () -> Void
 
   /// How long a watched call may take before the turn is handed over. Not a reason why anything is
-  /// safe: a call that is taken for a stuck one too early costs the start of a thread.
-  static let patience = Duration.milliseconds(5)
+  /// safe: a call that is taken for a stuck one too early costs the start of a thread. Others wait
+  /// for that long, and a request whose limit has passed is answered that much later.
+  static let patience = Duration.milliseconds(50)
 
   private struct State {
     var jobs = JobList()

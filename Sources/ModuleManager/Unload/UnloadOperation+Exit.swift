@@ -9,7 +9,6 @@ extension UnloadOperation {
   /// then. `next` is told whether it is out. When it refuses, the module is in
   /// ``ModuleState/cleanup``, its interfaces stay down, and the request is answered.
   package func exit(_ next: @escaping @Sendable (_ isOut: Bool) -> Void) {
-    tellLoader()
     if isAfterFailedInit && !module.code.exitsAfterFailedInit { return next(true) }
     let span = manager.tracer.begin(.exit, module.name)
     call(.exit) {

@@ -146,18 +146,22 @@ extension UnloadOperation {
     }
   }
 
-  /// It waits for users, and nothing leads back.
+  /// It waits for users, and nothing leads back: what waits for the way back is answered.
   package func closeWayBack() {
-    state.withLock { $0.wayBack = .closed }
-    tellLoader()
-    if !isGivenUp { return }
+    let isAsked = state.withLock { state in
+      state.wayBack = .closed
+      return state.givenUp != nil || state.tellLoader != nil
+    }
+    if !isAsked { return }
     // As a job: what it waits for may have come, and then what comes next is queued before this.
     later {
       let isWaiting = self.state.withLock { state in
         if case .closed = state.wayBack { return true }
         return false
       }
-      if isWaiting { self.defer(self.module.holders) }
+      if !isWaiting { return }
+      self.tellLoader()
+      if self.isGivenUp { self.defer(self.module.holders) }
     }
   }
 
@@ -179,8 +183,8 @@ extension UnloadOperation {
     if let givenUp { giveUp(givenUp) }
   }
 
-  /// Answers the load whose `init` has failed: after the last look at the module's users, or when
-  /// something lasts before that. The module goes on its way, and that is visible.
+  /// Answers the load whose `init` has failed: when the module has gone, or when that lasts. Then
+  /// the module goes on its way, and that is visible.
   func tellLoader() { state.withLock { $0.tellLoader.take() }?() }
 
   /// It has come out.
