@@ -30,7 +30,7 @@ let package = Package(
       name: "ModuleFiles", dependencies: ["CModuleABI", "Quiescence"], swiftSettings: lifetimes),
     .target(
       name: "ModuleManager", dependencies: ["Bigref", "CModuleABI", "ModuleFiles"],
-      exclude: ["KMOD.md", "Schemes/SCHEMES.md"],
+      exclude: ["KMOD.md", "MISBEHAVIOR.md", "Schemes/SCHEMES.md"],
       swiftSettings: lifetimes),
     .target(
       name: "BrokenSchemes", dependencies: ["ModuleManager"], path: "Tests/BrokenSchemes",

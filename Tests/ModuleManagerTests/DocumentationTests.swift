@@ -84,8 +84,7 @@ import Testing
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift",
     "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift",
     "ModulePolicy.swift", "ModuleTrace.swift", "SleepableBox.swift", "SleepableDomain.swift",
-    "SleepablePointer.swift",
-    "UnloadRequest.swift", "UnloadScheme.swift",
+    "SleepablePointer.swift", "UnloadAttempt.swift", "UnloadRequest.swift", "UnloadScheme.swift",
   ]
 
   @Test func examplesOfDocumentationCommentsCompile() async throws {

@@ -59,6 +59,10 @@ extension RCUReclaimer {
     core.waitForCallbacks()
   }
 
+  /// Calls `waiter` when everything retired before this call has run, and whatever that retires in
+  /// turn. The runner runs it; so `waiter` waits for nothing else that calls this.
+  package func afterCallbacks(_ waiter: Waiter) { core.closeSet().whenEmpty(waiter) }
+
   /// As ``barrier()-(Void)`` of each of them, which are cohorts: the calling thread runs their
   /// callbacks, and those of one flavor share grace periods.
   package static func barrier(ofCohorts cohorts: [RCUReclaimer]) {

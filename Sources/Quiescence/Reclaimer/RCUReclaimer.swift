@@ -51,6 +51,15 @@ public final class RCUReclaimer: Sendable {
       runner: ReclaimerRunner(named: name, waitingFor: F.domain, executor: runner.executor), limit: limit)
   }
 
+  /// One whose callbacks `executor` runs; or a thread that waits for its `barrier()`, as for a
+  /// cohort's.
+  package init<F: Flavor>(named name: String, _ flavor: F.Type, helping executor: any TaskExecutor) {
+    core = ReclaimerCore(
+      named: name, F.domain,
+      runner: ReclaimerRunner(named: name, waitingFor: F.domain, executor: executor), sharesRunner: true,
+      limit: nil)
+  }
+
   init(_ core: ReclaimerCore) {
     self.core = core
   }
