@@ -21,21 +21,27 @@ public struct ModuleInfo: Hashable, Sendable {
   public let moduleName: String?
   /// In the order of the file.
   public let entries: [Entry]
+  /// What the file shows of its image.
+  public let image: ImageFacts
 
-  /// Reads the file at `path`.
+  /// Reads the file at `path`, and inspects it: a file that is accepted can be mapped.
   ///
-  /// - Complexity: O(sections of the file). Blocks for the file system.
-  /// - Throws: what `open(2)` says; `ENOEXEC` for what is no shared object for this machine;
-  ///   `EINVAL` for a name or an entry that is none.
-  public init(path: String) throws(ModuleFileError) {
-    let file = try ImageFile(path)
+  /// - Complexity: O(size of the file), also in memory. Blocks for the file system.
+  /// - Throws: what `open(2)` says; `ENOEXEC` for what is no shared object for this machine, or one
+  ///   that a loader could not map, and what is wrong; `EINVAL` for a name or an entry that is
+  ///   none; `EFBIG` above 1 GiB; `EBUSY` when the file changes while it is read.
+  public init(path: String) throws(ModuleFileError) { try self.init(ImageFile(path), path) }
+
+  /// Takes what `file` says, whose content came from `path`.
+  package init(_ file: borrowing ImageFile, _ path: String) throws(ModuleFileError) {
     self.path = path
+    image = file.facts
     name = ModuleName.ofFile(path)
     if !ModuleName.isValid(name) {
       throw ModuleFileError(path, EINVAL, "its file's name is not made of letters, digits, '_', '-' and '.'")
     }
     var entries: [Entry] = []
-    for string in try file.section(".quiescent.info").split(separator: 0) {
+    for string in file.strings {
       // Read as it was meant, or not at all: a name that was repaired would be another one.
       guard let text = String(validating: string, as: UTF8.self), let end = text.firstIndex(of: "="),
         end != text.startIndex,
@@ -44,7 +50,7 @@ public struct ModuleInfo: Hashable, Sendable {
       entries.append(Entry(key: String(text[..<end]), value: String(text[text.index(after: end)...])))
     }
     self.entries = entries
-    moduleName = file.moduleName
+    moduleName = file.entry?.name
     for name in depends + softBefore + softAfter where !ModuleName.isValid(name) {
       throw ModuleFileError(path, EINVAL, "depends on '\(name)', which is no module's name")
     }
