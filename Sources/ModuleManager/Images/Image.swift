@@ -16,7 +16,9 @@ struct Image: Sendable {
   static func open(
     _ path: String
   ) throws(ModuleError) -> (image: Image, entry: UnsafePointer<quiescent_module>) {
-    do throws(ModuleFileError) { _ = try ImageFile(path) } catch { throw ModuleError(error) }
+    let file: ImageFile
+    do throws(ModuleFileError) { file = try ImageFile(path) } catch { throw ModuleError(error) }
+    try check(file.entry, path)
     if let handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD) {
       // The loader would return the existing mapping, with its old data, and not run its
       // constructors.
@@ -32,7 +34,6 @@ struct Image: Sendable {
         throw ModuleError(path, ENOEXEC, "no module: it does not export \(QUIESCENT_MODULE_SYMBOL)")
       }
       let entry = UnsafePointer(symbol.assumingMemoryBound(to: quiescent_module.self))
-      try check(entry, path)
       guard let (file, bounds) = try place(of: symbol, path) else {
         throw ModuleError(path, ENOEXEC, "its entry lies outside its file")
       }
@@ -43,23 +44,24 @@ struct Image: Sendable {
     }
   }
 
-  private static func check(
-    _ entry: UnsafePointer<quiescent_module>, _ path: String
-  ) throws(ModuleError) {
+  /// Before any code of the file runs.
+  private static func check(_ entry: ImageFile.Entry?, _ path: String) throws(ModuleError) {
+    guard let entry else {
+      throw ModuleError(path, ENOEXEC, "no module: it does not export \(QUIESCENT_MODULE_SYMBOL)")
+    }
     // First: another ABI may lay out all later fields differently.
-    let abi = entry.pointee.abi
-    if abi != QUIESCENT_MODULE_ABI {
+    if entry.abi != QUIESCENT_MODULE_ABI {
       throw ModuleError(
-        path, ENOEXEC, "built for module ABI \(abi), this host has \(QUIESCENT_MODULE_ABI)")
+        path, ENOEXEC, "built for module ABI \(entry.abi), this host has \(QUIESCENT_MODULE_ABI)")
     }
     // Every module has these fields; later versions of the header added the rest.
-    if entry.pointee.size < 48 {
-      throw ModuleError(path, ENOEXEC, "its entry is \(entry.pointee.size) bytes, too small for its ABI")
+    if entry.size < 48 {
+      throw ModuleError(path, ENOEXEC, "its entry is \(entry.size) bytes, too small for its ABI")
     }
-    guard let name = entry.pointee.name, ModuleName.isValid(String(cString: name)) else {
+    guard let name = entry.name, ModuleName.isValid(name) else {
       throw ModuleError(path, EINVAL, "its name is not made of letters, digits, '_', '-' and '.'")
     }
-    if entry.pointee.`init` == nil { throw ModuleError(path, ENOEXEC, "it has no init") }
+    if !entry.hasInit { throw ModuleError(path, ENOEXEC, "it has no init") }
   }
 
   /// Unmaps the image. Returns nil if the mappings of the process show that it is gone; otherwise
