@@ -1,23 +1,24 @@
 internal import Glibc
 internal import Quiescence
 
-/// A module directory's lock between processes: shared by the loads from the directory, exclusive for a writer of
-/// its index.
+/// A module directory's lock between processes: shared by the loads from the directory, exclusive
+/// for a writer of its index.
 ///
-/// The lock is `flock(2)` on the directory itself, so it ends with the process that holds it. Waiters queue: each
-/// first takes the lock of the file `modules.lock`, and holds that until it has the directory's lock. Without the
-/// queue, loads that follow each other without a gap would keep a writer out.
+/// The lock is `flock(2)` on the directory itself, so it ends with the process that holds it.
+/// Waiters queue: each first takes the lock of the file `modules.lock`, and holds that until it has
+/// the directory's lock. Without the queue, loads that follow each other without a gap would keep a
+/// writer out.
 ///
-/// The mode of `modules.lock` decides which processes queue: a process that may not read the file waits for the
-/// directory's lock alone. The file is created with mode 0600, so that no other user can hold the queue up; grant read
-/// permission to the group of users that share the directory. In a directory that cannot be written, and has no such
-/// file, there is no queue.
+/// The mode of `modules.lock` decides which processes queue: a process that may not read the file
+/// waits for the directory's lock alone. The file is created with mode 0600, so that no other user
+/// can hold the queue up; grant read permission to the group of users that share the directory. In
+/// a directory that cannot be written, and has no such file, there is no queue.
 ///
-/// No wait is endless. Any process that may open the directory can lock it, so a wait ends at its limit, with the
-/// holder's process in the error.
+/// No wait is endless. Any process that may open the directory can lock it, so a wait ends at its
+/// limit, with the holder's process in the error.
 ///
-/// Unloading takes no lock: an unload changes nothing that processes share. What a process has mapped stays mapped when
-/// the file is replaced.
+/// Unloading takes no lock: an unload changes nothing that processes share. What a process has
+/// mapped stays mapped when the file is replaced.
 ///
 /// Source: Adam J. Richter, 23 December 2002 ("rmmod: flock LOCK_EX; modprobe: flock LOCK_SH").
 public struct DirectoryLock: ~Copyable, Sendable {
@@ -29,15 +30,17 @@ public struct DirectoryLock: ~Copyable, Sendable {
 
   private let descriptor: Int32
 
-  /// Waits for the lock, for `limit` at most. The lock belongs to the calling thread, whichever thread ends it.
+  /// Waits for the lock, for `limit` at most. The lock belongs to the calling thread, whichever
+  /// thread ends it.
   ///
   /// A thread that holds the lock shared can take it shared again, past the queue.
   ///
   /// - Complexity: two `open(2)`, two `flock(2)`; while it waits, a `flock(2)` every 10 ms.
   /// - Threads: any; blocks.
-  /// - Throws: `ENOENT` and the like for a directory that cannot be opened; `ETIMEDOUT` at the limit, naming the
-  ///   processes that hold the lock; `EDEADLK` where the calling thread holds it already, or the thread that started
-  ///   this process, or one of its ancestors: a module's `init` runs under the lock.
+  /// - Throws: `ENOENT` and the like for a directory that cannot be opened; `ETIMEDOUT` at the
+  ///   limit, naming the processes that hold the lock; `EDEADLK` where the calling thread holds it
+  ///   already, or the thread that started this process, or one of its ancestors: a module's `init`
+  ///   runs under the lock.
   public init(
     _ directory: String, isExclusive: Bool, within limit: Duration = DirectoryLock.defaultLimit
   ) throws(ModuleFileError) {
@@ -74,7 +77,8 @@ public struct DirectoryLock: ~Copyable, Sendable {
     return wait.take(descriptor, operation, of: directory)
   }
 
-  /// The shared lock, if no process holds it exclusively or queues for it; nil otherwise. Does not wait.
+  /// The shared lock, if no process holds it exclusively or queues for it; nil otherwise. Does not
+  /// wait.
   package init?(sharedAtOnce directory: String) throws(ModuleFileError) {
     let descriptor = try Self.open(directory)
     let queue = Glibc.open("\(directory)/\(Self.fileName)", O_RDONLY | O_CLOEXEC)
@@ -96,7 +100,8 @@ public struct DirectoryLock: ~Copyable, Sendable {
   }
 
   private static func release(_ descriptor: Int32) {
-    // Closing alone is not enough: a child that was forked meanwhile shares the descriptor, and with it the lock.
+    // Closing alone is not enough: a child that was forked meanwhile shares the descriptor, and
+    // with it the lock.
     _ = flock(descriptor, LOCK_UN)
     close(descriptor)
   }

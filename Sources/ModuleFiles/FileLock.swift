@@ -17,7 +17,8 @@ public enum FileLock {
 
   /// The processes that hold a lock on the open file, as far as the kernel tells.
   ///
-  /// Nothing is reported for a process in another process namespace, or where `/proc` is not mounted.
+  /// Nothing is reported for a process in another process namespace, or where `/proc` is not
+  /// mounted.
   ///
   /// - Complexity: O(file locks of the system). Source: proc_locks(5).
   public static func holders(of descriptor: Int32) -> [Holder] {
@@ -29,7 +30,8 @@ public enum FileLock {
       "\(hexadecimal(major(status.st_dev))):\(hexadecimal(minor(status.st_dev))):\(status.st_ino)"
     var processes: [Int32] = []
     for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
-      // `1: FLOCK  ADVISORY  WRITE 4711 08:01:12345 0 EOF`; a waiter's line has `->` behind the number.
+      // `1: FLOCK  ADVISORY  WRITE 4711 08:01:12345 0 EOF`; a waiter's line has `->` behind the
+      // number.
       let fields = line.split(separator: " ")
       guard fields.count > 5, fields[1] == "FLOCK", fields[5] == file, let process = Int32(fields[4]),
         process > 0, !processes.contains(process)
@@ -68,8 +70,8 @@ public enum FileLock {
 
   /// A wait for locks, until one deadline.
   ///
-  /// `flock(2)` has no limit, so the wait asks again and again: at most 10 ms pass between the release of the lock and
-  /// the next attempt.
+  /// `flock(2)` has no limit, so the wait asks again and again: at most 10 ms pass between the
+  /// release of the lock and the next attempt.
   struct Wait {
     private let limit: Duration
     private let deadline: ContinuousClock.Instant

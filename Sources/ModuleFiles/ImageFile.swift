@@ -1,10 +1,11 @@
 internal import CModuleABI
 internal import Glibc
 
-/// A shared object's file, read before the loader maps it: for answers that a person understands, and for what a
-/// module says about itself.
+/// A shared object's file, read before the loader maps it: for answers that a person understands,
+/// and for what a module says about itself.
 ///
-/// Every offset and size comes from the file and may be anything: each is checked against the file before use.
+/// Every offset and size comes from the file and may be anything: each is checked against the file
+/// before use.
 ///
 /// Source: elf(5).
 package struct ImageFile: ~Copyable {
@@ -12,7 +13,8 @@ package struct ImageFile: ~Copyable {
   private let descriptor: Int32
   private let header: Elf64_Ehdr
 
-  /// Opens the file. Throws when it is no shared object for this machine, or shorter than its headers say.
+  /// Opens the file. Throws when it is no shared object for this machine, or shorter than its
+  /// headers say.
   package init(_ path: String) throws(ModuleFileError) {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { throw ModuleFileError(path, errno, "cannot be opened") }
@@ -45,8 +47,8 @@ package struct ImageFile: ~Copyable {
     return header
   }
 
-  /// The loader maps what the program headers promise without a look at the file's length, and touching a page
-  /// behind the end of the file is SIGBUS.
+  /// The loader maps what the program headers promise without a look at the file's length, and
+  /// touching a page behind the end of the file is SIGBUS.
   private static func holdsItsSegments(_ descriptor: Int32, _ header: Elf64_Ehdr) -> Bool {
     var status = stat()
     if fstat(descriptor, &status) != 0 { return false }
@@ -137,8 +139,8 @@ extension ImageFile {
 // MARK: - What the module calls itself
 
 extension ImageFile {
-  /// The `name` of the exported `struct quiescent_module`. Nil when there is no such symbol, or when the pointer to the
-  /// name is known only after relocation against another image.
+  /// The `name` of the exported `struct quiescent_module`. Nil when there is no such symbol, or
+  /// when the pointer to the name is known only after relocation against another image.
   ///
   /// - Complexity: O(dynamic symbols and relocations of the file).
   package var moduleName: String? {

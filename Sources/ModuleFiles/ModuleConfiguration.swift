@@ -1,4 +1,5 @@
-/// Rules for modules from the operator of the host, beside what the modules' files say: as modprobe.d has them.
+/// Rules for modules from the operator of the host, beside what the modules' files say: as
+/// modprobe.d has them.
 ///
 /// A plain value: `quiesce host --configuration` reads it from files.
 ///
@@ -6,11 +7,13 @@
 public struct ModuleConfiguration: Hashable, Sendable {
   /// What is said about one module.
   public struct Rules: Hashable, Sendable {
-    /// Its own aliases are ignored: it is loaded by its name, or because another one needs it, and never by chance.
+    /// Its own aliases are ignored: it is loaded by its name, or because another one needs it, and
+    /// never by chance.
     public var isBlacklisted = false
     /// More aliases, also for one that is blacklisted.
     public var aliases: [String] = []
-    /// What its parameters hold, asked for or needed by another one; what a request says comes before it.
+    /// What its parameters hold, asked for or needed by another one; what a request says comes
+    /// before it.
     public var options: [String: String] = [:]
     /// Modules that are wanted before it, if there are any such.
     public var softBefore: [String] = []

@@ -1,7 +1,7 @@
 internal import Quiescence
 
-/// Why a module's file, an index or a module directory could not be read, written or locked: one line, and
-/// the error number that the kernel gives for the same case.
+/// Why a module's file, an index or a module directory could not be read, written or locked: one
+/// line, and the error number that the kernel gives for the same case.
 public struct ModuleFileError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The path or the module's name that the call was about.
   public let subject: String

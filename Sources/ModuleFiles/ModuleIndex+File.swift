@@ -7,11 +7,13 @@ extension ModuleIndex {
 
   // MARK: Making
 
-  /// Reads every `*.so` of the directory and of the directories in it, whose names do not begin with a dot.
+  /// Reads every `*.so` of the directory and of the directories in it, whose names do not begin
+  /// with a dot.
   ///
-  /// - Parameter problem: called for each file that is left out: it is no module, its module has another name than the
-  ///   file, or another file has the same name.
-  /// - Throws: what the file system says of the directory. Missing dependencies and cycles are ``check()``'s.
+  /// - Parameter problem: called for each file that is left out: it is no module, its module has
+  ///   another name than the file, or another file has the same name.
+  /// - Throws: what the file system says of the directory. Missing dependencies and cycles are
+  ///   ``check()``'s.
   public static func scan(
     _ directory: String, problem: (ModuleFileError) -> Void = { _ in }
   ) throws(ModuleFileError) -> ModuleIndex {
@@ -43,11 +45,14 @@ extension ModuleIndex {
 
   /// Writes the index's file anew. A reader finds the old index or the new one, whole, at any time.
   ///
-  /// - Threads: any; blocks for the file system, and while another process writes the index, for `limit` at most.
-  /// - Throws: what the file system says; `ETIMEDOUT` at the limit, naming the process that holds the new file.
+  /// - Threads: any; blocks for the file system, and while another process writes the index, for
+  ///   `limit` at most.
+  /// - Throws: what the file system says; `ETIMEDOUT` at the limit, naming the process that holds
+  ///   the new file.
   public func write(within limit: Duration = DirectoryLock.defaultLimit) throws(ModuleFileError) {
     let path = "\(directory)/\(Self.fileName)"
-    // One name: a writer that is killed leaves one file at most, and the next writer replaces its contents.
+    // One name: a writer that is killed leaves one file at most, and the next writer replaces its
+    // contents.
     let temporary = "\(path).new"
     let descriptor = try Self.openAlone(temporary, within: limit)
     let bytes = Array(text.utf8)
@@ -58,11 +63,13 @@ extension ModuleIndex {
       if count < 0 { error = errno == EINTR ? 0 : errno } else { written += count }
     }
     if error == 0 && fchmod(descriptor, 0o644) != 0 { error = errno }
-    // Before the name: a machine that loses its power must not find the name with nothing behind it.
+    // Before the name: a machine that loses its power must not find the name with nothing behind
+    // it.
     if error == 0 && fsync(descriptor) != 0 { error = errno }
     if error == 0 && rename(temporary, path) != 0 { error = errno }
     if error != 0 { unlink(temporary) }
-    // Not before the rename: the next writer would empty the file that is about to become the index.
+    // Not before the rename: the next writer would empty the file that is about to become the
+    // index.
     close(descriptor)
     if error != 0 {
       throw ModuleFileError(path, error, "cannot be written")
@@ -82,7 +89,8 @@ extension ModuleIndex {
       }
       var mine = stat()
       var named = stat()
-      // The writer before this one may have renamed it: then it is the index now, and must not be emptied.
+      // The writer before this one may have renamed it: then it is the index now, and must not be
+      // emptied.
       let isMine =
         fstat(descriptor, &mine) == 0 && stat(path, &named) == 0 && mine.st_ino == named.st_ino
         && mine.st_dev == named.st_dev
@@ -110,7 +118,8 @@ extension ModuleIndex {
 
   /// Reads the index's file.
   ///
-  /// - Throws: `ENOENT` and the like when there is none; `EBADMSG`, with the line, when it is not what was written.
+  /// - Throws: `ENOENT` and the like when there is none; `EBADMSG`, with the line, when it is not
+  ///   what was written.
   public init(readingFrom directory: String) throws(ModuleFileError) {
     let path = "\(directory)/\(Self.fileName)"
     let bytes = try Self.contents(path)
@@ -149,11 +158,12 @@ extension ModuleIndex {
     self.init(directory: directory, entries: entries.map(\.entry), skipped: skipped)
   }
 
-  /// The index of the files that are in the directory now: the one that was written, or if that is missing or stale, one
-  /// made on the spot.
+  /// The index of the files that are in the directory now: the one that was written, or if that is
+  /// missing or stale, one made on the spot.
   ///
   /// - Complexity: a `stat(2)` for each module; reads all of them when the index is stale.
-  /// - Throws: what the file system says of the directory; `EBADMSG` for a damaged index: somebody should know.
+  /// - Throws: what the file system says of the directory; `EBADMSG` for a damaged index:
+  ///   it must not go unnoticed.
   public static func current(of directory: String) throws(ModuleFileError) -> ModuleIndex {
     do throws(ModuleFileError) {
       let written = try ModuleIndex(readingFrom: directory)
@@ -168,7 +178,7 @@ extension ModuleIndex {
   private static func place(_ text: String) -> (FileStamp, String)? {
     let words = text.split(separator: " ", maxSplits: 2).map(String.init)
     guard words.count == 3, let stamp = FileStamp(size: words[0], time: words[1]) else { return nil }
-    // Within the directory, whoever wrote the index.
+    // Within the directory, whatever the index says.
     let parts = words[2].split(separator: "/", omittingEmptySubsequences: false)
     return parts.contains("") || parts.contains("..") || parts.contains(".") ? nil : (stamp, words[2])
   }

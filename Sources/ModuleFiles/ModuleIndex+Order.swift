@@ -1,12 +1,13 @@
 internal import Glibc
 
 extension ModuleIndex {
-  /// What has to be loaded for `name`, in order, itself included: everything that it depends on, directly or not, and
-  /// what is wanted before and after it.
+  /// What has to be loaded for `name`, in order, itself included: everything that it depends on,
+  /// directly or not, and what is wanted before and after it.
   ///
   /// - Complexity: O(modules and dependencies that it leads to).
-  /// - Throws: `ENOENT` for a module that is not in the index, naming who depends on it; `ELOOP` for a cycle, spelled out.
-  ///   A soft dependency that is missing, or would close a cycle, is left out.
+  /// - Throws: `ENOENT` for a module that is not in the index, naming the module that depends on it; `ELOOP`
+  ///   for a cycle, spelled out. A soft dependency that is missing, or would close a cycle, is left
+  ///   out.
   public func order(for name: String) throws(ModuleFileError) -> [Entry] {
     guard let entry = entry(name) else { throw ModuleFileError(name, ENOENT, "no such module in \(place)") }
     var walk = Walk(index: self)
@@ -32,7 +33,8 @@ extension ModuleIndex {
     return entries.filter { $0.depends.contains { ModuleName.key($0) == key } }
   }
 
-  /// Each dependency that is not in the index (`ENOENT`), and each cycle once, spelled out (`ELOOP`).
+  /// Each dependency that is not in the index (`ENOENT`), and each cycle once, spelled out
+  /// (`ELOOP`).
   ///
   /// - Complexity: O(modules and dependencies).
   public var problems: [ModuleFileError] {

@@ -2,7 +2,8 @@ internal import Glibc
 
 /// The modules of a directory: where they are, what they need, and what else they are called.
 ///
-/// `quiesce depmod` writes it to the file `modules.index` of the directory; a manager reads it. It is text:
+/// `quiesce depmod` writes it to the file `modules.index` of the directory; a manager reads it. It
+/// is text:
 ///
 ///     quiescence-module-index 1
 ///     module conntrack 16504 1700000000.000000001 net/conntrack.so
@@ -53,7 +54,8 @@ public struct ModuleIndex: Hashable, Sendable {
   public let directory: String
   /// By name.
   public let entries: [Entry]
-  /// Files that are no modules, or have the name of another one: kept in mind, so that a change of them is noticed.
+  /// Files that are no modules, or have the name of another one: kept in mind, so that a change of
+  /// them is noticed.
   public let skipped: [SkippedFile]
   private let byName: [String: Entry]
 
@@ -82,7 +84,8 @@ public struct ModuleIndex: Hashable, Sendable {
   /// For messages.
   var place: String { directory.isEmpty ? "the host" : directory }
 
-  /// The modules that `name` means: the one of that name, or else all that have an alias for it, by name.
+  /// The modules that `name` means: the one of that name, or else all that have an alias for it, by
+  /// name.
   ///
   /// - Complexity: O(aliases).
   public func matches(_ name: String) -> [Entry] {
@@ -100,7 +103,8 @@ public struct ModuleIndex: Hashable, Sendable {
 
   /// ``matches(_:)``, one at least.
   ///
-  /// - Throws: `ENOENT` when there is none; what is wrong with the file of that name, when the index left it out.
+  /// - Throws: `ENOENT` when there is none; what is wrong with the file of that name, when the
+  ///   index left it out.
   package func found(_ name: String) throws(ModuleFileError) -> [Entry] {
     let found = matches(name)
     if found.isEmpty {

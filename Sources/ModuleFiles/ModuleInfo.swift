@@ -2,8 +2,8 @@ internal import Glibc
 
 /// What a module's file says about itself, read without mapping it.
 ///
-/// `QUIESCENT_INFO` and its like in `quiescent_module.h` put it there: strings `key=value` in the section
-/// `.quiescent.info`, as Linux has `.modinfo`.
+/// `QUIESCENT_INFO` and its like in `quiescent_module.h` put it there: strings `key=value` in the
+/// section `.quiescent.info`, as Linux has `.modinfo`.
 public struct ModuleInfo: Hashable, Sendable {
   /// One `key=value`.
   public struct Entry: Hashable, Sendable {
@@ -25,8 +25,8 @@ public struct ModuleInfo: Hashable, Sendable {
   /// Reads the file at `path`.
   ///
   /// - Complexity: O(sections of the file). Blocks for the file system.
-  /// - Throws: what `open(2)` says; `ENOEXEC` for what is no shared object for this machine; `EINVAL` for a name or an
-  ///   entry that is none.
+  /// - Throws: what `open(2)` says; `ENOEXEC` for what is no shared object for this machine;
+  ///   `EINVAL` for a name or an entry that is none.
   public init(path: String) throws(ModuleFileError) {
     let file = try ImageFile(path)
     self.path = path
@@ -53,8 +53,8 @@ public struct ModuleInfo: Hashable, Sendable {
     }
   }
 
-  /// Throws when the module's own name is no name (`EINVAL`), or is not that of its file (`ENOEXEC`): a directory
-  /// could not find the module by its name. `-` and `_` are equal.
+  /// Throws when the module's own name is no name (`EINVAL`), or is not that of its file
+  /// (`ENOEXEC`): a directory could not find the module by its name. `-` and `_` are equal.
   public func checkName() throws(ModuleFileError) {
     guard let moduleName else { return }
     if !ModuleName.isValid(moduleName) {

@@ -7,8 +7,8 @@ public enum ModuleName {
     (1...64).contains(name.utf8.count) && name.utf8.allSatisfy(isNameByte)
   }
 
-  /// The name with each `-` replaced by `_`: two names mean the same module if their keys are equal, as
-  /// for modprobe(8).
+  /// The name with each `-` replaced by `_`: two names mean the same module if their keys are
+  /// equal, as for modprobe(8).
   ///
   /// - Complexity: O(length of the name); allocates only for a name that contains a `-`.
   public static func key(_ name: String) -> String {

@@ -3,7 +3,8 @@ import ModuleFiles
 import TestSupport
 import Testing
 
-/// A process that holds a lock of the module directory holds up no other one for longer than the limit.
+/// A process that holds a lock of the module directory holds up no other one for longer than the
+/// limit.
 @Suite struct FileLockTests {
   let folder = ModuleFolder()
 
@@ -97,7 +98,7 @@ import Testing
     #expect(stat(file, &status) == 0 && status.st_mode & 0o7777 == 0o640)
   }
 
-  /// A file of the queue that this process may not read queues nobody: the directory's lock is taken all the same.
+  /// The directory's lock is taken all the same.
   @Test(.enabled(if: geteuid() != 0, "root may read every file"))
   func aQueueThatMayNotBeReadIsPassed() async throws {
     #expect(await refusal(true) == "taken")

@@ -207,7 +207,8 @@ import Testing
     #expect(error { () throws(ModuleFileError) in try index.check() } != nil)
   }
 
-  /// Wanted, and no more: what is missing or would be a cycle is left out, with what it would have brought along.
+  /// Wanted, and no more: what is missing or would be a cycle is left out, with what it would have
+  /// brought along.
   @Test func softDependenciesAreWishes() async throws {
     let folder = ModuleFolder()
     await folder.add("base")

@@ -2,8 +2,9 @@ internal import ModuleFiles
 internal import Quiescence
 
 extension ModuleManager {
-  /// Runs `body` on the manager's thread under the directory's shared lock. A wait for another process happens on
-  /// a thread of its own, for the directory's limit at most: the manager serves other requests meanwhile.
+  /// Runs `body` on the manager's thread under the directory's shared lock. A wait for another
+  /// process happens on a thread of its own, for the directory's limit at most: the manager serves
+  /// other requests meanwhile.
   func withSharedLock(
     of directory: ModuleDirectory, failed: @escaping @Sendable (ModuleError) -> Void,
     _ body: @escaping @Sendable (Primitive.Shared<DirectoryLock>) -> Void

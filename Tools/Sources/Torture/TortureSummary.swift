@@ -173,9 +173,4 @@ public struct TortureProgress: Encodable, Sendable {
   public let gracePeriods: Int
   /// Failures so far, of every kind.
   public let failures: Int
-
-  private enum CodingKeys: String, CodingKey {
-    case event, flavor, seconds, reads, failures
-    case gracePeriods = "grace_periods"
-  }
 }

@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 extension EndToEndTests {
   /// Whatever is asked of a host: one clear line, status 1, and it keeps serving.
@@ -46,7 +48,8 @@ extension EndToEndTests {
       }
     }
 
-    /// The loader maps what the headers promise: behind the end of the file there is nothing to touch.
+    /// The loader maps what the headers promise: behind the end of the file there is nothing to
+    /// touch.
     @Test func modulesThatAreCutShort() async throws {
       try await onThread {
         let host = try TestHost()

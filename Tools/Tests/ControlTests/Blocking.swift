@@ -1,8 +1,8 @@
 import Foundation
 import Testing
 
-/// Runs `body` on a thread of its own: what blocks there keeps no other test from running. It is still the
-/// test's task, to which what fails there is attributed.
+/// Runs `body` on a thread of its own: what blocks there keeps no other test from running. It is
+/// still the test's task, to which what fails there is attributed.
 func onThread<Result: Sendable>(
   _ body: @escaping @Sendable () throws -> Result
 ) async throws -> Result {

@@ -2,7 +2,8 @@ import Foundation
 import Synchronization
 import Testing
 
-/// What the tests run: the executable beside the test bundle, and the modules that are compiled once.
+/// What the tests run: the executable beside the test bundle, and the modules that are compiled
+/// once.
 enum Built {
   /// The built `quiesce`.
   static let quiesce: String = {
@@ -59,7 +60,9 @@ enum ModuleSources {
   static let all = [
     "holdable": holdable, "twin": twin, "oldabi": oldABI, "noentry": "int unrelated = 1;\n",
     "failing": failing, "unresolved": unresolved, "permanent": permanent, "unwilling": unwilling,
-    "badname": badName, "chatty": chatty,
+    "badname": badName, "chatty": chatty, "hangexit": hangExit, "flood": flood, "leak": leak,
+    "rate-limit": module("rate_limit", "return 0;", "return 0;"),
+    "bar": module("foo", "return 0;", "return 0;"),
   ]
 
   /// Publishes an object of 100 000 bytes, more than one read returns.
@@ -86,6 +89,18 @@ enum ModuleSources {
   private static let badName = module("no/name", "return 0;", "return 0;")
   private static let chatty = module(
     "chatty", #"host->log(self, "one\nline\x1b[2J"); return 0;"#, "return 0;")
+
+  /// Its `exit` never returns.
+  private static let hangExit = module(
+    "hangexit", "return 0;", "for (;;) pause(); return 0;", "#include <unistd.h>")
+  /// Logs more than a pipe holds, from its `init`.
+  private static let flood = module(
+    "flood",
+    #"for (int i = 0; i < 20000; i++) host->log(self, "0123456789012345678901234567890123456789"); return 0;"#,
+    "return 0;")
+  /// Holds a counter that is never released.
+  private static let leak = module(
+    "leak", #"host->bigref_acquire(host->bigref_create(self, "leaked")); return 0;"#, "return 0;")
 
   /// Refuses to leave for the first time.
   private static let unwilling = module(
@@ -120,9 +135,12 @@ enum ModuleSources {
 
     """
 
-  private static func module(_ name: String, _ start: String, _ leave: String) -> String {
+  private static func module(
+    _ name: String, _ start: String, _ leave: String, _ more: String = ""
+  ) -> String {
     """
     #include "quiescent_module.h"
+    \(more)
     static int start(const struct quiescent_host *host, struct quiescent_self *self) {
       (void)host, (void)self;
       \(start)

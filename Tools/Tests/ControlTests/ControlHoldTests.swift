@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 /// What holds a module, and what lets it go.
 @Suite struct ControlHoldTests {
@@ -17,7 +19,7 @@ import Testing
         #expect(server.service.users(of: "a") == 1)
       }
       // Answered as soon as the holder's end has been noticed.
-      #expect(try client.rmmod("a", wait: true).unmapped)
+      #expect(try client.rmmod("a", .wait).unmapped)
     }
   }
 
@@ -28,9 +30,9 @@ import Testing
       let client = try server.connect()
       _ = try client.insmod("a")
       let object = try client.open("a")
-      #expect(throws: ControlError.self) { try client.rmmod("a", wait: true) }
+      #expect(throws: ControlError.self) { try client.rmmod("a", .wait) }
       try client.close(object)
-      #expect(try client.rmmod("a", wait: true).unmapped)
+      #expect(try client.rmmod("a", .wait).unmapped)
     }
   }
 
@@ -52,7 +54,7 @@ import Testing
           try client.lsmod().contains { $0.module == "b" && $0.state == "going" }
         }
       }
-      #expect(try other.rmmod("a", wait: true).unmapped)
+      #expect(try other.rmmod("a", .wait).unmapped)
     }
   }
 
@@ -94,7 +96,7 @@ import Testing
       try await group.waitForAll()
     }
     try await onThread {
-      let reply = try server.connect().rmmod("a", wait: true)
+      let reply = try server.connect().rmmod("a", .wait)
       #expect(reply.unmapped)
       server.stop()
     }

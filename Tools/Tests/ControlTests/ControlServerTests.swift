@@ -3,7 +3,9 @@ import Foundation
 import Synchronization
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 @Suite struct ControlServerTests {
   @Test func carriesManyRequestsOnAConnection() async throws {
@@ -119,6 +121,70 @@ import Testing
     }
   }
 
+  /// Their place is free while what they asked for is still under way.
+  @Test func aClientThatClosesFreesItsPlaceAtOnce() async throws {
+    let server = try TestServer(limit: 3)
+    try await onThread {
+      defer { server.stop() }
+      for _ in 0..<10 {
+        // More than there are places: one of them may be that of the client before.
+        let crowd = try (0..<6).map { _ in try RawClient(server.path) }
+        for client in crowd { client.send(#"{"verb":"insmod","module":"slow"}"# + "\n") }
+        try eventually("all places are taken") { (try? server.connect().lsmod()) == nil }
+        withExtendedLifetime(crowd) {}
+      }
+      try eventually("a place is free") { (try? server.connect().lsmod()) != nil }
+      for _ in 0..<100 { server.service.finishSlowLoad() }
+    }
+  }
+
+  @Test func aClientThatClosesEndsItsWait() async throws {
+    try await withServer { server in
+      let client = try server.connect()
+      _ = try client.insmod("a")
+      let object = try client.open("a")
+      do {
+        let waiting = try RawClient(server.path)
+        waiting.send(#"{"verb":"rmmod","module":"a","wait":true}"# + "\n")
+        try eventually("it waits") { server.service.waiting == 1 }
+      }
+      try eventually("the wait has ended") { server.service.waiting == 0 }
+      #expect(try client.lsmod().map(\.state) == ["live"])
+      try client.close(object)
+    }
+  }
+
+  @Test func anIdleClientIsHungUpOnUnlessItHoldsAnObject() async throws {
+    let server = try TestServer(idleLimit: .milliseconds(200))
+    try await onThread {
+      defer { server.stop() }
+      let holder = try server.connect()
+      _ = try holder.insmod("a")
+      let object = try holder.open("a")
+      let idle = try RawClient(server.path)
+      idle.send(#"{"verb":"lsm"#)
+      #expect(try idle.reply()?.contains("ETIMEDOUT") == true)
+      #expect(try idle.reply() == nil)
+      #expect(try holder.read(object, from: 0) == Data("a".utf8))
+    }
+  }
+
+  @Test func aReadOnlySocketRefusesWhatChangesAnything() async throws {
+    let server = try TestServer(access: .readOnly)
+    try await onThread {
+      defer { server.stop() }
+      let client = try server.connect()
+      #expect(try client.lsmod().isEmpty && client.objects().isEmpty)
+      let refusal = ControlError(EPERM, "this control socket is for looking on")
+      #expect(throws: refusal) { try client.insmod("a") }
+      #expect(throws: refusal) { try client.rmmod("a", .force) }
+      #expect(throws: refusal) { try client.open("a") }
+      #expect(throws: refusal) { try client.cancel("a") }
+      #expect(throws: refusal) { try client.set("limit", of: "a", to: "1") }
+      _ = try client.trace(waiting: 0)
+    }
+  }
+
   @Test func refusesAnotherUser() async throws {
     let server = try TestServer(user: geteuid() + 1)
     try await onThread {
@@ -144,7 +210,7 @@ import Testing
     let path = directory.file("s")
     #expect(throws: ControlError(ENOENT, "no host at \(path)")) { try ControlClient(path: path) }
     let socket = OwnedSocket()
-    #expect(control_bind(socket.descriptor, path) == 0)
+    #expect(control_bind(socket.descriptor, path, 0o600) == 0)
     #expect(throws: ControlError(ECONNREFUSED, "no host at \(path)")) { try ControlClient(path: path) }
     #expect(throws: ControlError.self) { try ControlClient(path: directory.file("x\u{0}y")) }
   }

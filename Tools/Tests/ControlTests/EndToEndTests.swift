@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 /// Everything below starts hosts as child processes and real modules in them: one after the other.
 @Suite(.serialized) struct EndToEndTests {}
@@ -40,7 +42,7 @@ extension EndToEndTests {
           for module in ["conntrack", "counter"] { _ = try client.insmod(module) }
           #expect(try Datagram.roundTrip(to: host.port))
           for module in ["conntrack", "counter"] {
-            let reply = try client.rmmod(module, wait: true)
+            let reply = try client.rmmod(module, .wait)
             #expect(reply.unmapped && reply.residentReason == nil)
           }
         }

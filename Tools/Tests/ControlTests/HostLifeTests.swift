@@ -2,7 +2,9 @@ import CControl
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 extension EndToEndTests {
   /// How a host starts and ends.
@@ -17,7 +19,6 @@ extension EndToEndTests {
           let waiting = try host.start(["rmmod", "--wait", "holdable"])
           try eventually("it is going") { try host.modules()["holdable"] == "going" }
           #expect(try Datagram.roundTrip(to: host.port))
-          host.child.signal(signal)
           host.child.signal(signal)
           #expect(try host.child.wait().status == 0)
           #expect(access(host.control, F_OK) != 0)

@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 extension EndToEndTests {
   /// `modprobe`, and `rmmod` of what others need or use.
@@ -84,7 +86,8 @@ extension EndToEndTests {
       }
     }
 
-    /// On a terminal, which `script` provides, a line says who is waited for; it is taken back at the end. Elsewhere there is none.
+    /// On a terminal, which `script` provides, a line says who is waited for; it is taken back at
+    /// the end. Elsewhere there is none.
     @Test func whatTakesLongIsShownOnATerminal() async throws {
       try await onThread {
         let host = try TestHost()
@@ -187,7 +190,8 @@ extension EndToEndTests {
       }
     }
 
-    /// A module whose `init` has the index written anew, by a process of its own: that would wait for the module.
+    /// A module whose `init` has the index written anew, by a process of its own: that would wait
+    /// for the module.
     @Test func anInitThatWaitsForDepmodIsTold() async throws {
       try await onThread {
         let folder = try ModuleFolder()

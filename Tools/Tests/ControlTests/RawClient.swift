@@ -2,9 +2,12 @@ import CControl
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
-/// A client that sends whatever bytes it is told to, for requests that ``ControlClient`` cannot make.
+/// A client that sends whatever bytes it is told to, for requests that ``ControlClient`` cannot
+/// make.
 final class RawClient {
   private let channel: LineChannel
 

@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 @Suite struct SessionTests {
   private let service = FakeService()
@@ -44,7 +46,7 @@ import Testing
   @Test func limitsTheObjectsOfAClient() {
     let session = session()
     _ = session.ask(#"{"verb":"insmod","module":"a"}"#)
-    for _ in 0..<Session.objectLimit { _ = session.ask(#"{"verb":"open","object":"a"}"#) }
+    for _ in 0..<ObjectTable.limit { _ = session.ask(#"{"verb":"open","object":"a"}"#) }
     #expect(session.ask(#"{"verb":"open","object":"a"}"#).contains("EMFILE"))
     _ = session.ask(#"{"verb":"close","handle":7}"#)
     #expect(session.ask(#"{"verb":"open","object":"a"}"#).contains(#""ok":true"#))

@@ -2,7 +2,9 @@ import CControl
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 @Suite struct SocketFileTests {
   private let directory: TemporaryDirectory
@@ -60,7 +62,7 @@ import Testing
   @Test func aSocketOfAnotherKindIsSomebodys() throws {
     let path = directory.file("s")
     let datagrams = OwnedSocket(socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0))
-    #expect(control_bind(datagrams.descriptor, path) == 0)
+    #expect(control_bind(datagrams.descriptor, path, 0o600) == 0)
     #expect(try refusal(path).hasSuffix("(EADDRINUSE)"))
   }
 
@@ -74,7 +76,7 @@ import Testing
   }
 
   @Test func theLongestPathThatFitsWorks() throws {
-    let name = String(repeating: "x", count: SocketFile.longest - directory.path.utf8.count - 1)
+    let name = String(repeating: "x", count: ControlPath.longest - directory.path.utf8.count - 1)
     let socket = OwnedSocket()
     let file = try SocketFile(claiming: directory.file(name), for: socket.descriptor, backlog: 1)
     file.remove()
@@ -116,8 +118,8 @@ import Testing
     }
   }
 
-  /// A process that another test starts meanwhile has copies of this one's sockets until it executes its program:
-  /// what was closed here may listen a moment longer.
+  /// A process that another test starts meanwhile has copies of this one's sockets until it
+  /// executes its program: what was closed here may listen a moment longer.
   private func untilNobodyListens(at path: String) throws {
     try eventually("nobody listens at \(path)") {
       let probe = OwnedSocket()

@@ -3,7 +3,9 @@ import ModuleManager
 import Relay
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 extension EndToEndTests {
   /// `quiesce trace` at a real host.
@@ -68,7 +70,7 @@ extension EndToEndTests {
         let outcome = try trace.wait()
         #expect(outcome.status == 0 && outcome.error.isEmpty)
         let rows = try outcome.output.split(separator: "\n").map {
-          try JSONDecoder().decode(TraceRow.self, from: Data($0.utf8))
+          try Wire.decoder().decode(TraceRow.self, from: Data($0.utf8))
         }
         #expect(rows.allSatisfy { $0.module == "counter" && $0.threadName != nil })
         #expect(zip(rows, rows.dropFirst()).allSatisfy { $0.number < $1.number })
@@ -78,7 +80,8 @@ extension EndToEndTests {
       }
     }
 
-    /// A file for a viewer takes the place of the old one when it is whole, and it is whole also in the middle of an unload.
+    /// A file for a viewer takes the place of the old one when it is whole, and it is whole also in
+    /// the middle of an unload.
     @Test func aTimelineReplacesItsFileAtTheEnd() async throws {
       try await onThread {
         let host = try TestHost()
@@ -155,7 +158,8 @@ extension EndToEndTests {
       }
     }
 
-    /// A follower that does not read is told how much it has missed, and so is whoever reads its errors.
+    /// A follower that does not read is told how much it has missed, and so is whoever reads its
+    /// errors.
     @Test func whatIsLostIsCounted() async throws {
       try await onThread {
         let host = try TestHost()

@@ -3,7 +3,9 @@ import ModuleManager
 import Relay
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 @testable import quiesce
 
 /// The verb, and the formats, without a host.

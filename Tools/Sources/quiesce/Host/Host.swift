@@ -1,0 +1,118 @@
+import ControlClient
+import ControlProtocol
+import ControlServer
+import Foundation
+import ModuleManager
+import Relay
+import ToolSupport
+
+/// A relay, its modules, and the control connection to both.
+final class Host: Sendable {
+  private let relay: Relay
+  private let manager = ModuleManager()
+  private let server: ControlServer
+  /// For looking on; nil without a path for it.
+  private let lookout: ControlServer?
+  private let events: EventLog
+  /// To standard error: what is not read there must not hold up the host.
+  private let log: LineWriter
+  private let forward: SocketAddress
+  private let workers: Int
+
+  /// Claims the addresses and the control socket, and serves nothing yet.
+  init(
+    listen: String, forward: String, workers: Int, flowTimeout: Duration, control: String,
+    readOnlyControl: String?, log: LineWriter, moduleDirectory: String,
+    configuration: ModuleConfiguration = ModuleConfiguration()
+  ) throws {
+    self.forward = try SocketAddress(parsing: forward)
+    self.workers = workers
+    let relay = try Relay(
+      listen: try SocketAddress(parsing: listen), forward: self.forward, workers: workers,
+      flowTimeout: flowTimeout)
+    self.relay = relay
+    self.log = log
+    let service = HostService(
+      manager: manager, moduleDirectory: moduleDirectory, statistics: { relay.statistics })
+    let refused: @Sendable (String) -> Void = { log.write("quiesce: host: \($0)") }
+    server = try ControlServer(path: control, service: service, log: refused)
+    do {
+      lookout = try readOnlyControl.map { path in
+        try ControlServer(path: path, service: service, access: .readOnly, log: refused)
+      }
+    } catch {
+      server.stop(within: .zero)
+      throw error
+    }
+    events = EventLog(manager.events(), log)
+    // It may be missing: modules can be loaded by path all the same, and a request says what is
+    // wrong.
+    try manager.setDirectory(moduleDirectory, isChecked: false)
+    manager.configure(configuration)
+    manager.provide(relay.prerouting)
+    manager.provide(relay.forward)
+    manager.provide(relay.postrouting)
+    manager.setLog { module, line in log.write("\(module): \(line)") }
+  }
+
+  /// Serves from here on.
+  func start() throws {
+    do {
+      try relay.start()
+    } catch {
+      server.stop(within: .zero)
+      lookout?.stop(within: .zero)
+      throw error
+    }
+    server.start()
+    lookout?.start()
+  }
+
+  /// The one line that says that the host serves.
+  var greeting: String {
+    "listening \(relay.boundAddress) (forwarding to \(forward), "
+      + "\(workers) \(workers == 1 ? "worker" : "workers"), control \(server.path))"
+  }
+
+  /// Hangs up on the clients, unloads every module, and stops the relay, within `limit` altogether.
+  /// False when a module stays, or when code of a module holds the end up: the log says which and
+  /// why then.
+  func stop(within limit: Duration) -> Bool {
+    let deadline = ContinuousClock.now + limit
+    // On a thread of its own: each step may run into code of a module that does not return.
+    let stop = TimedWork(named: "stop") { [self] in stopAll(until: deadline) }
+    if let stayed = stop.result(within: limit) {
+      for module in stayed { log.write("quiesce: host: \(module)") }
+      return stayed.isEmpty
+    }
+    // The list takes no time, unless a lock of the manager is held by what does not return.
+    let list = TimedWork(named: "list") { [self] in ModuleDrain(manager).left }
+    let left = list.result(within: .milliseconds(200))
+    for module in left ?? [] { log.write("quiesce: host: \(module)") }
+    log.write("quiesce: host: not everything ended within \(Int(limit / .seconds(1))) s")
+    return false
+  }
+
+  /// Returns a line for each module that stayed.
+  private func stopAll(until deadline: ContinuousClock.Instant) -> [ControlError] {
+    // First: what clients hold open keeps its module loaded. A request that does not end is no
+    // reason to unload nothing.
+    lookout?.stop(within: .zero)
+    server.stop(within: min(.seconds(1), max(.zero, ContinuousClock.now.duration(to: deadline))))
+    let stayed = ModuleDrain(manager).run(until: deadline)
+    if stayed.isEmpty { events.settle(within: .seconds(1)) }
+    relay.stop()
+    return stayed
+  }
+
+  /// Throws when there is no such directory.
+  static func checkDirectory(_ path: String) throws(ControlError) {
+    var status = stat()
+    if stat(path, &status) != 0 {
+      let code = errno
+      throw ControlError(
+        code, "\(path): \(code == ENOENT ? "no such module directory" : "cannot open the module directory")")
+    }
+    if status.st_mode & S_IFMT != S_IFDIR { throw ControlError(ENOTDIR, "\(path): not a directory") }
+  }
+}

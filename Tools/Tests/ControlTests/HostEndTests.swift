@@ -1,0 +1,208 @@
+import CControl
+import Foundation
+import Testing
+
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
+
+extension EndToEndTests {
+  /// The host ends and its requests end, whatever modules and clients do.
+  @Suite struct HostEnd {
+    @Test func aModuleWhoseExitNeverReturnsIsLeftBehindWithinTenSeconds() async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "hangexit")
+        let unload = try host.start(["rmmod", "hangexit"])
+        try eventually("it is going") {
+          try ControlClient(path: host.control).lsmod().contains {
+            $0.module == "hangexit" && $0.state != "live"
+          }
+        }
+        let outcome = try host.terminate()
+        #expect(outcome.status == 1)
+        #expect(outcome.error.contains("quiesce: host: hangexit: "), "\(outcome.error)")
+        #expect(access(host.control, F_OK) != 0)
+        #expect(try unload.wait().status == 1)
+      }
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT]) func aSecondSignalEndsTheHostAtOnce(_ signal: Int32) async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "leak")
+        host.child.signal(SIGTERM)
+        try eventually("the host is ending") { access(host.control, F_OK) != 0 }
+        // The first signal has been taken: the socket's name has gone.
+        host.child.signal(signal)
+        #expect(try host.child.wait().status == 128 + signal)
+      }
+    }
+
+    @Test func standardErrorThatIsNotReadHoldsUpNothing() async throws {
+      try await onThread {
+        var ends: [Int32] = [0, 0]
+        try #require(pipe(&ends) == 0)
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        let output = OwnedSocket(ends[0])
+        let host: TestHost
+        do {
+          let input = OwnedSocket(ends[1])
+          host = try TestHost(standardError: input.descriptor)
+        }
+        for _ in 0..<3 {
+          try host.expectSuccess(of: "insmod", "flood")
+          try host.expectSuccess(of: "rmmod", "flood")
+        }
+        try host.expectService()
+        host.child.signal(SIGTERM)
+        #expect(try host.child.wait().status == 0)
+        // What fitted into the pipe is there.
+        var bytes = [UInt8](repeating: 0, count: 1 << 20)
+        let count = Foundation.read(output.descriptor, &bytes, bytes.count)
+        let lines = String(decoding: bytes[..<max(0, count)], as: UTF8.self).split(separator: "\n")
+        #expect(lines.count > 100 && lines.contains { $0.hasPrefix("flood: 0123") })
+      }
+    }
+
+    /// Closed while their requests are under way, more often than there are places.
+    @Test func clientsThatCloseFreeTheirPlacesAndEndTheirWaits() async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "leak")
+        for _ in 0..<200 {
+          let client = try RawClient(host.control)
+          client.send(#"{"verb":"rmmod","module":"leak","wait":true}"# + "\n")
+        }
+        try eventually("it serves again") { try host.modules()["leak"] == "live" }
+        try host.expectService()
+        #expect(try host.run("rmmod", "leak").error.hasSuffix("(EBUSY)\n"))
+      }
+    }
+
+    @Test(arguments: [SIGINT, SIGKILL]) func aCommandThatIsInterruptedGivesItsWaitUp(_ signal: Int32)
+      async throws
+    {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "leak")
+        let waiting = try host.start(["rmmod", "--wait", "leak"])
+        try eventually("it is going") { try host.modules()["leak"] == "going" }
+        waiting.signal(signal)
+        _ = try waiting.wait()
+        try eventually("it serves again") { try host.modules()["leak"] == "live" }
+      }
+    }
+
+    @Test func cancelEndsTheWaitOfAnotherClient() async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "leak")
+        try host.expectRefusal(
+          "quiesce: rmmod: leak: no request for it is under way (ENOENT)", from: "rmmod", "--cancel", "leak")
+        let waiting = try host.start(["rmmod", "--wait", "leak"])
+        try eventually("it is going") { try host.modules()["leak"] == "going" }
+        #expect(try host.run("rmmod", "--cancel", "leak").output == "leak: 1 request ended\n")
+        #expect(try waiting.wait().status == 1)
+        #expect(try host.modules()["leak"] == "live")
+      }
+    }
+
+    /// A holder that lets go at the end: the force waits for it, and the wait of the other client
+    /// has ended.
+    @Test func forceEndsTheWaitOfAnotherClientAndUnloads() async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "holdable")
+        let holder = try host.start(["cat", "--hold", "held"])
+        try eventually("the object is printed") { holder.output.count == 100_000 }
+        let waiting = try host.start(["rmmod", "--wait", "holdable"])
+        try eventually("it is going") { try host.modules()["holdable"] == "going" }
+        let force = try host.start(["rmmod", "--force", "holdable"])
+        #expect(try waiting.wait().status == 1)
+        holder.endInput()
+        #expect(try force.wait().status == 0)
+        #expect(try host.modules().isEmpty)
+      }
+    }
+
+    @Test func theReadOnlySocketChangesNothing() async throws {
+      try await onThread {
+        let directory = try TemporaryDirectory()
+        let look = directory.file("look")
+        let host = try TestHost("--read-only-control", look)
+        try host.expectSuccess(of: "insmod", "counter")
+        var status = stat()
+        #expect(lstat(look, &status) == 0 && status.st_mode == S_IFSOCK | 0o660)
+        #expect(try Child(Built.quiesce, ["lsmod", "--control", look]).wait().output.contains("counter"))
+        #expect(try Child(Built.quiesce, ["stat", "--control", look]).wait().status == 0)
+        for arguments in [
+          ["rmmod", "counter"], ["insmod", "counter"], ["cat", "held"], ["rmmod", "--cancel", "counter"],
+        ] {
+          let outcome = try Child(Built.quiesce, [arguments[0], "--control", look] + arguments.dropFirst())
+            .wait()
+          #expect(
+            outcome.status == 1 && outcome.error.hasSuffix("this control socket is for looking on (EPERM)\n"))
+        }
+        #expect(try host.modules() == ["counter": "live"])
+        #expect(try host.terminate().status == 0)
+        #expect(access(look, F_OK) != 0)
+      }
+    }
+
+    @Test func theNameInTheFileIsTheModulesName() async throws {
+      try await onThread {
+        let host = try TestHost()
+        let directory = try Built.modules.get()
+        let line =
+          "\(directory)/bar.so: its module is called 'foo', and its file 'bar': they must be the same (ENOEXEC)\n"
+        for arguments in [["insmod", "bar"], ["insmod", "\(directory)/bar.so"], ["modprobe", "bar"]] {
+          let outcome = try host.start(arguments).wait()
+          #expect(outcome.status == 1 && outcome.error == "quiesce: \(arguments[0]): \(line)")
+        }
+        let depmod = try Child(Built.quiesce, ["depmod", "--dry-run", directory]).wait()
+        #expect(depmod.error.contains("quiesce: depmod: \(line)"))
+        for (load, unload) in [("rate-limit", "rate_limit"), ("rate_limit", "rate-limit")] {
+          #expect(try host.run("modprobe", load).output == "rate_limit: loaded\n")
+          try host.expectSuccess(of: "rmmod", unload)
+          #expect(try host.run("insmod", load).output == "rate_limit: loaded\n")
+          #expect(try host.run("modprobe", "--remove", unload).output == "rate_limit: unloaded\n")
+        }
+      }
+    }
+
+    /// Clients that are killed at random while their requests run: after it all places are free,
+    /// and each module unloads.
+    @Test func clientsThatAreKilledAtRandomLeaveNothingBehind() async throws {
+      try await onThread {
+        let host = try TestHost()
+        let commands = [
+          ["insmod", "counter"], ["rmmod", "--wait", "counter"], ["cat", "--hold", "held"],
+          ["insmod", "holdable"],
+          ["rmmod", "--wait", "holdable"], ["lsmod"], ["trace", "--seconds", "5"], ["modprobe", "conntrack"],
+          ["rmmod", "--when-idle", "conntrack"],
+        ]
+        var random = SystemRandomNumberGenerator()
+        var running: [Child] = []
+        for _ in 0..<150 {
+          running.append(try host.start(commands.randomElement(using: &random)!))
+          if running.count < 8 { continue }
+          usleep(.random(in: 0..<3000, using: &random))
+          running.remove(at: .random(in: 0..<running.count, using: &random)).signal(SIGKILL)
+        }
+        for child in running { child.signal(SIGKILL) }
+        running.removeAll()
+        // What was under way when its client went ends: then no module is held, and each one goes.
+        try eventually("every module unloads") {
+          for name in try host.modules().keys { _ = try host.run("rmmod", name) }
+          return try host.modules().isEmpty
+        }
+        let crowd = try (0..<63).map { _ in try ControlClient(path: host.control) }
+        for client in crowd { #expect(try client.lsmod().isEmpty) }
+        try host.expectService()
+        withExtendedLifetime(crowd) {}
+        #expect(try host.terminate().status == 0)
+      }
+    }
+  }
+}
