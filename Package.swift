@@ -8,6 +8,7 @@ let package = Package(
   name: "swift-quiescence",
   products: [
     .library(name: "Quiescence", targets: ["Quiescence"]),
+    .library(name: "QuiescentCollections", targets: ["QuiescentCollections"]),
     .library(name: "Bigref", targets: ["Bigref"]),
     .library(name: "ModuleFiles", targets: ["ModuleFiles"]),
     .library(name: "ModuleManager", targets: ["ModuleManager"]),
@@ -22,33 +23,38 @@ let package = Package(
         .linkedLibrary("urcu-qsbr"),
       ]),
     .target(name: "Quiescence", dependencies: ["_QuiescenceShims"], swiftSettings: lifetimes),
+    .target(name: "QuiescentCollections", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "Bigref", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "CModuleABI"),
     .target(
       name: "ModuleFiles", dependencies: ["CModuleABI", "Quiescence"], swiftSettings: lifetimes),
     .target(
       name: "ModuleManager", dependencies: ["Bigref", "CModuleABI", "ModuleFiles"],
-      exclude: ["KMOD.md", "Schemes/SCHEMES.md"],
+      exclude: ["KMOD.md", "MISBEHAVIOR.md", "Schemes/SCHEMES.md"],
       swiftSettings: lifetimes),
     .target(
       name: "BrokenSchemes", dependencies: ["ModuleManager"], path: "Tests/BrokenSchemes",
       swiftSettings: lifetimes),
     .target(name: "TestSupport", dependencies: ["Quiescence"], path: "Tests/TestSupport"),
+    .target(name: "ProcessEdges", path: "Tests/ProcessEdges"),
     .testTarget(
       name: "QuiescenceTests",
-      dependencies: ["Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
+      dependencies: ["ProcessEdges", "Quiescence", "SequenceVariants", "TestSupport", "_QuiescenceShims"],
       exclude: ["BEHAVIORS.md"],
+      swiftSettings: lifetimes),
+    .testTarget(
+      name: "QuiescentCollectionsTests", dependencies: ["QuiescentCollections", "TestSupport"],
       swiftSettings: lifetimes),
     .target(name: "SequenceVariants", dependencies: ["_QuiescenceShims"], path: "Tests/SequenceVariants"),
     .testTarget(
-      name: "BigrefTests", dependencies: ["Bigref", "SequenceVariants", "TestSupport"],
+      name: "BigrefTests", dependencies: ["Bigref", "ProcessEdges", "SequenceVariants", "TestSupport"],
       swiftSettings: lifetimes),
     .testTarget(
       name: "ModuleFilesTests", dependencies: ["CModuleABI", "ModuleFiles", "TestSupport"],
       swiftSettings: lifetimes),
     .testTarget(
       name: "ModuleManagerTests",
-      dependencies: ["BrokenSchemes", "ModuleFiles", "ModuleManager", "TestSupport"],
+      dependencies: ["BrokenSchemes", "ModuleFiles", "ModuleManager", "QuiescentCollections", "TestSupport"],
       swiftSettings: lifetimes),
   ],
   swiftLanguageModes: [.v6]

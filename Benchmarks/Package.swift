@@ -16,7 +16,7 @@ func isInstalled(_ header: String) -> Bool {
 var peerSettings: [CSetting] = []
 var peerLibraries: [LinkerSetting] = [
   .linkedLibrary("urcu-memb"), .linkedLibrary("urcu-mb"), .linkedLibrary("urcu-bp"),
-  .linkedLibrary("urcu-qsbr"),
+  .linkedLibrary("urcu-qsbr"), .linkedLibrary("urcu-cds"),
 ]
 if isInstalled("ck_epoch.h") {
   peerSettings.append(.define("PEER_CONCURRENCY_KIT"))
@@ -48,6 +48,7 @@ let package = Package(
       dependencies: [
         "CPeers",
         .product(name: "Quiescence", package: "swift-quiescence"),
+        .product(name: "QuiescentCollections", package: "swift-quiescence"),
         .product(name: "Bigref", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -60,7 +60,8 @@ let package = Package(
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
       swiftSettings: lifetimes,
-      // The other one warns of functions in Foundation, when that is linked in, which nobody here calls.
+      // The other one warns of functions in Foundation, when that is linked in, which no code here
+      // calls.
       linkerSettings: [.unsafeFlags(["-use-ld=lld"])]),
     .testTarget(
       name: "RelayTests",

@@ -142,10 +142,10 @@ private final class CancellableWait: Sendable {
 
   private struct State {
     var isZero: Bool?
-    var continuation: UnsafeContinuation<Bool, Never>?
+    var continuation: Suspended<Bool>?
   }
 
-  func suspend(_ continuation: UnsafeContinuation<Bool, Never>) {
+  func suspend(_ continuation: Suspended<Bool>) {
     let isZero = state.withLock { state in
       if state.isZero == nil { state.continuation = continuation }
       return state.isZero
@@ -154,7 +154,7 @@ private final class CancellableWait: Sendable {
   }
 
   func end(isZero: Bool) {
-    let continuation = state.withLock { state -> UnsafeContinuation<Bool, Never>? in
+    let continuation = state.withLock { state -> Suspended<Bool>? in
       if state.isZero != nil { return nil }
       state.isZero = isZero
       defer { state.continuation = nil }

@@ -162,8 +162,8 @@ extension ModuleIndex {
   /// missing or stale, one made on the spot.
   ///
   /// - Complexity: a `stat(2)` for each module; reads all of them when the index is stale.
-  /// - Throws: what the file system says of the directory; `EBADMSG` for a damaged index:
-  ///   it must not go unnoticed.
+  /// - Throws: what the file system says of the directory; `EBADMSG` for a damaged index, so
+  ///   that the user learns of it.
   public static func current(of directory: String) throws(ModuleFileError) -> ModuleIndex {
     do throws(ModuleFileError) {
       let written = try ModuleIndex(readingFrom: directory)

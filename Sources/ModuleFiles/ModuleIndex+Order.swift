@@ -5,9 +5,9 @@ extension ModuleIndex {
   /// directly or not, and what is wanted before and after it.
   ///
   /// - Complexity: O(modules and dependencies that it leads to).
-  /// - Throws: `ENOENT` for a module that is not in the index, naming the module that depends on it; `ELOOP`
-  ///   for a cycle, spelled out. A soft dependency that is missing, or would close a cycle, is left
-  ///   out.
+  /// - Throws: `ENOENT` for a module that is not in the index, naming the module that depends on
+  ///   it; `ELOOP` for a cycle, spelled out. A soft dependency that is missing, or would close a
+  ///   cycle, is left out.
   public func order(for name: String) throws(ModuleFileError) -> [Entry] {
     guard let entry = entry(name) else { throw ModuleFileError(name, ENOENT, "no such module in \(place)") }
     var walk = Walk(index: self)

@@ -1,4 +1,5 @@
-// Where cells come from: blocks of mapped memory, batches of free cells that threads pass on, and a magazine a thread.
+// Where cells come from: blocks of mapped memory, batches of free cells that threads pass on, and a
+// magazine a thread.
 #define _GNU_SOURCE
 #include "qs_arena.h"
 
@@ -34,7 +35,8 @@ static uint32_t processors;
 
 static struct {
   pthread_mutex_t lock;
-  /// Batches of free cells: each cell leads to the next of its batch, the first of each to the next batch.
+  /// Batches of free cells: each cell leads to the next of its batch, the first of each to the next
+  /// batch.
   struct qs_cell *batches;
   /// The cells of the newest block, and how many of them were handed out.
   struct qs_cell *block;
@@ -42,9 +44,10 @@ static struct {
   struct qs_arena_usage usage;
 } depot = {.lock = PTHREAD_MUTEX_INITIALIZER, .used = BLOCK_CELLS};
 
-// The cells first, then each processor's slots. Nothing is touched: a page takes memory when a processor first counts
-// there. Pages and not huge pages, also where the system's setting for transparent huge pages is "always": the first
-// count would take 2 MiB instead of 4 KiB, and put the slots of up to 32 processors on the node of one of them.
+// The cells first, then each processor's slots. Nothing is touched: a page takes memory when a
+// processor first counts there. Pages and not huge pages, also where the system's setting for
+// transparent huge pages is "always": the first count would take 2 MiB instead of 4 KiB, and put
+// the slots of up to 32 processors on the node of one of them.
 static bool map_block(void) {
   size_t cells = BLOCK_CELLS * sizeof(struct qs_cell), size = cells + ((size_t)processors << QS_SLOT_SHIFT);
   void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -59,7 +62,8 @@ static bool map_block(void) {
 
 static struct qs_cell *fresh_cell(void) {
   if (depot.used == BLOCK_CELLS && !map_block()) {
-    // A limit on the address space. Such a cell counts on its one atomic word, and everything else is the same.
+    // A limit on the address space. Such a cell counts on its one atomic word, and everything else
+    // is the same.
     struct qs_cell *cell = aligned_alloc(64, sizeof *cell);
     if (cell == NULL) qs_trap("no memory for a counter");
     *cell = (struct qs_cell){.slot = NULL};
@@ -105,7 +109,8 @@ static void give_batch(struct qs_cell *batch, uint64_t size) {
 
 // MARK: Magazines
 
-/// A thread's own free cells: up to two batches, so that taking and returning around a boundary needs no lock each time.
+/// A thread's own free cells: up to two batches, so that taking and returning around a boundary
+/// needs no lock each time.
 static __thread struct {
   struct qs_cell *free[2];
   uint64_t sizes[2];
@@ -114,7 +119,8 @@ static __thread struct {
 
 static pthread_key_t end_key;
 
-// Runs when a thread ends that has taken or returned a cell. If another destructor does so afterwards, it runs again.
+// Runs when a thread ends that has taken or returned a cell. If another destructor does so
+// afterwards, it runs again.
 static void end_magazine(void *unused) {
   (void)unused;
   magazine.is_watched = false;
@@ -150,7 +156,7 @@ void qs_cell_recycle(struct qs_cell *cell) {
   if (phase_of(cell) != QS_CELL_RETIRED) qs_trap("a counter is returned twice, or while it is in use");
   for (uint32_t processor = 0; cell->slot != NULL && processor < processors; processor++) {
     uint64_t *slot = (uint64_t *)(cell->slot + ((size_t)processor << QS_SLOT_SHIFT));
-    // Only where somebody has counted: a store would put the page on this thread's node.
+    // Only where a thread has counted: a store would put the page on this thread's node.
     if (__atomic_load_n(slot, __ATOMIC_RELAXED) != 0) __atomic_store_n(slot, 0, __ATOMIC_RELAXED);
   }
   __atomic_store_n(&cell->mode, (uint64_t)QS_CELL_FREE << 32, __ATOMIC_RELAXED);
@@ -189,7 +195,8 @@ static void after_fork_parent(void) {
   for (int i = 0; i < LOCKS; i++) pthread_mutex_unlock(&locks[i]);
 }
 
-// The free cells of the threads that the child does not have stay in their magazines: lost to it, and harmless.
+// The free cells of the threads that the child does not have stay in their magazines: lost to it,
+// and harmless.
 static void after_fork_child(void) {
   pthread_mutex_init(&depot.lock, NULL);
   for (int i = 0; i < LOCKS; i++) pthread_mutex_init(&locks[i], NULL);
@@ -197,8 +204,8 @@ static void after_fork_child(void) {
 
 // MARK: The start
 
-// The highest number, as the kernel lists them ("0-3" or "0,2-7"), and one more. /sys may not be there; the affinity
-// mask, which is as long as the kernel's largest number needs, always is.
+// The highest number, as the kernel lists them ("0-3" or "0,2-7"), and one more. /sys may not be
+// there; the affinity mask, which is as long as the kernel's largest number needs, always is.
 static uint32_t count_processors(void) {
   char list[4096];
   int file = open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC);
@@ -227,9 +234,10 @@ struct qs_arena_usage qs_arena_usage(void) {
   return usage;
 }
 
-// Before other constructors, which may count already; and before the library watches for forks. Handlers run in the
-// opposite order before a fork: these locks are taken last. The other way round, a fork would hold them while it waits for a
-// grace period, and so for a reader that wants one.
+// Before other constructors, which may count already; and before the library watches for forks.
+// Handlers run in the opposite order before a fork: these locks are taken last. The other way
+// round, a fork would hold them while it waits for a grace period, and so for a reader that wants
+// one.
 __attribute__((constructor(101))) static void start(void) {
   processors = count_processors();
   for (int i = 0; i < LOCKS; i++) pthread_mutex_init(&locks[i], NULL);

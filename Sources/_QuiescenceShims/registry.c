@@ -1,32 +1,40 @@
 #define _GNU_SOURCE
 #include "registry.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "order.h"
 #include "qs_liburcu.h"
 #include "qs_thread.h"
-// The layout of the readers' words, also where the read side is not inline: data structures, no code.
+// The layout of the readers' words, also where the read side is not inline: data structures, no
+// code.
 #include <urcu/static/urcu-bp.h>
 #include <urcu/static/urcu-mb.h>
 #include <urcu/static/urcu-memb.h>
 #include <urcu/static/urcu-qsbr.h>
 
-// The list's lock is hidden from the thread sanitizer, as liburcu's are: see order.h. So it must not see the list either.
+// The list's lock is hidden from the thread sanitizer, as liburcu's are: see order.h. So it must
+// not see the list either.
 #if defined(__clang__)
 #pragma clang attribute push(QS_UNSANITIZED, apply_to = function)
 #endif
 
-__thread struct reader qs_reader_self;
+__thread struct reader_self qs_reader_self __attribute__((tls_model("initial-exec")));
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /// Of the thread while it has the lock.
-static __thread sigset_t signals_before;
-static struct reader *first;
+static __thread sigset_t signals_before __attribute__((tls_model("initial-exec")));
+static struct reader *first, *unused;
 static uint32_t counts[QS_FLAVORS];
+static bool lost[QS_FLAVORS];
 
 void qs_registry_lock(void) {
   sigset_t all, before;
@@ -44,37 +52,79 @@ void qs_registry_unlock(void) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-void qs_registry_add(enum qs_flavor flavor) {
-  struct reader *self = &qs_reader_self;
-  if (self->link == NULL) {
-    self->id = qs_thread_id();
-    self->thread = pthread_self();
-    self->words[QS_MEMB] = &URCU_TLS(urcu_memb_reader);
-    self->words[QS_QSBR] = &URCU_TLS(urcu_qsbr_reader);
-    self->words[QS_MB] = &URCU_TLS(urcu_mb_reader);
-    self->words[QS_BP] = &URCU_TLS(urcu_bp_reader);
-    self->next = first;
-    self->link = &first;
-    if (first != NULL) first->link = &self->next;
-    first = self;
+bool qs_registry_is_lost(enum qs_flavor flavor) { return lost[flavor]; }
+
+// From the kernel, not from malloc: a handler that registers may have interrupted malloc.
+static void map_readers(void) {
+  enum { BYTES = 1 << 16 };
+  struct reader *readers = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (readers == MAP_FAILED) qs_trap("no memory to register a thread as a reader");
+  for (size_t i = BYTES / sizeof *readers; i > 0; i--) {
+    readers[i - 1].next = unused;
+    unused = &readers[i - 1];
   }
-  self->registered[flavor] = true;
+}
+
+static void remove_reader(struct reader *reader) {
+  *reader->link = reader->next;
+  if (reader->next != NULL) reader->next->link = reader->link;
+  reader->next = unused;
+  unused = reader;
+}
+
+static void *own_word(enum qs_flavor flavor) {
+  switch (flavor) {
+    case QS_MEMB: return &URCU_TLS(urcu_memb_reader);
+    case QS_MB: return &URCU_TLS(urcu_mb_reader);
+    case QS_QSBR: return &URCU_TLS(urcu_qsbr_reader);
+    default: return URCU_TLS(urcu_bp_reader);
+  }
+}
+
+void qs_registry_add(enum qs_flavor flavor) {
+  struct reader_self *self = &qs_reader_self;
+  struct reader *reader = self->reader;
+  if (reader == NULL) {
+    if (unused == NULL) map_readers();
+    reader = unused;
+    unused = reader->next;
+    *reader = (struct reader){.next = first, .link = &first, .id = qs_thread_id()};
+    if (first != NULL) first->link = &reader->next;
+    first = reader;
+    self->reader = reader;
+  }
+  reader->words[flavor] = own_word(flavor);
+  reader->registered[flavor] = self->registered[flavor] = true;
   counts[flavor]++;
 }
 
 void qs_registry_remove(enum qs_flavor flavor) {
-  struct reader *self = &qs_reader_self;
-  self->registered[flavor] = false;
+  struct reader_self *self = &qs_reader_self;
+  self->reader->registered[flavor] = self->registered[flavor] = false;
   counts[flavor]--;
   for (int other = 0; other < QS_FLAVORS; other++)
     if (self->registered[other]) return;
-  *self->link = self->next;
-  if (self->next != NULL) self->next->link = self->link;
-  self->link = NULL;
+  remove_reader(self->reader);
+  self->reader = NULL;
+}
+
+// Threads that read under liburcu-bp alone may have ended without `leave`: see leave.c. Their words
+// in liburcu's memory stay as they are, with no section open, so until here they only count.
+static void remove_the_dead(void) {
+  pid_t process = getpid();
+  for (struct reader *reader = first, *next; reader != NULL; reader = next) {
+    next = reader->next;
+    if (!reader->registered[QS_BP]) continue;
+    if (reader->registered[QS_MEMB] || reader->registered[QS_MB] || reader->registered[QS_QSBR]) continue;
+    if (syscall(SYS_tgkill, process, reader->id, 0) == 0 || errno != ESRCH) continue;
+    remove_reader(reader);
+    counts[QS_BP]--;
+  }
 }
 
 uint32_t qs_readers_registered(uint32_t flavor) {
   qs_registry_lock();
+  if (flavor == QS_BP) remove_the_dead();
   uint32_t count = counts[flavor];
   qs_registry_unlock();
   return count;
@@ -93,65 +143,76 @@ static bool is_held_up_by(const struct reader *reader, enum qs_flavor flavor) {
     case QS_QSBR:
       counter = CMM_LOAD_SHARED(((struct urcu_qsbr_reader *)reader->words[QS_QSBR])->ctr);
       return counter != 0 && counter != CMM_LOAD_SHARED(urcu_qsbr_gp.ctr);
-    case QS_BP: {
-      struct urcu_bp_reader *word = CMM_LOAD_SHARED(*(struct urcu_bp_reader **)reader->words[QS_BP]);
-      return word != NULL && is_old(CMM_LOAD_SHARED(word->ctr), CMM_LOAD_SHARED(urcu_bp_gp.ctr));
-    }
+    case QS_BP:
+      counter = CMM_LOAD_SHARED(((struct urcu_bp_reader *)reader->words[QS_BP])->ctr);
+      return is_old(counter, CMM_LOAD_SHARED(urcu_bp_gp.ctr));
     default:
       counter = CMM_LOAD_SHARED(((struct urcu_reader *)reader->words[flavor])->ctr);
       return is_old(counter, CMM_LOAD_SHARED((flavor == QS_MEMB ? &urcu_memb_gp : &urcu_mb_gp)->ctr));
   }
 }
 
+static void copy_name(pid_t id, char *name, size_t size) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/task/%d/comm", id);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t length = file < 0 ? -1 : read(file, name, size - 1);
+  if (file >= 0) close(file);
+  // The kernel ends it with a new line.
+  if (length > 0)
+    name[length - 1] = 0;
+  else
+    strcpy(name, "?");
+}
+
 uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t capacity) {
   uint32_t count = 0;
   qs_registry_lock();
+  if (flavor == QS_BP) remove_the_dead();
   for (struct reader *reader = first; reader != NULL; reader = reader->next) {
     if (!reader->registered[flavor] || !is_held_up_by(reader, flavor)) continue;
     if (count++ >= capacity) continue;
     readers[count - 1].id = reader->id;
-    // It cannot end meanwhile: leaving the list takes the lock.
-    if (pthread_getname_np(reader->thread, readers[count - 1].name, sizeof readers->name) != 0)
-      strcpy(readers[count - 1].name, "?");
+    copy_name(reader->id, readers[count - 1].name, sizeof readers->name);
   }
   qs_registry_unlock();
   return count;
 }
 
-static bool bp_is_skipped;
+static uint32_t lost_by_this_fork;
 
-void qs_registry_before_fork(bool skip_bp) {
+void qs_registry_before_fork(uint32_t lost_flavors) {
   qs_registry_lock();
-  bp_is_skipped = skip_bp;
-  if (!skip_bp) urcu_bp_before_fork();
+  lost_by_this_fork = lost_flavors;
+  if (!(lost_flavors >> QS_BP & 1)) urcu_bp_before_fork();
 }
 
 void qs_registry_after_fork_parent(void) {
-  if (!bp_is_skipped) urcu_bp_after_fork_parent();
+  if (!(lost_by_this_fork >> QS_BP & 1)) urcu_bp_after_fork_parent();
   qs_registry_unlock();
 }
 
-// The other threads are gone, and their thread-local memory is free for the child's new threads: a grace period that
-// walked over it would wait for a reader that cannot leave, or for whatever lies there then.
+// The other threads are gone, and their thread-local memory is free for the child's new threads: a
+// grace period that walked over it would wait for a reader that cannot leave, or for whatever lies
+// there then.
 void qs_registry_after_fork_child(void) {
-  if (!bp_is_skipped) urcu_bp_after_fork_child();
-  struct reader *self = &qs_reader_self;
-  for (struct reader *reader = first; reader != NULL; reader = reader->next) {
-    if (reader == self) continue;
-    // What registered with liburcu-bp was in liburcu's own care.
-    if (reader->registered[QS_MEMB]) cds_list_del(&((struct urcu_reader *)reader->words[QS_MEMB])->node);
-    if (reader->registered[QS_MB]) cds_list_del(&((struct urcu_reader *)reader->words[QS_MB])->node);
-    if (reader->registered[QS_QSBR])
+  for (int flavor = 0; flavor < QS_FLAVORS; flavor++) lost[flavor] |= lost_by_this_fork >> flavor & 1;
+  if (!(lost_by_this_fork >> QS_BP & 1)) urcu_bp_after_fork_child();
+  for (struct reader *reader = first, *next; reader != NULL; reader = next) {
+    next = reader->next;
+    if (reader == qs_reader_self.reader) continue;
+    // What registered with liburcu-bp was in liburcu's own care. Lists of a lost flavor were being
+    // changed at the fork, and no grace period walks them here.
+    if (reader->registered[QS_MEMB] && !lost[QS_MEMB])
+      cds_list_del(&((struct urcu_reader *)reader->words[QS_MEMB])->node);
+    if (reader->registered[QS_MB] && !lost[QS_MB])
+      cds_list_del(&((struct urcu_reader *)reader->words[QS_MB])->node);
+    if (reader->registered[QS_QSBR] && !lost[QS_QSBR])
       cds_list_del(&((struct urcu_qsbr_reader *)reader->words[QS_QSBR])->node);
+    remove_reader(reader);
   }
-  bool is_reader = self->link != NULL;
-  first = is_reader ? self : NULL;
-  if (is_reader) {
-    self->next = NULL;
-    self->link = &first;
-    self->id = qs_thread_id();
-  }
-  for (int flavor = 0; flavor < QS_FLAVORS; flavor++) counts[flavor] = self->registered[flavor];
+  if (qs_reader_self.reader != NULL) qs_reader_self.reader->id = qs_thread_id();
+  for (int flavor = 0; flavor < QS_FLAVORS; flavor++) counts[flavor] = qs_reader_self.registered[flavor];
   qs_registry_unlock();
 }
 

@@ -82,8 +82,8 @@ __attribute__((constructor(101))) static void start(void) {
 const char *qs_rseq_refusal(void) { return refusal; }
 
 uint64_t qs_rseq_next_barrier(void) {
-  // The caller has stored a mode. Without the fence the load could come first: a barrier could start and pass in between,
-  // and the caller would take it for a later one than it was.
+  // The caller has stored a mode. Without the fence the load could come first: a barrier could
+  // start and pass in between, and the caller would take it for a later one than it was.
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   return __atomic_load_n(&started, __ATOMIC_RELAXED) + 1;
 }
@@ -92,12 +92,12 @@ void qs_rseq_pass_barrier(uint64_t number) {
   if (__atomic_load_n(&passed, __ATOMIC_ACQUIRE) >= number) return;
   if (refusal != NULL) qs_trap("a barrier for restartable sequences, where there are none");
   pthread_mutex_lock(&barrier_lock);
-  // One that started after the caller took its number, while the caller waited for the lock, serves as well.
+  // One that started after the caller took its number, while the caller waited for the lock, serves
+  // as well.
   while (passed < number) {
     uint64_t next = started + 1;
     __atomic_store_n(&started, next, __ATOMIC_RELAXED);
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) != 0)
-      qs_trap("membarrier(2) has worked before and is refused now: was a seccomp filter installed?");
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) != 0) qs_membarrier_refused();
     __atomic_store_n(&passed, next, __ATOMIC_RELEASE);
   }
   pthread_mutex_unlock(&barrier_lock);

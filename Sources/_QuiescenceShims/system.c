@@ -1,13 +1,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
-#include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "qs_fence.h"
 #include "qs_futex.h"
 #include "qs_processor.h"
 
@@ -20,20 +18,6 @@ int qs_futex_wait(const void *word, uint32_t expected, int64_t nanoseconds) {
 
 void qs_futex_wake_all(const void *word) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
-
-bool qs_has_membarrier;
-
-__attribute__((constructor)) static void register_for_membarrier(void) {
-  qs_has_membarrier =
-      syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-}
-
-void qs_fence_heavy(void) {
-  if (qs_has_membarrier)
-    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-  else
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 uint32_t qs_processor_count(void) {

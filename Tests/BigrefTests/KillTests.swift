@@ -45,7 +45,7 @@ import Testing
     let count = Shared(Bigref())
     count.value.acquire()
     let wasLive = Counter(-1)
-    await suspended { (continuation: UnsafeContinuation<Void, Never>) in
+    await suspended { (continuation: Suspended<Void>) in
       count.value.kill {
         wasLive.add(count.value.tryAcquireLive() ? 2 : 1)
         continuation.resume()
@@ -57,7 +57,7 @@ import Testing
     #expect(count.value.isZero == true)
   }
 
-  @Test func batchSharesOneBarrier() async {
+  @Test(.exclusive) func batchSharesOneBarrier() async {
     let counts = (0..<1000).map { _ in Shared(Bigref()) }
     for (index, count) in counts.enumerated() where index % 2 == 0 { count.value.acquire() }
     let before = Bigref.statistics.barriers
@@ -67,7 +67,7 @@ import Testing
     await batch.confirm()
     #expect(batch.count == 0)
     let barriers = Bigref.statistics.barriers - before
-    // Other tests kill counters at the same time, but not a thousand.
+    // Tests of modules kill counters at the same time, but not a thousand.
     #expect(barriers < 100)
     #expect(barriers >= (ProcessorCell.isRestartable ? 1 : 0))
     for (index, count) in counts.enumerated() {

@@ -44,6 +44,7 @@ final class Torture: Sendable {
   private let ids: [Shared<Atomic<Int32>>]
   private let isDone = Shared(Atomic(false))
   private let handed = Counter()
+  private let moves = Counter()
 
   static let workers = 4
 
@@ -57,30 +58,28 @@ final class Torture: Sendable {
   }
 
   /// Runs until `isEnough` returns true. Traps at the first error.
-  func run(until isEnough: @escaping @Sendable (_ rounds: Int) -> Bool) async -> Result {
-    let result = Shared(Locked(Result()))
+  func run(until isEnough: @escaping @Sendable (Result) -> Bool) async -> Result {
+    let rounds = Counter()
     Ambient.handleSignals()
     let signalsBefore = Ambient.signals.value
+    let result = { @Sendable rounds in
+      Result(
+        rounds: rounds, signals: Ambient.signals.value - signalsBefore, moves: self.moves.value,
+        handed: self.handed.value)
+    }
     await onThreads(Self.workers + 3) { index in
       switch index {
       case 0:
-        let rounds = self.own(isEnough)
+        rounds.add(self.own { isEnough(result($0)) })
         self.isDone.value.store(true, ordering: .sequentiallyConsistent)
-        result.value.withLock { $0.rounds = rounds }
-      case 1:
-        let moves = self.moveWorkers()
-        result.value.withLock { $0.moves = moves }
+      case 1: self.moveWorkers()
       case 2: self.interruptWorkers()
       default: self.work(index - 3)
       }
     }
     places.drain()
     if Ambient.total != 0 { fatalError("torture: \(Ambient.total) references are left") }
-    return result.value.withLock { result in
-      result.signals = Ambient.signals.value - signalsBefore
-      result.handed = handed.value
-      return result
-    }
+    return result(rounds.value)
   }
 }
 
@@ -209,20 +208,22 @@ extension Torture {
 
 extension Torture {
   /// Moves every worker to another processor, again and again.
-  private func moveWorkers() -> Int {
+  private func moveWorkers() {
     let processors = Affinity.processors
-    var moves = 0
+    var step = 0
     while !isDone.value.load(ordering: .relaxed) {
       for id in ids {
         let id = id.value.load(ordering: .sequentiallyConsistent)
         // Fails for a thread that has ended. Its number is not reused this soon.
-        if id != 0 && Affinity.move(id, to: processors[moves % processors.count]) { moves += 1 }
+        if id != 0 && Affinity.move(id, to: processors[step % processors.count]) {
+          step += 1
+          moves.add(1)
+        }
       }
       // An odd step: in the next round, each worker moves to another processor.
-      moves += 1
+      step += 1
       sched_yield()
     }
-    return moves
   }
 
   private func interruptWorkers() {

@@ -52,7 +52,11 @@ final class Counting: Scheme, Gate {
   func gate(for point: any AnyHookPoint) -> (any Gate)? { self }
   func enter() -> Int { get() ? 0 : -1 }
   func leave(_ token: Int) { put() }
-  var references: Int { max(0, count.load(ordering: .sequentiallyConsistent) - 1) }
+  /// None for the manager's own look, where it is the scheme that has to find them.
+  var references: Int {
+    if fault == .asPrinted || fault == .plainAddBack { return 0 }
+    return max(0, count.load(ordering: .sequentiallyConsistent) - 1)
+  }
 
   func get() -> Bool {
     if !isActive.load(ordering: .sequentiallyConsistent) { return false }
@@ -70,11 +74,14 @@ final class Counting: Scheme, Gate {
 
   func unload(_ operation: UnloadOperation) {
     let counters = operation.counters
-    counters.makeExact()
+    operation.makeExact(counters) { self.close(operation, counters) }
+  }
+
+  private func close(_ operation: UnloadOperation, _ counters: CounterSet) {
     let holders = operation.module.holders
     if !operation.mayWait && (!counters.areUnused || !close()) {
       counters.revive()
-      return operation.refuse(holders, errno: EBUSY)
+      return operation.refuse(holders)
     }
     operation.begin()
     if operation.mayWait {
@@ -90,7 +97,7 @@ final class Counting: Scheme, Gate {
 
   private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
     operation.takeInterfacesDown()
-    counters.whenUnused(operation) { operation.leave() }
+    operation.awaitZero(of: counters, orElse: nil) { operation.leave() }
   }
 
   private func close() -> Bool {
@@ -148,7 +155,9 @@ final class Summing: Scheme, Gate {
   func gate(for point: any AnyHookPoint) -> (any Gate)? { self }
   func enter() -> Int { get() ? 0 : -1 }
   func leave(_ token: Int) { put() }
-  var references: Int { max(0, sum) }
+  /// None for the manager's own look where the sum is what is broken: that would have to miss the
+  /// same reference.
+  var references: Int { sumsFirst ? max(0, sum) : 0 }
 
   private var sum: Int {
     first.load(ordering: .sequentiallyConsistent) + others.load(ordering: .sequentiallyConsistent)
@@ -175,17 +184,23 @@ final class Summing: Scheme, Gate {
 
   func unload(_ operation: UnloadOperation) {
     let counters = operation.counters
-    counters.makeExact()
+    operation.makeExact(counters) { self.sumUp(operation, counters) }
+  }
+
+  private func sumUp(_ operation: UnloadOperation, _ counters: CounterSet) {
     let holders = operation.module.holders
     if sumsFirst && !operation.mayWait {
       if !isUnused(operation, counters) { return refuse(operation, counters, holders) }
       Hole.widen()
       isLive.store(false, ordering: .sequentiallyConsistent)
-      operation.waitForReaders()
-    } else {
-      isLive.store(false, ordering: .sequentiallyConsistent)
-      if !isUnused(operation, counters) { return refuse(operation, counters, holders) }
+      return operation.afterReaders { self.takeDown(operation, counters) }
     }
+    isLive.store(false, ordering: .sequentiallyConsistent)
+    if !isUnused(operation, counters) { return refuse(operation, counters, holders) }
+    takeDown(operation, counters)
+  }
+
+  private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
     operation.begin()
     operation.takeInterfacesDown()
     counters.releaseOwners()
@@ -201,6 +216,6 @@ final class Summing: Scheme, Gate {
   private func refuse(_ operation: UnloadOperation, _ counters: CounterSet, _ holders: [ModuleHolder]) {
     isLive.store(true, ordering: .sequentiallyConsistent)
     counters.revive()
-    operation.refuse(holders, errno: EBUSY)
+    operation.refuse(holders)
   }
 }

@@ -55,28 +55,28 @@ final class Locking: Scheme {
     nonisolated(unsafe) let node = page.assumingMemoryBound(to: Unmanaged<ReadWriteSemaphore>.self)
     node.initialize(to: Unmanaged.passUnretained(lock))
     _ = lock.acquireWrite()
-    if !operation.mayWait && users.value > 0 {
-      lock.releaseWrite()
-      return operation.refuse(operation.module.holders, errno: EBUSY)
-    }
     operation.begin()
     if fault == .waitsUnderLocks { while users.value > 0 { Primitive.yield() } }
     isClosed.store(true, ordering: .relaxed)
     let counters = operation.counters
-    counters.makeExact()
     operation.takeInterfacesDown()
-    operation.waitForReaders()
-    counters.whenUnused(operation) {
-      if self.fault == .unlocksTwice { self.lock.releaseWrite() }
-      if !operation.exit() { return }
-      operation.settle {
-        munmap(page, 4096)
-        if self.fault == .freesNodes {
-          node.pointee.takeUnretainedValue().releaseWrite()
-        } else {
-          self.lock.releaseWrite()
+    operation.makeExact(counters) {
+      operation.afterReaders {
+        operation.awaitZero(of: counters, orElse: nil) {
+          if self.fault == .unlocksTwice { self.lock.releaseWrite() }
+          operation.exit { isOut in
+            if !isOut { return }
+            operation.settle {
+              munmap(page, 4096)
+              if self.fault == .freesNodes {
+                node.pointee.takeUnretainedValue().releaseWrite()
+              } else {
+                self.lock.releaseWrite()
+              }
+              operation.unmap()
+            }
+          }
         }
-        operation.unmap()
       }
     }
   }

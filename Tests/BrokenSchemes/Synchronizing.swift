@@ -95,11 +95,10 @@ final class Synchronizing: Scheme {
   var references: Int { users.value }
 
   func unload(_ operation: UnloadOperation) {
-    let holders = operation.module.holders
-    if !operation.mayWait && !holders.isEmpty { return operation.refuse(holders, errno: EBUSY) }
-    // A wider window makes the interleaving likely; it is possible without.
+    // Where it matters, the interleaving is made likely; it is possible without.
     Hole.widen()
-    if !faults.contains(.staysLive) { operation.begin() }
+    // The module looks as if no unload of it were under way.
+    if faults.contains(.staysLive) { operation.module.endAttempt(operation) } else { operation.begin() }
     if faults.contains(.stopsAtFirst) { return exitStoppingAtFirst(operation) }
     if operation.isAfterFailedInit && faults.contains(.freesFailedInit) {
       operation.takeInterfacesDown()
@@ -107,37 +106,40 @@ final class Synchronizing: Scheme {
     }
     let counters = operation.counters
     operation.takeInterfacesDown()
-    counters.makeExact()
-    if !faults.contains(.noSync) { operation.waitForReaders() }
+    operation.makeExact(counters) {
+      if self.faults.contains(.noSync) { return self.recheck(operation, counters) }
+      operation.afterReaders { self.recheck(operation, counters) }
+    }
+  }
+
+  private func recheck(_ operation: UnloadOperation, _ counters: CounterSet) {
     if faults.contains(.noRecheck) || (operation.isForced && faults.contains(.forceFrees)) {
       counters.releaseOwners()
       return leave(operation)
     }
-    if users.value == 0 { return counters.whenUnused(operation) { self.leave(operation) } }
+    let next: @Sendable () -> Void = {
+      operation.later { operation.awaitZero(of: counters, orElse: nil) { self.leave(operation) } }
+    }
+    if users.value == 0 { return next() }
     if !operation.mayWait { operation.defer(operation.module.holders) }
     operation.tellUsers()
-    let next: @Sendable () -> Void = {
-      operation.later { counters.whenUnused(operation) { self.leave(operation) } }
-    }
     if faults.contains(.staysLive) { return waiters.withLock { $0.append(next) } }
     if !faults.contains(.losesWakeup) { return users.whenZero(next) }
     while users.value != 0 { Primitive.yield() }
-    // Too late: the last put has already looked for a waiter.
+    // Too late: the last put has looked for a waiter already.
     waiters.withLock { $0.append(next) }
   }
 
   private func leave(_ operation: UnloadOperation) {
-    if !operation.exit() { return }
-    if faults.contains(.noSync) && faults.contains(.noRecheck) { return operation.unmap() }
-    if faults.contains(.noBarrier) {
-      operation.waitForReaders()
-      return operation.unmap()
+    operation.exit { [self] isOut in
+      if !isOut { return }
+      if faults.contains(.noSync) && faults.contains(.noRecheck) { return operation.unmap() }
+      if faults.contains(.noBarrier) { return operation.afterReaders { operation.unmap() } }
+      if faults.contains(.noLastGracePeriod) || faults.contains(.noSync) {
+        return operation.afterCallbacks { operation.unmap() }
+      }
+      operation.finish()
     }
-    if faults.contains(.noLastGracePeriod) || faults.contains(.noSync) {
-      operation.runCallbacks()
-      return operation.unmap()
-    }
-    operation.finish()
   }
 
   /// `if ((error = unregister_hooks())) return error;`
@@ -147,8 +149,7 @@ final class Synchronizing: Scheme {
     operation.unlinkHooks()
     if users.value > 0 { return operation.remainInCleanup(errno: EBUSY, "in use") }
     operation.withdrawObjects()
-    operation.waitForReaders()
-    operation.leave()
+    operation.afterReaders { operation.leave() }
   }
 
   func retry(_ operation: UnloadOperation) {

@@ -98,7 +98,8 @@ import Testing
     #expect(stat(file, &status) == 0 && status.st_mode & 0o7777 == 0o640)
   }
 
-  /// The directory's lock is taken all the same.
+  /// A process that may not read the file of the queue does not queue: it takes the directory's
+  /// lock all the same.
   @Test(.enabled(if: geteuid() != 0, "root may read every file"))
   func aQueueThatMayNotBeReadIsPassed() async throws {
     #expect(await refusal(true) == "taken")

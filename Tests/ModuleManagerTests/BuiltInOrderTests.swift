@@ -56,8 +56,8 @@ import Testing
     }
     #expect(cycle?.errno == ELOOP && cycle?.reason == "depends on itself: two → three → two")
     let other = ModuleManager()
-    let gap = await moduleError { try await other.load([module("free"), module("top", ["nobody"])]) }
-    #expect(gap?.description == "top: depends on nobody, which is not in the host (ENOENT)")
+    let gap = await moduleError { try await other.load([module("free"), module("top", ["absent"])]) }
+    #expect(gap?.description == "top: depends on absent, which is not in the host (ENOENT)")
     #expect(started.all.isEmpty && names().isEmpty && other.list().isEmpty)
     #expect(await moduleError { try await other.load([module("a-b"), module("a_b")]) }?.errno == EEXIST)
     #expect(await moduleError { try await other.load([module("a"), module("a b")]) }?.errno == EINVAL)
@@ -84,6 +84,7 @@ import Testing
     }
     #expect(failed?.description == "top: needs broken: its init failed (ENODEV)")
     #expect(started.all == ["base", "broken"])
+    await whenGone("broken", manager)
     #expect(names() == ["base"])
     #expect(manager.list()[0].users == 0, "a failed module still holds what it depended on")
     try await manager.unload("base")

@@ -156,12 +156,14 @@ import Testing
 
   @Test(arguments: UnloadScheme.all, 1...4)
   func aFailedInitLeavesNothing(_ scheme: UnloadScheme, _ step: Int) async {
-    let (manager, point) = Guest.manager(scheme)
+    let (manager, point) = Guest.manager(scheme, isPatient: true)
     let path = Guest.file(failingAt: step)
     let error = await moduleError { try await manager.load(path: path) }
     #expect(error?.description == "guest: its init failed (ENODEV)")
+    // It is answered after the last look at its users: by then its interfaces are down.
     var argument = Argument()
     #expect(point.dispatch(&argument).called == 0)
+    await whenGone("guest", manager)
     #expect(manager.list().isEmpty && manager.objects().isEmpty)
     #expect(!isMapped(path))
   }

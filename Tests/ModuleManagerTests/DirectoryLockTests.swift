@@ -4,7 +4,7 @@ import ModuleManager
 import TestSupport
 import Testing
 
-/// Loaders of a module directory together, who writes its index alone.
+/// Loaders share a module directory's lock; a writer of its index has it alone.
 @Suite struct DirectoryLockTests {
   let folder = ModuleFolder()
 
@@ -28,7 +28,7 @@ import Testing
     async let two: Void = take(false, shared, until: sharedEnd)
     while shared.value < 2 { await Task.yield() }
     async let writer: Void = take(true, exclusive, until: exclusiveEnd)
-    // The writer stands in line; who comes after it waits behind it, though others share the lock still.
+    // The writer queues; a later loader waits behind it, although others still share the lock.
     let line = folder.path + "/\(DirectoryLock.fileName)"
     while !isLocked(line) { await Task.yield() }
     let late = Counter()
@@ -51,7 +51,8 @@ import Testing
     return flock(descriptor, LOCK_EX | LOCK_NB) != 0
   }
 
-  /// A request waits for the writer, and the manager for nobody; when the writer's process dies, the request goes on.
+  /// A request waits for the writer, and the manager does not; when the writer's process dies, the
+  /// request goes on.
   @Test func aRequestWaitsAndTheManagerDoesNot() async throws {
     let manager = ModuleManager()
     await folder.add("one")
@@ -59,7 +60,7 @@ import Testing
     try manager.setDirectory(folder.path, lockedWithin: .seconds(600))
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/env")
-    // In the place of the shell, so that the signal meets who holds the lock.
+    // In the place of the shell, so that the signal meets the holder of the lock.
     process.arguments = ["flock", "-x", "--no-fork", folder.path, "sh", "-c", "echo locked; exec sleep 600"]
     let output = Pipe()
     process.standardOutput = output
@@ -106,7 +107,8 @@ import Testing
     #expect(throws: ModuleFileError.self) { _ = try DirectoryLock("/nothing", isExclusive: true) }
   }
 
-  /// What a module's `init`, which runs under the lock, gets when it asks for it: an error number or 0, and the reason.
+  /// What a module's `init`, which runs under the lock, gets when it asks for it: an error number
+  /// or 0, and the reason.
   private func inInit(_ body: @escaping @Sendable () -> String) async throws -> String {
     let manager = ModuleManager()
     let answer = Lines()
@@ -139,7 +141,8 @@ import Testing
     #expect(await onThread { Self.answer(path, isExclusive: true) } == "taken")
   }
 
-  /// Also when the load had to wait for the lock, which another thread than the one that runs `init` has taken then.
+  /// Also when the load had to wait for the lock, which another thread than the one that runs
+  /// `init` has taken then.
   @Test func aLoadThatWaitedHasItToo() async throws {
     let path = folder.path
     let exclusive = Counter(), end = Counter()
@@ -152,7 +155,7 @@ import Testing
     await writer
   }
 
-  /// It has it shared, and a writer stands in line, who waits for it.
+  /// It has the lock shared, and a writer queues for it.
   @Test func sharedAgainGoesPastTheLine() async throws {
     let path = folder.path
     let exclusive = Counter(), end = Counter(1), isInside = Counter()
@@ -167,7 +170,8 @@ import Testing
     await writer
   }
 
-  /// A process that `init` starts and waits for: from the thread that has the lock. A grandchild is no better off.
+  /// A process that `init` starts and waits for: from the thread that has the lock. A grandchild is
+  /// no better off.
   @Test func aChildOfAnInitIsTold() async throws {
     let path = folder.path
     @Sendable func exits(_ isExclusive: Bool) -> Int32 {
@@ -185,7 +189,8 @@ import Testing
     #expect(grandchild == "\(Forked.exited(7))")
   }
 
-  /// One that another thread of the process has started waits: nobody waits for it who has the lock.
+  /// One that another thread of the process has started waits: no thread that has the lock waits
+  /// for it.
   @Test func aChildOfAnotherThreadWaits() async {
     let path = folder.path
     let shared = Counter(), end = Counter()

@@ -56,6 +56,14 @@ import Testing
     let buffer = 1
     func reuse(_ buffer: Int) {}
     """,
+    "ReadSection.swift": """
+    let shards: [SharedRCUBox<Int, Memb>] = [SharedRCUBox(1)]
+    func scan(_ shard: borrowing Borrowed<Int>) {}
+    """,
+    "RCUPointer.swift": """
+    struct Node: ~Copyable, Sendable { let next = RCUPointer<Node, Memb>() }
+    let head = RCUPointer<Node, Memb>()
+    """,
     "HookPoint.swift": """
     struct Packet: Sendable { var length = 0 }
     nonisolated(unsafe) var packet = Packet()
@@ -76,7 +84,7 @@ import Testing
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift",
     "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift",
     "ModulePolicy.swift", "ModuleTrace.swift", "SleepableBox.swift", "SleepableDomain.swift",
-    "UnloadRequest.swift", "UnloadScheme.swift",
+    "SleepablePointer.swift", "UnloadAttempt.swift", "UnloadRequest.swift", "UnloadScheme.swift",
   ]
 
   @Test func examplesOfDocumentationCommentsCompile() async throws {
@@ -98,6 +106,7 @@ import Testing
           import Bigref
           import ModuleManager
           import Quiescence
+          import QuiescentCollections
           \(Self.preambles[name] ?? "")
           func example() \(isAsynchronous ? "async throws" : "") {
           \(isAsynchronous ? example.replacing("try manager", with: "try await manager") : example)

@@ -67,7 +67,7 @@ import Testing
 
   @Test(arguments: UnloadScheme.all, User.allCases)
   func moduleStaysInServiceAfterAWaitIsGivenUp(_ scheme: UnloadScheme, _ user: User) async throws {
-    let (manager, point) = Guest.manager(scheme)
+    let (manager, point) = Guest.manager(scheme, isPatient: true)
     let path = Guest.file()
     try await manager.load(path: path)
     let letGo = try hold(user, manager, point)
@@ -113,7 +113,7 @@ import Testing
   /// module. It is either unloaded or in service, and there is an answer.
   @Test(.exclusive, arguments: UnloadScheme.all)
   func lastPutsRacingWithGivingUpHaveOneWinner(_ scheme: UnloadScheme) async throws {
-    let (manager, point) = Guest.manager(scheme)
+    let (manager, point) = Guest.manager(scheme, isPatient: true)
     let path = Guest.file()
     var gone = 0, stayed = 0, round = 0
     while (gone < 15 || stayed < 15) && round < 20_000 {
@@ -234,7 +234,7 @@ import Testing
   @Test(arguments: OneWay.allCases)
   func irreversibleUnloadContinuesWithoutItsCaller(_ way: OneWay) async throws {
     for scheme in way == .wasForced ? UnloadScheme.all : [.startStopExit] {
-      let (manager, point) = Guest.manager(scheme)
+      let (manager, point) = Guest.manager(scheme, isPatient: true)
       let path = Guest.file("guest", way == .stopHasRun ? ", .stop = stop" : "")
       try await manager.load(path: path)
       let flags = HookFlags()
@@ -256,7 +256,11 @@ import Testing
       }
       await call
       let policy = way == .wasForced ? BusyPolicy.force : .wait
-      let outcome = try await manager.unload("guest", ifBusy: policy, within: .milliseconds(2))
+      let cancellation = WaitCancellation()
+      async let unload = manager.unload("guest", ifBusy: policy, cancelledBy: cancellation)
+      while manager.list().first?.activity?.kind != .users { await Task.yield() }
+      cancellation.cancel()
+      let outcome = try await unload
       guard case .deferred(let holders) = outcome else {
         Issue.record("\(scheme): \(outcome)")
         return

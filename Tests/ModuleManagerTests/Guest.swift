@@ -55,8 +55,13 @@ enum Guest {
   }
 
   /// A manager and its hook point.
-  static func manager(_ scheme: UnloadScheme) -> (manager: ModuleManager, point: Point) {
-    let manager = ModuleManager(scheme: scheme)
+  ///
+  /// - Parameter isPatient: No call of a module's code is taken for a stuck one, however slow the
+  ///   machine is: each job of the manager ends before the next one begins.
+  static func manager(
+    _ scheme: UnloadScheme, isPatient: Bool = false
+  ) -> (manager: ModuleManager, point: Point) {
+    let manager = isPatient ? ModuleManager(scheme: scheme, patience: nil) : ModuleManager(scheme: scheme)
     let point = point()
     manager.provide(point)
     return (manager, point)
@@ -160,8 +165,8 @@ enum Guest {
       case 14: a->result = quiescent_users_get(&users); break;
       case 15: quiescent_users_put(&users); break;
       case 16:
-        a->result = host->unload_later(self);
         __atomic_store_n(&a->flags[0], 1, __ATOMIC_RELEASE);
+        a->result = host->unload_later(self);
         while (__atomic_load_n(&a->flags[1], __ATOMIC_ACQUIRE) == 0) sched_yield();
         break;
       }
@@ -221,6 +226,12 @@ func moduleError<Result>(_ body: () async throws -> Result) async -> ModuleError
     if let error = error as? ModuleError { return error }
     fatalError("not a ModuleError: \(error)")
   }
+}
+
+/// Suspends while a module of the name is loaded. A load whose `init` failed is answered before its
+/// module has gone.
+func whenGone(_ name: String, _ manager: ModuleManager) async {
+  while manager.list().contains(where: { $0.name == name }) { await Task.yield() }
 }
 
 extension UnloadOutcome {

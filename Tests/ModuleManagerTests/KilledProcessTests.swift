@@ -14,7 +14,7 @@ import Testing
     await folder.add("middle", #"QUIESCENT_DEPENDS("base"); QUIESCENT_ALIAS("center");"#)
     await folder.add("top", #"QUIESCENT_DEPENDS("middle,base");"#)
     let path = folder.path
-    // A process of its own: what forks here holds up nobody else, and is quick.
+    // A process of its own: what forks here holds up no other test, and is quick.
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       [path = path as String] in
       try ModuleIndex.scan(path) { fatalError("\($0)") }.write()

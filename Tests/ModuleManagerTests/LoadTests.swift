@@ -182,6 +182,7 @@ import Testing
       static int leave(void) { abort(); }
       """, ".init = init, .exit = leave")
     #expect(await loadError(path)?.description == "failing: its init failed (ENODEV)")
+    await whenGone("failing", manager)
     #expect(!isMapped(path))
     #expect(manager.list().isEmpty)
     var argument = Argument()

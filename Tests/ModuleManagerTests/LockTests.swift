@@ -72,7 +72,7 @@ import Testing
         locks[2].releaseRead()
       } else {
         while isHeld.value == 0 { sched_yield() }
-        switch order.acquire(cancelledBy: cancellation) {
+        switch order.withAll(cancelledBy: cancellation, {}) {
         case .success: Issue.record("it was not interrupted")
         case .failure(let error): #expect(error.errno == EINTR)
         }
@@ -83,11 +83,9 @@ import Testing
         isOver.add(1)
       }
     }
-    guard case .success(let held) = order.acquire() else {
-      Issue.record("a lock was left behind")
-      return
-    }
-    held.release()
+    let isFree = Counter()
+    if case .success = order.withAll({ isFree.add(1) }) {} else { Issue.record("a lock was left behind") }
+    #expect(isFree.value == 1)
   }
 
   /// Two unloads take the same locks, which were registered in opposite orders.
@@ -97,9 +95,10 @@ import Testing
     for lock in [first, second] { orders[0].register(lock) }
     for lock in [second, first] { orders[1].register(lock) }
     await onThreads(2) { index in
-      for _ in 0..<2000 { if case .success(let held) = orders[index].acquire() { held.release() } }
+      for _ in 0..<2000 { _ = orders[index].withAll {} }
     }
-    // The mutant: in the order of registration. Each has one and wants the other; an interruption tells.
+    // The mutant: in the order of registration. Each has one and wants the other; an interruption
+    // tells.
     let cancellation = WaitCancellation()
     let have = Counter()
     let interrupted = Counter()
@@ -120,7 +119,8 @@ import Testing
     #expect(interrupted.value >= 1)
   }
 
-  /// Whoever passes the write side knows that who reads now came after it, and sees what was written before.
+  /// A thread that has passed the write side knows that present readers came after it, and see what
+  /// was written before.
   @Test(.exclusive) func theWriteSideWaitsForReaders() async {
     let lock = BigReaderLock()
     let published = Counter()
@@ -132,7 +132,7 @@ import Testing
         for round in 1...500 {
           published.add(1)
           lock.passWrite()
-          // Nobody who read the old number is still using it.
+          // No reader of the old number is still using it.
           if isInUse.value != 0 && isInUse.value < round { wrong.add(1) }
         }
         isOver.add(1)

@@ -4,9 +4,10 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Who may refuse modules, and is told when they have gone.
+/// Observers may refuse modules, and are told when they have gone.
 @Suite struct ObserverTests {
-  let manager = ModuleManager()
+  // However slow the machine is, a load is answered when the observers have returned.
+  let manager = ModuleManager(patience: nil)
   private let log = Shared(Locked<[String]>([]))
 
   private func observer(_ name: String, refusing refused: String? = nil) -> ModuleObserver {

@@ -44,8 +44,8 @@ import Testing
     for name in ["base", "middle", "top"] { #expect(!isMapped("\(folder.path)/\(name).so")) }
   }
 
-  /// What somebody asked for stays, and so does what is in use.
-  @Test func onlyWhatNobodyNeedsGoes() async throws {
+  /// What was asked for by name stays, and so does what is in use.
+  @Test func onlyWhatIsNotNeededGoes() async throws {
     await folder.add("wanted")
     await folder.add("shared")
     await folder.add("one", #"QUIESCENT_DEPENDS("wanted,shared");"#)
@@ -111,6 +111,7 @@ import Testing
       #expect(failed?.errno == EIO && failed?.module == "top")
       #expect(failed?.reason == "needs broken: its init failed")
     }
+    await whenGone("broken", manager)
     #expect(names() == ["base"])
     #expect(manager.list()[0].users == 0, "a failed module still holds what it depended on")
     #expect(!isMapped(broken))
@@ -124,8 +125,8 @@ import Testing
   @Test func cyclesAndGapsLoadNothing() async throws {
     await folder.add("one", #"QUIESCENT_DEPENDS("two");"#)
     await folder.add("two", #"QUIESCENT_DEPENDS("one");"#)
-    await folder.add("gap", #"QUIESCENT_DEPENDS("nobody");"#)
-    await folder.add("wishful", #"QUIESCENT_SOFTDEP("pre: one nobody");"#)
+    await folder.add("gap", #"QUIESCENT_DEPENDS("absent");"#)
+    await folder.add("wishful", #"QUIESCENT_SOFTDEP("pre: one absent");"#)
     try manager.setDirectory(folder.path)
     let cycle = await error { () async throws(ModuleError) in try await manager.request("one") }
     #expect(cycle?.errno == ELOOP && cycle?.reason == "depends on itself: one → two → one")
@@ -144,7 +145,7 @@ import Testing
     try manager.setDirectory(folder.path)
     let after = await error { () async throws(ModuleError) in try await manager.request(name) }
     #expect(after?.errno == ENOENT)
-    #expect(after.map { $0.description.utf8.count < 300 } == true, "a line that nobody reads")
+    #expect(after.map { $0.description.utf8.count < 300 } == true, "a line that is too long to read")
     #expect(names().isEmpty)
   }
 
@@ -187,7 +188,8 @@ import Testing
         var rounds = 0
         while rounds < 200 || ContinuousClock.now - start < .seconds(seconds) {
           do throws(ModuleError) { try manager.unload("busy", ifBusy: .wait) } catch {
-            if error.errno != ENOENT { failures.add("\(error)") }
+            // Not loaded, or held by a request that is about to be answered.
+            if error.errno != ENOENT && error.errno != EWOULDBLOCK { failures.add("\(error)") }
             continue
           }
           rounds += 1

@@ -137,12 +137,13 @@ import Testing
   /// "Calling exit even after a failed init is not just an implementation detail."
   @Test(arguments: [0, 1])
   func exitRunsAfterAFailedInitIfDeclared(_ refusals: Int) async throws {
-    let (manager, point) = Guest.manager(.startStopExit)
+    let (manager, point) = Guest.manager(.startStopExit, isPatient: true)
     let path = Guest.file(
       "guest", failingAt: 3, refusals: refusals, ", .flags = QUIESCENT_EXIT_AFTER_FAILED_INIT")
     #expect(await moduleError { try await manager.load(path: path) }?.errno == ENODEV)
     var argument = Argument()
     #expect(point.dispatch(&argument).called == 0)
+    while manager.list().first?.state == .going { await Task.yield() }
     #expect(manager.list().map(\.state) == (refusals == 0 ? [] : [.cleanup]))
     if refusals > 0 {
       #expect(await moduleError { try await manager.load(path: path) }?.errno == EEXIST)
@@ -271,6 +272,33 @@ import Testing
       isOver.add(1)
       await traffic
       if state != .gone { break }
+    }
+  }
+
+  /// When the reclaimer is full, unregistering a hook waits for readers, and those may be waiting
+  /// for a lock of the table. A limit is there so that a manager that hangs fails the test.
+  @Test func lockListUnloadsWithAFullReclaimer() async {
+    await #expect(processExitsWith: .exitCode(23)) {
+      Memb.reclaimer.limit = RetireLimit(4, .wait)
+      let (manager, point) = Guest.manager(.lockList)
+      let path = Guest.file()
+      let isOver = Counter()
+      async let traffic: Void = onThreads(2) { _ in
+        while isOver.value == 0 {
+          var argument = Argument()
+          _ = point.dispatch(&argument)
+          sched_yield()
+        }
+      }
+      for _ in 0..<50 {
+        try await manager.load(path: path, within: .seconds(600))
+        guard try await manager.unload("guest", ifBusy: .wait, within: .seconds(600)).isUnmapped else {
+          exit(1)
+        }
+      }
+      isOver.add(1)
+      await traffic
+      exit(23)
     }
   }
 }

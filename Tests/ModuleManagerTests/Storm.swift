@@ -28,9 +28,16 @@ final class Storm: Sendable {
 
   static let names = ["red", "blue"]
 
-  /// - Parameter isOver: Called by the unloading threads, with the total number of unloads.
-  init(_ scheme: UnloadScheme, until isOver: @escaping @Sendable (_ unloads: Int) -> Bool) {
-    manager = ModuleManager(scheme: scheme)
+  /// - Parameters:
+  ///   - patience: How long a call of a module's code may take before another thread takes the
+  ///     manager's queue over; nil: as long as in service.
+  ///   - isOver: Called by the unloading threads, with the total number of unloads.
+  init(
+    _ scheme: UnloadScheme, patience: Duration? = nil,
+    until isOver: @escaping @Sendable (_ unloads: Int) -> Bool
+  ) {
+    manager =
+      patience.map { ModuleManager(scheme: scheme, patience: $0) } ?? ModuleManager(scheme: scheme)
     manager.provide(point)
     self.isOver = isOver
     variants = Self.names.map { name in

@@ -32,4 +32,13 @@ import Testing
           + "\(outcome.failedInits) failed inits, \(outcome.wrong.count) wrong")
     }
   }
+
+  /// The watch takes calls of modules' code for stuck ones almost as soon as they begin: what
+  /// follows them runs on another thread than they do, or not, as the two threads race.
+  @Test(arguments: UnloadScheme.all)
+  func stormPassesWhereTheQueueIsHandedOver(_ scheme: UnloadScheme) async {
+    let outcome = await Storm(scheme, patience: .microseconds(20)) { $0 >= 30 }.run()
+    #expect(outcome.wrong.isEmpty, "\(outcome.wrong.prefix(5))")
+    #expect(outcome.unloads >= 30 && outcome.failedInits > 0 && outcome.calls > 0)
+  }
 }

@@ -4,7 +4,7 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// What a manager records while somebody follows.
+/// What a manager records while a client follows.
 @Suite struct TraceTests {
   let manager = ModuleManager()
 
@@ -50,7 +50,7 @@ import Testing
     #expect(events.count { $0.phase == .begin } == events.count { $0.phase == .end })
   }
 
-  /// Requests, and what is loaded for them; the one who needs a module holds it by name.
+  /// Requests, and what is loaded for them; the module that needs another holds it by name.
   @Test func aRequestIsRecordedWithWhatItNeeds() async throws {
     let folder = ModuleFolder()
     await folder.add("base")
@@ -166,7 +166,7 @@ import Testing
     let loading = SampleModules.publishing("untraced")
     try await manager.load(path: loading)
     try manager.open("untraced-object", holder: "client").close()
-    // An end whose beginning nobody recorded says how long it took all the same.
+    // An end whose beginning was not recorded says how long it took all the same.
     let gate = Shared(Locked<ModuleTrace?>(nil))
     let manager = manager
     try await manager.load(
@@ -202,5 +202,26 @@ import Testing
         event.errno == EWOULDBLOCK && event.kind == .unload ? "EWOULDBLOCK" : errnoName(event.errno))
     }
     return words.filter { !$0.isEmpty }.joined(separator: " ")
+  }
+
+  /// Rings of followers that have stopped count as well: a client that keeps many does not take the
+  /// process's memory.
+  @Test func ringsOfAllFollowersAreBounded() {
+    let manager = ModuleManager()
+    var traces: [ModuleTrace] = []
+    for _ in 0..<40 {
+      let trace = manager.trace(capacity: 1 << 20)
+      trace.stop()
+      traces.append(trace)
+    }
+    #expect(traces[0].capacity == 1 << 17)
+    #expect(traces.reduce(0) { $0 + $1.capacity } <= (1 << 17) + 40)
+    #expect(traces.allSatisfy { $0.capacity >= 1 })
+    traces = []
+    // Writers leave a ring that was taken away after a grace period, and with it the last
+    // reference.
+    Memb.barrier()
+    let trace = manager.trace(capacity: 1 << 20)
+    #expect(trace.capacity == 1 << 17)
   }
 }

@@ -55,10 +55,10 @@ import Testing
 
   private enum Unprotected: Flavor {
     static func unsafeEnter() {}
-    static func unsafeLeave() {}
+    static func unsafeLeave(_: Void) {}
     static var isInside: Bool { false }
     static func unsafeSynchronize() {}
-    static let reclaimer = RCUReclaimer(named: "unprotected", defaultOf: Unprotected.self)
+    static let domain = FlavorDomain(of: Unprotected.self, named: "unprotected")
   }
 
   /// Calls the hooks of a point until `done`, and checks what they did.
@@ -74,7 +74,8 @@ import Testing
     argument.calls == result.called && (argument.calls == 0 || argument.cookie == 4711)
   }
 
-  /// Three modules come and go 100 times each while three threads call; returns how often something was wrong.
+  /// Three modules come and go 100 times each while three threads call; returns how often something
+  /// was wrong.
   private static func run(
     _ manager: ModuleManager, traffic: @escaping @Sendable (_ done: Counter, _ wrong: Counter) -> Void
   ) async -> Int {

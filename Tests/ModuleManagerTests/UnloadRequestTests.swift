@@ -145,7 +145,8 @@ import Testing
   /// Before the request's turn, the module that made it is unloaded, and another one of the same
   /// name is loaded: that one stays.
   @Test func requestIsForThisLoadOnly() async throws {
-    let manager = ModuleManager()
+    // The `init` of `slow` keeps the queue until all requests are made.
+    let manager = ModuleManager(patience: nil)
     let path = SampleModules.publishing("generation")
     try await manager.load(path: path)
     for _ in 0..<10 {
@@ -156,9 +157,10 @@ import Testing
           return 0
         })
       while manager.list().last?.state != .coming { await Task.yield() }
-      let first = manager.unloadLater("generation")
+      let first = manager.unloadLater("generation", ifBusy: .fail)
       async let next = manager.load(path: path)
       for _ in 0..<300 { await Task.yield() }
+      // Not an unload that is under way when this one begins: it waits for that, as the load does.
       let second = manager.unloadLater("generation")
       mayStart.add(1)
       _ = try await (slow, next, first.outcome)

@@ -24,6 +24,7 @@ import Testing
     #expect(last.end == .unloaded && before < last.instant && last.instant < .now)
 
     #expect(await moduleError { try await manager.load(path: Guest.file(failingAt: 4)) }?.errno == ENODEV)
+    await whenGone("guest", manager)
     #expect(manager.lastUnloaded?.name == "guest" && manager.lastUnloaded?.end == .failed)
 
     try await manager.load(path: Guest.file())

@@ -5,7 +5,8 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Who waits until a module can be unloaded is woken by whoever gives the last reference back, whatever kind it is.
+/// A request that waits until a module can be unloaded is woken by the release of the last
+/// reference, of any kind.
 @Suite struct UnusedTests {
   typealias Argument = Guest.Argument
 
@@ -139,8 +140,9 @@ import Testing
 
   /// One that is going, and one that refused to go.
   ///
-  /// The put that queues the look is not the last, and the last one, which queues the end of the unload, finds a look queued: that look
-  /// sees a module that is going. So the end of the unload has to look again.
+  /// The put that queues the look is not the last, and the last one, which queues the end of the
+  /// unload, finds a look queued: that look sees a module that is going. So the end of the unload
+  /// has to look again.
   @Test func changesOfStateWake() async throws {
     let (manager, _) = Guest.manager(.bigref)
     let path = Guest.file(refusals: 1)
@@ -174,8 +176,9 @@ import Testing
     }
   }
 
-  /// The put and the wait at the same moment: none is missed. (For want of the barrier none was either, on x86-64 in a million rounds:
-  /// its store buffer is emptied too soon.) `UNUSED_ROUNDS=1000000` for a long run.
+  /// The put and the wait at the same moment: none is missed. (For want of the barrier none was
+  /// either, on x86-64 in a million rounds: its store buffer is emptied too soon.)
+  /// `UNUSED_ROUNDS=1000000` for a long run.
   @Test(.exclusive, arguments: [UnloadScheme.bigref, .oneAtomic])
   func thePutAndTheWaitRace(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
@@ -204,7 +207,8 @@ import Testing
     #expect(try await manager.unload("guest").isUnmapped)
   }
 
-  /// A put that has begun when the wait begins, and gives back when the wait has looked: it looks for a wait afterwards.
+  /// A put that has begun when the wait begins, and gives back when the wait has looked: it looks
+  /// for a wait afterwards.
   @Test func aPutThatWasUnderWayWakes() async throws {
     let manager = ModuleManager(scheme: SlowPut.scheme)
     try await manager.load(path: SampleModules.publishing("sluggish"))
@@ -249,7 +253,6 @@ private final class SlowPut: Scheme {
   func unload(_ operation: UnloadOperation) {
     operation.begin()
     operation.takeInterfacesDown()
-    operation.waitForReaders()
-    operation.leave()
+    operation.afterReaders { operation.leave() }
   }
 }

@@ -5,12 +5,13 @@ import Testing
 
 /// Which cache lines a box writes to, and which it shares.
 ///
-/// The tests look at the boxes' memory from outside: what a box loads for its readers are the words that an update
-/// changes, wherever they lie.
+/// The tests look at the boxes' memory from outside: what a box loads for its readers are the words
+/// that an update changes, wherever they lie.
 @Suite struct BoxLayoutTests {
   private static let line: UInt = 64
 
-  /// Old layouts stored the writer's identity, and the lock's pointer, in the line that readers load.
+  /// Old layouts stored the writer's identity, and the lock's pointer, in the line that readers
+  /// load.
   @Test func anUpdateWritesToTheBoxWhereItPublishesOnly() {
     let box = RCUBox(1)
     let before = Self.words(of: box)
@@ -33,8 +34,8 @@ import Testing
     #expect(Self.changed(first, Self.words(of: sleepable)) == Self.published)
   }
 
-  /// The words that a publication changes lie in one line, and nothing else does that a writer of another box changes,
-  /// or that counts references.
+  /// The words that a publication changes lie in one line, and nothing else does that a writer of
+  /// another box changes, or that counts references.
   @Test func boxesBesideEachOtherShareNoLine() {
     let domain = SleepableDomain()
     let object = Mixed(domain)
@@ -64,8 +65,8 @@ import Testing
     #expect(MemoryLayout<SleepableBox<Int>>.stride == 64)
   }
 
-  /// A lock's memory is a line of its own (its size is asserted where it is declared), so that no version of a box, and no
-  /// other object, shares one with it.
+  /// A lock's memory is a line of its own (its size is asserted where it is declared), so that no
+  /// version of a box, and no other object, shares one with it.
   @Test func aLockIsACacheLine() {
     let locks = (0..<64).map { _ in Shared(Lock()) }
     for lock in locks {
@@ -78,7 +79,8 @@ import Testing
     #expect(Self.words(of: box)[5] % Self.line == 0)
   }
 
-  /// The lines of a value, and the lines of every block that malloc has given out around it, are different ones.
+  /// The lines of a value, and the lines of every block that malloc has given out around it, are
+  /// different ones.
   @Test func aVersionSharesNoLineWithOtherBlocks() {
     var blocks: [UnsafeMutableRawPointer] = []
     defer { for block in blocks { block.deallocate() } }

@@ -14,14 +14,14 @@ import Testing
       await onThread {
         var early = false
         var gracePeriod: GracePeriod<F>?
-        for _ in 0..<8 { F.unsafeEnter() }
+        var tokens = (0..<8).map { _ in F.unsafeEnter() }
         gracePeriod = F.startGracePeriod()
         for _ in 0..<7 {
-          F.unsafeLeave()
+          F.unsafeLeave(tokens.removeLast())
           for _ in 0..<100 { Processor.yield() }
           early = early || gracePeriod!.isElapsed
         }
-        F.unsafeLeave()
+        F.unsafeLeave(tokens.removeLast())
         gracePeriod!.wait()
         return (early, gracePeriod!.isElapsed)
       }

@@ -3,9 +3,11 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// A forked child has one thread of its parent's. It reads, waits and retires as if nothing had happened.
+/// A forked child has one thread of its parent's. It reads, waits and retires as if nothing had
+/// happened.
 @Suite(.exclusive) struct ForkTests {
-  /// With readers, writers and retiring threads at work, so that the fork meets every lock and state.
+  /// With readers, writers and retiring threads at work, so that the fork meets every lock and
+  /// state.
   @Test(arguments: FlavorCase.all)
   func theChildReadsSynchronizesAndRetires(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> [Forked] {
@@ -17,8 +19,9 @@ import Testing
       await onThreads(5) { index in
         switch index {
         case 0:
-          // Once in the parent, and until the others have gone round. The Swift runtime makes the types that generic
-          // code uses at the first use, under locks that a fork leaves held: not this library's to mend.
+          // Once in the parent, and until the others have gone round. The Swift runtime makes the
+          // types that generic code uses at the first use, under locks that a fork leaves held: not
+          // this library's to mend.
           precondition(Self.useEverything(F.self, [F.reclaimer, cohort, own]) == 0)
           while rounds.value < 100 { Processor.yield() }
           for _ in 0..<20 {
@@ -26,7 +29,7 @@ import Testing
             results.value.withLock { $0.append(result) }
           }
           done.add(1)
-        case 1: while done.value == 0 { F.readAnywhere { for _ in 0..<100 { Processor.yield() } } }
+        case 1: while done.value == 0 { F.readAnywhere { for _ in 0..<10 { Processor.yield() } } }
         case 2: while done.value == 0 { F.synchronize() }
         case 3:
           while done.value == 0 {
@@ -90,12 +93,14 @@ import Testing
     } == .exited(0) ? 0 : 4
   }
 
-  /// Who waited in the parent is gone, and what they held is not released in the fork's handler: its end takes locks.
+  /// What waiters of the parent held is not released in the fork's handler: its end takes locks.
   @Test func whatWaitersHoldIsNotReleasedInTheChild() async {
-    // In a process of its own: here, a section that lasts would fill the reclaimer with what other tests retire.
+    // In a process of its own: here, a section that lasts would fill the reclaimer with what other
+    // tests retire.
     await #expect(processExitsWith: .success) {
       Memb.read { _ in
-        // A grace period that this thread holds up: when its thread has taken the first, the others wait in the queue.
+        // A grace period that this thread holds up: when its thread has taken the first, the others
+        // wait in the queue.
         Memb.afterGracePeriod(.call {})
         usleep(50_000)
         // The queue has the only references.
@@ -108,32 +113,38 @@ import Testing
 
   private static func holding(_ object: AnyObject & Sendable) -> Waiter { .call { _ = object } }
 
-  /// What the parent's threads had retired runs in the child too: it is the owner of its copy.
+  /// What the parent's threads had retired runs in the child too, which owns its copy; but what was
+  /// running in a thread of the parent runs there only.
   @Test func theChildInheritsWhatWasRetired() async {
     let result = await onThread {
       let ran = Counter()
-      let inside = Parker()
-      let leave = Parker()
-      _ = ServiceThread.start(named: "reader") {
-        Memb.read { _ in
-          inside.open(); leave.wait()
+      let own = RCUReclaimer(named: "own", Memb.self)
+      let other = RCUReclaimer(named: "other", Bulletproof.self)
+      let reclaimers = [own, other]
+      let running = reclaimers.map { _ in Parker() }
+      let mayReturn = Parker()
+      for (reclaimer, running) in zip(reclaimers, running) {
+        reclaimer.retire {
+          running.open()
+          mayReturn.wait()
+          ran.add(1)
         }
       }
-      inside.wait()
-      let retired = Parker()
-      // A thread that ends, and one that the child does not have.
+      for parker in running { parker.wait() }
+      defer { mayReturn.open() }
+      // A thread that the child does not have.
+      let retired = Parker(), mayEnd = Parker()
       _ = ServiceThread.start(named: "retirer") {
-        for _ in 0..<1000 { Memb.retire { ran.add(1) } }; retired.open()
+        for _ in 0..<1000 { own.retire { ran.add(1) } }
+        retired.open()
+        mayEnd.wait()
       }
       retired.wait()
-      // The grace period that waits for the reader would hold up the fork.
-      defer { leave.open() }
-      let own = RCUReclaimer(named: "own", Bulletproof.self)
-      own.retire { ran.add(1) }
-      leave.open()
+      defer { mayEnd.open() }
+      other.retire { ran.add(1) }
       return Forked.run {
-        Memb.barrier()
         own.barrier()
+        other.barrier()
         return ran.value == 1001 ? 0 : 1
       }
     }
@@ -155,7 +166,8 @@ import Testing
           results.value.withLock { $0.append(read) }
         }
         let inside = F.readAnywhere {
-          // No grace period is under way now, or it does not wait for this section: either way the child lives.
+          // No grace period is under way now, or it does not wait for this section: either way the
+          // child lives.
           Forked.run { 0 }
         }
         F.synchronize()
@@ -230,7 +242,7 @@ import Testing
     #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
   }
 
-  /// Whoever is inside in the parent never leaves in the child.
+  /// A thread that is inside in the parent never leaves in the child.
   @Test func aDomainThatTheForkFoundOpenTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let domain = Shared(SleepableDomain("open"))
@@ -257,5 +269,79 @@ import Testing
     #expect(
       line.contains(
         "a grace period of the SleepableDomain \"open\" in a child that was forked while sections"))
+  }
+
+  /// Two threads fork at the same time, one of them inside a section: no grace period waits for it.
+  @Test func aForkInsideASectionBesideAnotherForkLosesNoGracePeriod() async {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      // Before the library's handlers were added, so that it runs after them.
+      Handlers.add()
+      await onThread {
+        Memb.synchronize()
+        let first = Parker(), second = Parker(), registered = Parker(), mayFork = Parker()
+        let children = Counter(), id = Counter()
+        // Registers before the first thread forks, which holds the registry's lock.
+        _ = ServiceThread.start(named: "second") {
+          Memb.read { _ in }
+          registered.open()
+          mayFork.wait()
+          Memb.read { _ in
+            id.add(Int(ServiceThread.currentID))
+            let child = Forked.run {
+              Memb.unsafeLeave()
+              Memb.synchronize()
+              return 0
+            }
+            if child == .exited(0) { children.add(1) }
+          }
+          second.open()
+        }
+        registered.wait()
+        _ = ServiceThread.start(named: "first") {
+          Handlers.holdsUp.add(1)
+          let child = Forked.run {
+            Memb.synchronize(); return 0
+          }
+          if child == .exited(0) { children.add(1) }
+          first.open()
+        }
+        Handlers.isHeldUp.wait()
+        mayFork.open()
+        // Until it waits for the first one's locks.
+        while id.value == 0 || !Handlers.sleeps(id.value) { usleep(100) }
+        Handlers.goesOn.open()
+        first.wait()
+        second.wait()
+        Memb.synchronize()
+        precondition(children.value == 2, "a child could not wait for a grace period")
+      }
+    }
+    #expect(result != nil, "\(result.errorOutput)")
+  }
+
+  private enum Handlers {
+    static let holdsUp = Counter(), isHeldUp = Parker(), goesOn = Parker()
+
+    static func add() {
+      let error = pthread_atfork(
+        {
+          if !Handlers.holdsUp.exchange(from: 1, to: 2) { return }
+          Handlers.isHeldUp.open()
+          Handlers.goesOn.wait()
+        }, nil, nil)
+      precondition(error == 0)
+    }
+
+    /// Whether the thread waits in the kernel, and not just now: a hundred looks in a row.
+    static func sleeps(_ id: Int) -> Bool {
+      (0..<100).allSatisfy { _ in
+        guard let file = fopen("/proc/self/task/\(id)/stat", "r") else { return false }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        guard fgets(&line, 256, file) != nil else { return false }
+        usleep(50)
+        return String(decoding: line.map { UInt8(bitPattern: $0) }, as: UTF8.self).contains(") S ")
+      }
+    }
   }
 }

@@ -38,10 +38,11 @@ import Testing
     await run(flavor.type)
   }
 
-  /// One is handed from thread to thread while cookies are started. A cookie with the number of one that nobody runs
-  /// would wait for ever: in each round nobody asks for another.
+  /// Grace periods are handed from thread to thread while cookies are started. A cookie with the
+  /// number of one that no thread runs would wait for ever: in each round no thread asks for
+  /// another.
   @Test(arguments: FlavorCase.all)
-  func elapsesWhoeverHandsOver(_ flavor: FlavorCase) async {
+  func elapsesAtEachHandover(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> Int {
       let round = Counter()
       let arrived = Counter()
@@ -111,22 +112,22 @@ import Testing
     await share(AloneQSBR.self) { body in QSBR.withOnlineReader { _ in body() } }
   }
 
-  // Grace periods that nobody else asks for: other tests run beside this one.
+  // Grace periods that no other test asks for: other tests run beside this one.
   private enum AloneMemb: Alone {
     typealias Base = Memb
-    static let reclaimer = RCUReclaimer(named: "alone-memb", defaultOf: AloneMemb.self)
+    static let domain = FlavorDomain(of: AloneMemb.self, named: "alone-memb")
   }
   private enum AloneMB: Alone {
     typealias Base = MB
-    static let reclaimer = RCUReclaimer(named: "alone-mb", defaultOf: AloneMB.self)
+    static let domain = FlavorDomain(of: AloneMB.self, named: "alone-mb")
   }
   private enum AloneBulletproof: Alone {
     typealias Base = Bulletproof
-    static let reclaimer = RCUReclaimer(named: "alone-bp", defaultOf: AloneBulletproof.self)
+    static let domain = FlavorDomain(of: AloneBulletproof.self, named: "alone-bp")
   }
   private enum AloneQSBR: Alone {
     typealias Base = QSBR
-    static let reclaimer = RCUReclaimer(named: "alone-qsbr", defaultOf: AloneQSBR.self)
+    static let domain = FlavorDomain(of: AloneQSBR.self, named: "alone-qsbr")
   }
 
   private func share<F: Flavor>(_: F.Type, _ section: @escaping @Sendable (() -> Void) -> Void) async {
@@ -169,8 +170,8 @@ private protocol Alone: Flavor {
 }
 
 extension Alone {
-  static func unsafeEnter() { Base.unsafeEnter() }
-  static func unsafeLeave() { Base.unsafeLeave() }
+  static func unsafeEnter() -> Base.Token { Base.unsafeEnter() }
+  static func unsafeLeave(_ token: Base.Token) { Base.unsafeLeave(token) }
   static var isInside: Bool { Base.isInside }
   static func unsafeSynchronize() { Base.unsafeSynchronize() }
 }

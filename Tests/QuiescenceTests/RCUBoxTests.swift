@@ -67,7 +67,8 @@ import Testing
     let alive = Counter()
     do {
       let box = RCUBox(Tracked(0, alive: alive))
-      for index in 1...100 { box.exchange(Tracked(index, alive: alive)) }
+      for index in 1...99 { box.exchange(Tracked(index, alive: alive)) }
+      box.publish(Tracked(100, alive: alive))
       #expect(box.read { $0.value } == 100)
     }
     await Memb.barrier()
@@ -107,5 +108,45 @@ import Testing
       }
     }
     #expect(torn.value == 0)
+  }
+
+  @Test func theFlavorIsInferredFromTheType() {
+    struct Tables: ~Copyable { let flows: RCUBox<Int, MB> = RCUBox(7) }
+    #expect(Tables().flows.read { $0 } == 7)
+    let box = RCUBox(1)
+    #expect(Memb.read { section in box.load(section).value } == 1)
+  }
+
+  @Test func oldVersionsGoToTheBoxesOwnReclaimer() async {
+    let alive = Counter()
+    let reclaimer = RCUReclaimer(named: "own", Memb.self)
+    let box = RCUBox(Tracked(1, alive: alive), reclaimer: reclaimer)
+    for index in 2...10 { box.publish(Tracked(index, alive: alive)) }
+    box.exchange(Tracked(11, alive: alive))
+    box.update { $0 = Tracked($0.value + 1, alive: alive) }
+    await reclaimer.barrier()
+    #expect(alive.value == 1 && box.read { $0.value } == 12)
+    #expect(reclaimer.statistics.run == 11)
+  }
+
+  @Test func aReclaimerOfAnotherFlavorTraps() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      let box = RCUBox(1, reclaimer: RCUReclaimer(named: "other", MB.self))
+      print(box.read { $0 })
+    }
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(
+      text.contains(
+        "RCUBox of Memb with the reclaimer \"other\" of another flavor, which does not wait for its readers"),
+      "\(text)")
+  }
+
+  @Test func sharedBoxesAreElementsOfCollections() async {
+    func sum(_ cell: some RCUCell<[Int]>) -> Int { cell.read { $0.reduce(0, +) } }
+    var tables = ["a": SharedRCUBox([1, 2]), "b": SharedRCUBox([3])]
+    let first = tables.removeValue(forKey: "a")
+    tables["b"]?.box.update { $0.append(4) }
+    #expect(first.map(sum) == 3 && tables["b"].map(sum) == 7)
+    #expect(tables["b"]?.snapshot() == [3, 4])
   }
 }

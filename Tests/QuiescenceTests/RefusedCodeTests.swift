@@ -84,7 +84,7 @@ import Testing
         message: "expression is 'async' but is not marked with 'await'"),
       Refusal(
         rule: "a section is not made by hand",
-        code: "func f() { let s = ReadSection<Memb>(entering: ()); print(box.load(s).value) }",
+        code: "func f() { let s = ReadSection<Memb>(entered: ()); print(box.load(s).value) }",
         message: "initializer is inaccessible due to 'internal' protection level"),
     ]
       + cells + sleepable)

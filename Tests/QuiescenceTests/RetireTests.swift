@@ -51,7 +51,7 @@ import Testing
         Memb.retire { ran.open() }
         var looks = 0
         while !ran.isOpen && looks < 100_000 { looks += 1 }
-        if !ran.wait(for: .seconds(30)) { return true }
+        if !ran.wait(for: .seconds(120)) { return true }
       }
       return false
     }

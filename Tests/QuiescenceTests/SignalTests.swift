@@ -1,4 +1,5 @@
 import Glibc
+import ProcessEdges
 import Quiescence
 import Synchronization
 import TestSupport
@@ -22,7 +23,8 @@ import Testing
       let blocked = try #require(
         status.split(separator: "\n").first { $0.hasPrefix("SigBlk:") }?.split(separator: "\t").last)
       let mask = try #require(UInt64(blocked, radix: 16))
-      // All but SIGKILL and SIGSTOP, which nobody blocks, and the two that glibc keeps for itself.
+      // All but SIGKILL and SIGSTOP, which no thread can block, and the two that glibc keeps for
+      // itself.
       #expect(mask | 1 << 8 | 1 << 18 | 3 << 31 == .max, "\(name) does not block \(String(~mask, radix: 16))")
       seen.insert(String(name))
     }
@@ -32,7 +34,8 @@ import Testing
       ]))
   }
 
-  /// A handler that reads, wherever it meets the thread: in a section, while it enters one, or outside.
+  /// A handler that reads, wherever it meets the thread: in a section, while it enters one, or
+  /// outside.
   @Test(arguments: FlavorCase.anywhere)
   func handlersMayRead(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type, _ handler: @escaping @convention(c) (Int32) -> Void) async -> Bool {
@@ -43,7 +46,8 @@ import Testing
       await onThreads(3) { index in
         switch index {
         case 0:
-          // What the handler calls has been called before: the Swift runtime's first times take locks.
+          // What the handler calls has been called before: the Swift runtime's first times take
+          // locks.
           Handled.read(F.self)
           var own = sigset_t()
           sigemptyset(&own)
@@ -75,8 +79,8 @@ import Testing
     }
   }
 
-  /// A handler may be the first of its thread to read, also when it interrupts the thread's own first read: one of them
-  /// registers the thread, and the other one finds it registered.
+  /// A handler may be the first of its thread to read, also when it interrupts the thread's own
+  /// first read: one of them registers the thread, and the other one finds it registered.
   @Test func handlersMayBeTheFirstToRead() async {
     let done = Counter()
     let newcomer = Shared(Locked<pthread_t?>(nil))
@@ -85,7 +89,8 @@ import Testing
     await onThreads(2) { index in
       if index == 1 {
         while done.value == 0 {
-          // Once for each: whoever gets the lock all the time keeps the newcomers from it.
+          // Once for each: a thread that takes the lock all the time would keep the newcomers from
+          // it.
           newcomer.value.withLock { thread in if let thread = thread.take() { pthread_kill(thread, SIGUSR2) }
           }
           Processor.yield()
@@ -115,6 +120,48 @@ import Testing
     signal(SIGUSR2, SIG_IGN)
     await Memb.synchronize()
     #expect(Handled.wrong.load(ordering: .relaxed) == 0)
+  }
+
+  /// The handler interrupts malloc, and the thread has no room left for the values of keys:
+  /// whatever allocates waits for a lock that the thread has.
+  @Test func aFirstReadUnderBulletproofInAHandlerDoesNotAllocate() async {
+    await #expect(processExitsWith: .success) {
+      await onThread {
+        use_up_keys(40)
+        // The Swift runtime's first times take locks.
+        Handled.read(Bulletproof.self)
+        let stuck = call_from_handlers({ Handled.read(Bulletproof.self) }, 500)
+        if stuck >= 0 { fatalError("thread \(stuck) never left its handler") }
+        Bulletproof.synchronize()
+        if Bulletproof.registeredReaders > 1 { fatalError("readers are left of threads that ended") }
+      }
+    }
+  }
+
+  /// Under the other flavors once the thread is registered.
+  @Test func handlersMayReadOnARegisteredThread() async {
+    await #expect(processExitsWith: .success) {
+      await onThread {
+        use_up_keys(40)
+        for flavor in FlavorCase.all { flavor.type.registerThread() }
+        for flavor in FlavorCase.all { precondition(flavor.type.registeredReaders == 1) }
+        for flavor in FlavorCase.all { flavor.type.registerThread() }
+        for flavor in FlavorCase.all {
+          precondition(!flavor.type.isInside && flavor.type.registeredReaders == 1)
+        }
+        signal(SIGUSR1) { _ in
+          Handled.read(Memb.self)
+          Handled.read(MB.self)
+        }
+        // The tests' threads are service threads, which block it.
+        var own = sigset_t()
+        sigemptyset(&own)
+        sigaddset(&own, SIGUSR1)
+        pthread_sigmask(SIG_UNBLOCK, &own, nil)
+        raise(SIGUSR1)
+        precondition(Handled.count.load(ordering: .relaxed) == 2)
+      }
+    }
   }
 
   private enum Handled {

@@ -43,7 +43,7 @@ import Testing
       }
     }
     await inside.wait()
-    #expect(domain.value.statistics.sections == 1)
+    #expect(domain.value.openSections == 1)
     box.value.publish(Tracked(2, alive: alive))
     let gracePeriod = domain.value.startGracePeriod()
     await Memb.barrier()
@@ -51,14 +51,14 @@ import Testing
     leave.open()
     #expect(await reader.value == 1)
     await domain.value.barrier()
-    #expect(alive.value == 1 && domain.value.statistics.sections == 0)
+    #expect(alive.value == 1 && domain.value.openSections == 0)
   }
 
   @Test func exchangeGivesTheOldValueBack() async {
     struct Key: ~Copyable, Sendable { let number: Int }
     let domain = SleepableDomain()
     let box = SleepableBox(Key(number: 1), in: domain)
-    let old = await box.exchange(Key(number: 2))
+    let old = await box.exchange(Key(number: 2)).take()
     #expect(old.number == 1)
     #expect(box.read { $0.number } == 2)
     let now = await box.read { key in
@@ -66,6 +66,52 @@ import Testing
       return key.number
     }
     #expect(now == 2)
+  }
+
+  /// The verbs are those of ``RCUBox``: what replaces a value gives it back, and dropping it
+  /// destroys it when its readers have left.
+  @Test func anOldValueThatIsDroppedWaitsForItsReaders() async {
+    let alive = Counter()
+    let domain = Shared(SleepableDomain())
+    let box = Shared(SleepableBox(Tracked(1, alive: alive), in: domain.value))
+    domain.value.read { section in
+      let old = box.value.load(section)
+      let replaced = box.value.exchange(Tracked(2, alive: alive))
+      #expect(replaced.read { $0.value } == 1)
+      _ = consume replaced
+      box.value.replace { Tracked($0.value + 1, alive: alive) }
+      #expect(old.value.value == 1 && alive.value == 3)
+      #expect(box.value.load(section).value.value == 3)
+    }
+    await domain.value.barrier()
+    #expect(alive.value == 1)
+  }
+
+  @Test func aRetryingUpdateStartsAgainWhenAnotherWriterHasPublished() async {
+    let domain = SleepableDomain()
+    let box = SleepableBox([1], in: domain)
+    var runs = 0
+    box.updateRetrying { numbers in
+      runs += 1
+      if runs == 1 { box.publish([5]) }
+      numbers.append(runs)
+    }
+    #expect(box.snapshot() == [5, 2])
+    await box.updateRetrying { numbers in
+      await Task.yield()
+      if runs == 2 { box.publish([7]) }
+      runs += 1
+      numbers.append(runs)
+    }
+    #expect(box.snapshot() == [7, 4])
+    #expect(throws: Refused.self) { try box.updateRetrying { _ throws(Refused) in throw Refused() } }
+    #expect(box.snapshot() == [7, 4])
+  }
+
+  @Test func itIsACell() {
+    func sum(_ cell: borrowing some RCUCell<[Int]> & ~Copyable) -> Int { cell.read { $0.reduce(0, +) } }
+    let domain = SleepableDomain()
+    #expect(sum(SleepableBox([1, 2], in: domain)) == 3)
   }
 
   @Test func noUpdateIsLost() async {
@@ -147,6 +193,20 @@ import Testing
       result.trap == "SleepableBox.load with a section of another SleepableDomain, which does not protect it")
   }
 
+  @Test func takeInsideASectionOfTheSameDomainTraps() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      await onThreads { _ in
+        let domain = SleepableDomain("routes")
+        let box = SleepableBox(1, in: domain)
+        domain.read { _ in print(box.exchange(2).take()) }
+      }
+    }
+    #expect(
+      result.trap
+        == "SleepableDomain.synchronize() inside a section of the same domain, \"routes\": "
+        + "it would wait for itself")
+  }
+
   @Test func writeInsideAWriteTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let domain = SleepableDomain()
@@ -159,7 +219,7 @@ import Testing
     #expect(
       result.trap
         == "a write to a box inside the closure of its own update or replace would wait for itself: "
-        + "write after it, or use RCUBox.updateRetrying"
+        + "write after it, or use updateRetrying"
     )
   }
 }

@@ -24,7 +24,7 @@ import Testing
       return numbers[0]
     }
     #expect(first == 1)
-    #expect(domain.statistics.sections == 0)
+    #expect(domain.openSections == 0)
   }
 
   @Test func sectionsNest() async {
@@ -33,7 +33,7 @@ import Testing
       await Task.yield()
       return domain.read { _ in
         other.read { _ in
-          Memb.read { _ in domain.statistics.sections * 10 + other.statistics.sections }
+          Memb.read { _ in domain.openSections * 10 + other.openSections }
         }
       }
     }
@@ -52,7 +52,7 @@ import Testing
       }
       Issue.record("did not throw")
     } catch { #expect(error.value == 2) }
-    #expect(domain.statistics.sections == 0)
+    #expect(domain.openSections == 0)
     await domain.synchronize()
   }
 
@@ -66,11 +66,11 @@ import Testing
       }
     }
     await inside.wait()
-    #expect(domain.value.statistics.sections == 1)
+    #expect(domain.value.openSections == 1)
     task.cancel()
     await domain.value.synchronize()
     await #expect(throws: CancellationError.self) { try await task.value }
-    #expect(domain.value.statistics.sections == 0)
+    #expect(domain.value.openSections == 0)
   }
 
   @Test func gracePeriodWaitsForSleepingSections() async {
@@ -85,7 +85,7 @@ import Testing
     // Sections that begin later are not waited for.
     while domain.value.statistics.gracePeriods == 0 && !domain.value.isDraining { await Task.yield() }
     let (laterReader, laterLeaves) = await sleeper(in: domain)
-    #expect(domain.value.statistics.sections == 2)
+    #expect(domain.value.openSections == 2)
     #expect(isOver.value == 0)
     #expect(!gracePeriod.isElapsed)
     leave.open()
@@ -97,7 +97,7 @@ import Testing
     await writer.value
     await laterReader.value
     #expect(isOver.value == 1)
-    #expect(domain.value.statistics.sections == 0)
+    #expect(domain.value.openSections == 0)
   }
 
   @Test func domainsAreIndependent() async {
@@ -135,7 +135,7 @@ import Testing
     }
     // The two actors' threads, and the threads of the pool.
     #expect(ids.count > 2)
-    #expect(domain.value.statistics.sections == 0)
+    #expect(domain.value.openSections == 0)
     await domain.value.synchronize()
   }
 

@@ -1,8 +1,9 @@
+import ProcessEdges
 import Quiescence
 import TestSupport
 import Testing
 
-/// Who holds up a grace period is told, again after twice the time.
+/// A report names the reader that holds up a grace period; the next one comes after twice the time.
 @Suite(.exclusive, .serialized) struct StallTests {
   @Test(arguments: FlavorCase.all)
   func theReaderIsNamed(_ flavor: FlavorCase) async throws {
@@ -55,6 +56,38 @@ import Testing
     }
   }
 
+  /// The system refuses the monitor's thread at the first grace period, and gives it later.
+  @Test func theMonitorComesBackAfterItsThreadWasRefused() async {
+    await #expect(processExitsWith: .success) {
+      await onThread {
+        call_without_threads(
+          { _ in
+            for _ in 0..<3 { Memb.synchronize() }
+            precondition(Memb.statistics.gracePeriods == 3)
+          }, nil)
+        let reported = Parker(), inside = Parker(), leave = Parker()
+        StallReports.setHandler { _ in reported.open() }
+        _ = ServiceThread.start(named: "dawdler") {
+          Memb.read { _ in
+            inside.open()
+            leave.wait()
+          }
+        }
+        inside.wait()
+        // Not at once: no thread is asked for again before the threshold has passed.
+        while Memb.statistics.stalls == 0 {
+          let gracePeriods = Memb.statistics.gracePeriods
+          MB.synchronize()
+          precondition(Memb.statistics.gracePeriods == gracePeriods)
+          _ = Memb.startGracePeriod()
+        }
+        reported.wait()
+        leave.open()
+        Memb.synchronize()
+      }
+    }
+  }
+
   /// Sections of a domain belong to no thread: they are counted.
   @Test func aDomainsSectionsAreCounted() async {
     let reports = Shared(Locked([StallReport]()))
@@ -100,7 +133,7 @@ import Testing
     await onThreads(51) { index in
       if index == 0 {
         while inside.value < 50 { Processor.yield() }
-        counted.add(Memb.statistics.readers)
+        counted.add(Memb.registeredReaders)
         leave.open()
       } else {
         Memb.read { _ in
@@ -112,7 +145,7 @@ import Testing
     // Others come and go meanwhile; these are there.
     #expect(counted.value >= 50)
     // Each leaves at its thread's end, a moment after its last line.
-    await onThread { while Memb.statistics.readers >= counted.value { Processor.yield() } }
+    await onThread { while Memb.registeredReaders >= counted.value { Processor.yield() } }
   }
 
   @Test func theHandlerCanBeReplacedAndIsGivenBack() {

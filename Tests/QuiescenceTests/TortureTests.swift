@@ -3,9 +3,9 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Pipe ageing, after the kernel's rcutorture: a writer replaces an element, and every grace period makes the
-/// replaced ones a step older. A reader that sees an element turn two steps old inside one section has been
-/// overtaken by a grace period that should have waited for it.
+/// Pipe ageing, after the kernel's rcutorture: a writer replaces an element, and every grace period
+/// makes the replaced ones a step older. A reader that sees an element turn two steps old inside
+/// one section has been overtaken by a grace period that should have waited for it.
 @Suite(.exclusive) struct TortureTests {
   @Test(arguments: FlavorCase.anywhere)
   func gracePeriodsWaitForReaders(_ flavor: FlavorCase) async {
@@ -39,10 +39,10 @@ import Testing
 
   private enum Busted: Flavor {
     static func unsafeEnter() { Memb.unsafeEnter() }
-    static func unsafeLeave() { Memb.unsafeLeave() }
+    static func unsafeLeave(_: Void) { Memb.unsafeLeave() }
     static var isInside: Bool { Memb.isInside }
     static func unsafeSynchronize() {}
-    static let reclaimer = RCUReclaimer(named: "busted", defaultOf: Busted.self)
+    static let domain = FlavorDomain(of: Busted.self, named: "busted")
   }
 
   private final class Element: Sendable {
@@ -79,7 +79,8 @@ import Testing
         }
         done.add(1)
       } else if index == 1 {
-        // A second writer: grace periods are shared, and the first must not get one that began too early.
+        // A second writer: grace periods are shared, and the first must not get one that began too
+        // early.
         while done.value == 0 { F.synchronize() }
       } else {
         var seed = UInt64(index)

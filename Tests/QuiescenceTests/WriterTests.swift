@@ -160,7 +160,7 @@ import Testing
     #expect(
       result.trap
         == "a write to a box inside the closure of its own update or replace would wait for itself: "
-        + "write after it, or use RCUBox.updateRetrying")
+        + "write after it, or use updateRetrying")
   }
 
   @Test func updateMayUpdateAnotherBox() {

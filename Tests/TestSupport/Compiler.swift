@@ -1,5 +1,5 @@
 import Foundation
-import Quiescence
+internal import Quiescence
 
 /// Runs the compilers that built the tests, on code in a test.
 package enum Compiler {

@@ -11,21 +11,29 @@ package enum Forked: Equatable, Sendable {
   /// Forks the process, runs `body` in the child, and ends the child with the value that `body`
   /// returns. Blocks.
   ///
-  /// The limit only keeps a failing test from hanging.
-  ///
   /// - Parameter delay: Kills the child after this many microseconds.
   package static func run(killedAfter delay: UInt32? = nil, _ body: () -> Int32) -> Forked {
-    // The Glibc module hides fork, because the child has only the calling thread. That is what is
-    // tested.
-    guard let symbol = dlsym(nil, "fork") else { fatalError("no fork") }
-    let fork = unsafeBitCast(symbol, to: (@convention(c) () -> pid_t).self)
     let child = fork()
-    precondition(child >= 0, "fork: errno \(errno)")
     if child == 0 { _exit(body()) }
     if let delay {
       usleep(delay)
       kill(child, SIGKILL)
     }
+    return wait(for: child)
+  }
+
+  /// The system call. 0 in the child.
+  package static func fork() -> pid_t {
+    // The Glibc module hides fork, because the child has only the calling thread. That is what is
+    // tested.
+    guard let symbol = dlsym(nil, "fork") else { fatalError("no fork") }
+    let child = unsafeBitCast(symbol, to: (@convention(c) () -> pid_t).self)()
+    precondition(child >= 0, "fork: errno \(errno)")
+    return child
+  }
+
+  /// Waits for the end of a child. The limit only keeps a failing test from hanging.
+  package static func wait(for child: pid_t) -> Forked {
     var status: Int32 = 0
     let end = ContinuousClock.now + .seconds(30)
     // The parent polls, because a child can hang before it has returned from fork.

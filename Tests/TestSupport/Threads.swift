@@ -1,4 +1,4 @@
-import Quiescence
+internal import Quiescence
 import Synchronization
 
 /// Runs `body` on `count` threads of their own, and waits for all of them without blocking the
@@ -8,7 +8,7 @@ import Synchronization
 package func onThreads(_ count: Int = 1, _ body: @escaping @Sendable (Int) -> Void) async {
   let start = Parker()
   let ready = Counter(0)
-  await suspended { (continuation: UnsafeContinuation<Void, Never>) in
+  await suspended { (continuation: Suspended<Void>) in
     // Resumes the task on a thread that no test has pinned to a processor. Resuming may start a
     // thread of the pool, which would inherit the pinning, and so would every process that is
     // started from there.

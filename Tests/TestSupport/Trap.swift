@@ -1,4 +1,4 @@
-package import Testing
+internal import Testing
 
 extension ExitTest.Result? {
   /// What the process wrote to standard error. The exit test must observe `\.standardErrorContent`.

@@ -91,9 +91,11 @@ struct Bench: AsyncParsableCommand {
     case .update: UpdateExperiment()
     case .section: SectionExperiment()
     case .gracePeriod: GracePeriodExperiment()
+    case .oversubscribed: OversubscribedExperiment()
     case .retire: RetireExperiment()
     case .bigref: BigrefExperiment()
     case .sleepable: SleepableExperiment()
+    case .dictionary: DictionaryExperiment()
     case .hooks: HooksExperiment()
     case .unload: UnloadExperiment()
     case .urcu: URCUExperiment()
@@ -113,7 +115,7 @@ struct Bench: AsyncParsableCommand {
 enum ExperimentName: String, CaseIterable {
   case read, update, section
   case gracePeriod = "grace-period"
-  case retire, bigref, sleepable, hooks, unload, urcu
+  case oversubscribed, retire, bigref, sleepable, dictionary, hooks, unload, urcu
 
   /// The value of `--only`.
   static func selection(_ argument: String) throws -> [ExperimentName] {

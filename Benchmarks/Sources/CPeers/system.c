@@ -49,3 +49,13 @@ void peer_sleep(uint64_t nanoseconds) {
   struct timespec time = {.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)};
   nanosleep(&time, NULL);
 }
+
+// Of the library's shims, which are no product: see qs_yields.h.
+uint32_t qs_yield_limit(void);
+void qs_set_yield_limit(uint32_t limit);
+
+void peer_forbid_yields(bool forbids) {
+  static uint32_t limit;
+  if (forbids) limit = qs_yield_limit();
+  qs_set_yield_limit(forbids ? 0 : limit);
+}

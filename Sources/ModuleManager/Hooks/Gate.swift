@@ -1,13 +1,17 @@
 internal import Quiescence
 
-/// What every call of a hook passes, where the caller's section alone does not keep the module's code mapped.
+/// What every call of a hook passes, where the caller's section alone does not keep the module's
+/// code mapped.
 ///
-/// A gate belongs to the manager, never to an image, and outlives the image: a round that read the hook's function before
-/// the hook was unlinked still comes to the gate, is refused there, and continues without touching the image.
+/// A gate belongs to the manager, never to an image, and outlives the image: a round that read the
+/// hook's function before the hook was unlinked still comes to the gate, is refused there, and
+/// continues without touching the image.
 package protocol Gate: AnyObject, Sendable {
-  /// Lets a call in. Returns a token for ``leave(_:)``, from 0 on; below 0 when the module accepts no more calls.
+  /// Admits a call, and returns a token for ``leave(_:)``: 0 or more. Returns a negative number
+  /// when the module accepts calls no longer.
   ///
-  /// Runs inside the section of the round, so it must not wait for anything that waits for a grace period.
+  /// Runs inside the section of the round, so it must not wait for anything that waits for a grace
+  /// period.
   func enter() -> Int
 
   /// The call has returned.
@@ -39,7 +43,8 @@ package final class HookGate: Sendable {
   }
 }
 
-/// Calls that were refused because the module was being unloaded; of one module, and of all modules together.
+/// Calls that were refused because the module was being unloaded; of one module, and of all modules
+/// together.
 package final class RefusalCount: Sendable {
   private let count = Primitive.Word(0)
   private let total: RefusalCount?

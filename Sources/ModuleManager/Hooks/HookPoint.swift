@@ -49,7 +49,7 @@ public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
     priority: Int = 0, _ body: @escaping @Sendable (inout Argument) -> Verdict
   ) -> HookRegistration {
     let closure = Self.closure(body)
-    let id = link(closure.function, closure: closure, gate: nil, priority: priority)
+    let id = link(closure.function, closure: closure, gate: nil, priority: priority, as: nil)
     return HookRegistration { [self] in _ = unlink(id) }
   }
 
@@ -96,9 +96,12 @@ package protocol AnyHookPoint: AnyObject, Sendable {
   var name: String { get }
   var argumentType: String { get }
   var flavor: any Flavor.Type { get }
-  /// Adds a hook and returns its id on this point. The point keeps `closure` and `gate` until the
-  /// hook is removed and no round can be inside them any more.
-  func link(_ function: HookFunction, closure: HookClosure?, gate: HookGate?, priority: Int) -> UInt64
+  /// Adds a hook and returns its id on this point. With the id that it had before, it comes back to
+  /// the place that it had among those of its priority. The point keeps `closure` and `gate` until
+  /// the hook is removed and no round can be inside them any more.
+  func link(
+    _ function: HookFunction, closure: HookClosure?, gate: HookGate?, priority: Int, as id: UInt64?
+  ) -> UInt64
   /// Removes a hook. Returns false if it was removed before.
   @discardableResult func unlink(_ id: UInt64) -> Bool
 }
@@ -107,13 +110,15 @@ extension HookPoint: AnyHookPoint where Argument: ~Copyable {
   package var flavor: any Flavor.Type { F.self }
 
   package func link(
-    _ function: HookFunction, closure: HookClosure?, gate: HookGate?, priority: Int
+    _ function: HookFunction, closure: HookClosure?, gate: HookGate?, priority: Int, as id: UInt64?
   ) -> UInt64 {
     hooks.withLock { hooks in
-      hooks.lastID += 1
+      if id == nil { hooks.lastID += 1 }
       let entry = HookEntry(
-        function: function, closure: closure, gate: gate, priority: priority, id: hooks.lastID)
-      let index = hooks.entries.firstIndex { $0.priority > priority } ?? hooks.entries.endIndex
+        function: function, closure: closure, gate: gate, priority: priority, id: id ?? hooks.lastID)
+      // Ids ascend in the order of the first registration.
+      let index =
+        hooks.entries.firstIndex { ($0.priority, $0.id) > (priority, entry.id) } ?? hooks.entries.endIndex
       hooks.entries.insert(entry, at: index)
       // Under the lock: two writers publish in the order in which they changed the entries.
       table.exchange(HookTable(hooks.entries))

@@ -30,8 +30,8 @@ struct HookTable: ~Copyable, @unchecked Sendable {
   // Unchecked for the pointers: what they point to never changes after the initializer.
   @usableFromInline
   let functions: UnsafeMutablePointer<HookFunction>
-  /// The first function whose call has to pass a gate; ``end`` without one. A round asks for gates here and at no
-  /// function before.
+  /// The first function whose call has to pass a gate; ``end`` without one. A round asks for gates
+  /// here and at no function before.
   @usableFromInline
   let firstGated: UnsafeMutablePointer<HookFunction>
   @usableFromInline
@@ -71,8 +71,8 @@ struct HookTable: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// The rest of a round, from the first function with a gate on. Out of line, so that the code of other rounds stays
-  /// short.
+  /// The rest of a round, from the first function with a gate on. Out of line, so that the code of
+  /// other rounds stays short.
   @inline(never) @usableFromInline
   func callBehindGates(_ pointer: UnsafeMutableRawPointer) -> HookResult {
     var called = firstGated - functions

@@ -88,11 +88,11 @@ enum HostTable {
     table.pointee.unload = { this in
       Module.from(this)._withUnsafeGuaranteedRef { module in
         if let error = module.manager.deadlock(module.name) { return -error.errno }
-        return -module.manager.startUnload(of: module, .wait) { _ in }
+        return -module.startUnload()
       }
     }
     table.pointee.unload_later = { this in
-      Module.from(this)._withUnsafeGuaranteedRef { -$0.manager.startUnload(of: $0, .wait) { _ in } }
+      Module.from(this)._withUnsafeGuaranteedRef { -$0.startUnload() }
     }
     table.pointee.log = { this, line in
       guard let line else { return }
@@ -104,6 +104,11 @@ enum HostTable {
 // MARK: - Calls from modules
 
 extension Module {
+  /// Asks for its own unload. Returns 0 or an errno.
+  fileprivate func startUnload() -> Int32 {
+    manager.startUnload(of: self, .wait, RequestEnd(manager.queue)) { _ in }
+  }
+
   /// Links a hook to the point of that name. Returns 0 or a negative errno.
   fileprivate func link(
     _ function: HookFunction, to name: String, expecting type: String, priority: Int
@@ -125,12 +130,16 @@ extension Module {
         // Before the hook can be called: what it retires must wait for the flavor of this point
         // too.
         links.hooks.append(
-          Hook(point: point, function: function, closure: closure, priority: priority, id: nil))
+          Hook(point: point, function: function, closure: closure, priority: priority))
         return links.hooks.count - 1
       }
       guard let index else { return -EBUSY }
-      let id = point.link(function, closure: closure, gate: gate(for: point), priority: priority)
-      withLinks { $0.hooks[index].id = id }
+      let id = point.link(
+        function, closure: closure, gate: gate(for: point), priority: priority, as: nil)
+      withLinks { links in
+        links.hooks[index].id = id
+        links.hooks[index].isLinked = true
+      }
       return 0
     }
   }
@@ -161,10 +170,11 @@ extension Module {
     under flavors: ArraySlice<any Flavor.Type>, _ argument: UnsafeMutableRawPointer?,
     _ function: @escaping @convention(c) @Sendable (UnsafeMutableRawPointer?) -> Void
   ) {
-    guard let flavor = flavors.first, let cohort = cohort(of: flavor, isNeeded: true) else { return }
-    if flavors.count == 1 { return cohort.unsafeRetire(argument, with: function) }
+    guard let flavor = flavors.first else { return }
+    let reclaimer = reclaimer(of: flavor)
+    if flavors.count == 1 { return reclaimer.unsafeRetire(argument, with: function) }
     nonisolated(unsafe) let argument = argument
-    // Unowned: the module is released only after its cohorts were drained.
-    cohort.retire { [unowned self] in retire(under: flavors.dropFirst(), argument, function) }
+    // Unowned: the module is released only after its reclaimers were drained.
+    reclaimer.retire { [unowned self] in retire(under: flavors.dropFirst(), argument, function) }
   }
 }

@@ -12,7 +12,8 @@ public import Quiescence
 /// try manager.unload("drop")
 /// ```
 ///
-/// Its functions run on the manager's thread, and may block. They answer 0 or a negative errno.
+/// Its functions run on a thread of the manager, and may block: that holds up this module alone.
+/// They answer 0 or a negative errno.
 ///
 /// Source: Keith Owens, 9 July 2002: the only difference to a module in an image "is whether the
 /// code and data areas are freed or left".
@@ -32,7 +33,8 @@ public struct BuiltInModule: ModuleCode {
   /// Describes a module; ``ModuleManager/load(_:policy:parameters:)`` starts it.
   ///
   /// - Parameters:
-  ///   - dependsOn: modules that are there before it starts, and stay until it is gone; compiled in or not.
+  ///   - dependsOn: modules that are there before it starts, and stay until it is gone; compiled in
+  ///     or not.
   ///   - exitsAfterFailedInit: `exit` cleans up what a failed `start` left.
   ///   - start: sets up and registers. After an error what it registered is taken down.
   ///   - stop: the interfaces are down and no call is under way; for the scheme that has it.
@@ -68,12 +70,14 @@ public struct BuiltInModule: ModuleCode {
   var hasStop: Bool { stop != nil }
   func callStop() { stop?() }
   func callExit() -> Int32 { exit() }
+  var hasUseCount: Bool { false }
   var useCount: Int { 0 }
 }
 
 /// What the host offers to a built-in module: as `struct quiescent_host` to one in an image.
 public struct ModuleHost: Sendable {
-  // Not owned: a module's closures hold this, and the module holds them. The manager keeps the record until the module is gone.
+  // Not owned: a module's closures hold this, and the module holds them. The manager keeps the
+  // record until the module is gone.
   private unowned let module: Module
 
   init(_ module: Module) { self.module = module }
@@ -89,7 +93,8 @@ public struct ModuleHost: Sendable {
     return module.link(closure.function, closure: closure, to: point, priority: priority)
   }
 
-  /// Publishes a named object. 0, `-EEXIST` when the name is taken, or `-EBUSY`. `read` answers at most `capacity` bytes.
+  /// Publishes a named object. 0, `-EEXIST` when the name is taken, or `-EBUSY`. `read` answers at
+  /// most `capacity` bytes.
   public func publish(
     _ name: String, read: @escaping @Sendable (_ offset: UInt64, _ capacity: Int) -> [UInt8]
   ) -> Int32 {
@@ -110,9 +115,11 @@ public struct ModuleHost: Sendable {
   /// Gives a reference back.
   public func release() { module.put() }
 
-  /// Takes a reference under a label: whoever is told that the module is busy is told it. False once it is unloading.
+  /// Takes a reference under a label, which "in use" errors and lists name. False
+  /// once it is unloading.
   ///
-  /// - Complexity: as ``acquire()``, a lock, and memory for a label that is new or longer than 15 bytes.
+  /// - Complexity: as ``acquire()``, a lock, and memory for a label that is new or longer than 15
+  ///   bytes.
   /// - Threads: any, also inside hooks.
   public func acquire(for label: String) -> Bool {
     module.willCount()
@@ -124,7 +131,8 @@ public struct ModuleHost: Sendable {
   /// - Complexity: as ``release()``, and a lock.
   public func release(for label: String) { module.put(for: label) }
 
-  /// Takes a reference under the name of the place in the source that calls this, such as `Plugin/Session.swift:17`.
+  /// Takes a reference under the name of the place in the source that calls this, such as
+  /// `Plugin/Session.swift:17`.
   ///
   /// - Returns: The label, for ``release(for:)``; nil once the module is unloading.
   /// - Complexity: as ``acquire(for:)``, and memory for the label.
@@ -133,8 +141,8 @@ public struct ModuleHost: Sendable {
     return acquire(for: label) ? label : nil
   }
 
-  /// Asks for the module's own unload, and returns at once: see ``ModuleManager/unloadLater(_:ifBusy:)``. For this load of the module,
-  /// and no later one.
+  /// Asks for the module's own unload, and returns at once: see
+  /// ``ModuleManager/unloadLater(_:ifBusy:)``. For this load of the module, and no later one.
   @discardableResult
   public func unloadLater(ifBusy policy: BusyPolicy = .wait) -> UnloadRequest {
     UnloadRequest(of: module, policy)
@@ -154,6 +162,6 @@ public struct ModuleCounter: Sendable {
   public func acquire() { count.acquire() }
   /// Counts one down.
   public func release() { count.release() }
-  /// Whether nobody holds it, and nobody can take it any more.
+  /// Whether it has no holders, and can have none any more.
   public var isZero: Bool { count.bigref.isZero }
 }

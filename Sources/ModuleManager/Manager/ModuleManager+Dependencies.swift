@@ -1,13 +1,15 @@
+public import Bigref
 internal import Glibc
 internal import ModuleFiles
 
-/// A module keeps those that it depends on: by a reference on each, from before its `init` until it is gone.
+/// A module keeps those that it depends on: by a reference on each, from before its `init` until it
+/// is gone.
 extension ModuleManager {
   func holdProviders(of info: ModuleInfo) throws(ModuleError) -> [Module] {
     try holdProviders(info.depends, of: info.name)
   }
 
-  /// Takes a reference on each of these. On the manager's thread.
+  /// Takes a reference on each of these. On the queue.
   ///
   /// - Throws: `ENOENT` when one is not there; then none is held.
   func holdProviders(_ names: [String], of user: String) throws(ModuleError) -> [Module] {
@@ -52,53 +54,80 @@ extension ModuleManager {
   }
 }
 
-// MARK: - Those that nobody needs any more
+// MARK: - Those that nothing needs any more
 
 extension ModuleManager {
-  /// Unloads a module, and then each that was loaded only because another one depended on it, and that nobody uses now.
+  /// Unloads a module, and then each that was loaded only because another one depended on it, and
+  /// that is in use by nothing now.
   ///
   /// Those that are in use after all stay, which is no error.
   ///
+  /// - Parameter limit: For `name`; as ``unload(_:ifBusy:within:cancelledBy:)-9hs1``, and so is
+  ///   `cancellation`.
   /// - Returns: The outcome of `name`, and the names of the others that went.
-  /// - Throws: as ``unload(_:ifBusy:cancelledBy:)-9hs1``, for `name`.
+  /// - Throws: as ``unload(_:ifBusy:within:cancelledBy:)-9hs1``, for `name`.
   @available(*, noasync, message: "await unloadWithUnused(_:ifBusy:) instead of blocking the task's thread")
   @discardableResult
   public func unloadWithUnused(
-    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil
+    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
   ) throws(ModuleError) -> (outcome: UnloadOutcome, others: [String]) {
-    if !configuration[name].mayBeUnloaded { throw Self.forbidden(name, "unload") }
-    var candidates = autoloadedProviders(of: name)
-    let outcome = try unload(name, ifBusy: policy, within: limit)
-    var others: [String] = []
-    while let next = candidates.popLast() {
-      let more = autoloadedProviders(of: next)
-      do throws(ModuleError) {
-        try unload(next, ifBusy: .fail)
-        others.append(next)
-        candidates += more
-      } catch { continue }
+    let gone = try block(name, within: limit, cancelledBy: cancellation) {
+      self.startUnloadWithUnused(name, policy, $0, done: $1)
     }
-    return (outcome, others)
+    return (gone.outcome, gone.others)
   }
 
-  /// Unloads a module and those that nobody needs any more; see the blocking form.
+  /// Unloads a module and those that nothing needs any more; see the blocking form.
   @discardableResult
   public func unloadWithUnused(
-    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil
+    _ name: String, ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> (outcome: UnloadOutcome, others: [String]) {
-    if !configuration[name].mayBeUnloaded { throw Self.forbidden(name, "unload") }
-    var candidates = autoloadedProviders(of: name)
-    let outcome = try await unload(name, ifBusy: policy, within: limit)
-    var others: [String] = []
-    while let next = candidates.popLast() {
-      let more = autoloadedProviders(of: next)
-      do throws(ModuleError) {
-        try await unload(next, ifBusy: .fail)
-        others.append(next)
-        candidates += more
-      } catch { continue }
+    let gone = try await suspend(name, within: limit, cancelledBy: cancellation) {
+      self.startUnloadWithUnused(name, policy, $0, done: $1)
     }
-    return (outcome, others)
+    return (gone.outcome, gone.others)
+  }
+
+  /// What has gone so far.
+  private struct Gone: Sendable {
+    let outcome: UnloadOutcome
+    var others: [String] = []
+  }
+
+  private func startUnloadWithUnused(
+    _ name: String, _ policy: BusyPolicy?, _ end: RequestEnd, done: @escaping Completion<Gone>
+  ) {
+    begin(name, end, done: done) {
+      if !self.configuration[name].mayBeUnloaded { return done(.failure(Self.forbidden(name, "unload"))) }
+      let candidates = self.autoloadedProviders(of: name)
+      self.unload(name, policy, end) { result in
+        switch result {
+        case .success(let outcome):
+          self.queue.run { self.unloadUnused(candidates, Gone(outcome: outcome), end, done: done) }
+        case .failure(let error): done(.failure(error))
+        }
+      }
+    }
+  }
+
+  private func unloadUnused(
+    _ candidates: [String], _ gone: Gone, _ end: RequestEnd, done: @escaping Completion<Gone>
+  ) {
+    guard let next = candidates.last else { return done(.success(gone)) }
+    // What was asked for has gone.
+    end.attach { _ in done(.success(gone)) }
+    let left = candidates.dropLast()
+    let more = autoloadedProviders(of: next)
+    unload(next, .fail, nil) { result in
+      var (left, gone) = (Array(left), gone)
+      if case .success = result {
+        gone.others.append(next)
+        left += more
+      }
+      self.queue.run { [left, gone] in self.unloadUnused(left, gone, end, done: done) }
+    }
   }
 
   private func autoloadedProviders(of name: String) -> [String] {

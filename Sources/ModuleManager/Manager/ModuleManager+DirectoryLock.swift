@@ -2,7 +2,7 @@ internal import ModuleFiles
 internal import Quiescence
 
 extension ModuleManager {
-  /// Runs `body` on the manager's thread under the directory's shared lock. A wait for another
+  /// Runs `body` on the manager's queue under the directory's shared lock. A wait for another
   /// process happens on a thread of its own, for the directory's limit at most: the manager serves
   /// other requests meanwhile.
   func withSharedLock(
@@ -17,13 +17,9 @@ extension ModuleManager {
         let lock = Primitive.Shared(
           try DirectoryLock(
             directory.path, isExclusive: false, within: directory.lockLimit))
-        _ = self.thread.run {
-          // The manager's thread runs modules' `init` under it.
-          lock.value.adopt()
-          body(lock)
-        }
+        self.queue.run { body(lock) }
       } catch {
-        _ = self.thread.run { failed(ModuleError(error)) }
+        self.queue.run { failed(ModuleError(error)) }
       }
     }
     if error != 0 { failed(ModuleError(directory.path, error, "no thread to wait for its lock")) }

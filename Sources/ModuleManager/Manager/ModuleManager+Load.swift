@@ -3,22 +3,91 @@ internal import Glibc
 internal import ModuleFiles
 internal import Quiescence
 
+/// One load of one module, from the request to its answer. On the manager's queue.
+final class ModuleLoad: Sendable {
+  typealias Done = ModuleManager.Completion<ModuleStatus>
+
+  let policy: ModulePolicy
+  let parameters: [String: String]
+  /// What its module must call itself; nil: anything.
+  let name: String?
+  /// The module that depends on it, when it is loaded for that alone.
+  let user: String?
+  /// The request that it is a part of, which holds what it loads or finds.
+  let request: LoadRequest?
+  let done: Done
+  private let answered = Once()
+  /// What it is about, and waits for.
+  private let subject: Locked<(text: String, module: Module?)>
+
+  init(
+    _ subject: String, policy: ModulePolicy = ModulePolicy(), _ parameters: [String: String],
+    named name: String? = nil, for user: String? = nil, in request: LoadRequest? = nil, done: @escaping Done
+  ) {
+    self.policy = policy
+    self.parameters = parameters
+    self.name = name
+    self.user = user
+    self.request = request
+    self.done = done
+    self.subject = Locked((subject, nil))
+  }
+
+  /// The first answer counts.
+  func answer(_ result: Result<ModuleStatus, ModuleError>) { if answered.take() { done(result) } }
+
+  /// The request's end answers it. What has begun goes on: an `init` cannot be interrupted.
+  func attach(_ end: RequestEnd) {
+    end.attach { self.answer(.failure(self.error($0))) }
+  }
+
+  /// Whether the request was answered, so that nothing more is begun for it.
+  var isOver: Bool { answered.isOver }
+
+  /// Whether a module that is loaded already will do: for a request, unless it has parameters for
+  /// the module.
+  var takesLoaded: Bool { request.map { user != nil || $0.parameters.isEmpty } ?? false }
+
+  func concerns(_ module: Module) { subject.withLock { $0.module = module } }
+
+  /// What it waits for.
+  var progress: String {
+    let (text, module) = subject.withLock { $0 }
+    guard let module else { return "\(text) is not mapped yet" }
+    let users = holders.isEmpty ? "" : ", in use: \(holders.joined)"
+    return "\(module.name) is \(module.currentState)\(module.remark)\(users)"
+  }
+
+  /// What keeps a module that is going, and that it waits for.
+  private var holders: [ModuleHolder] {
+    let module = subject.withLock { $0.module }
+    return module?.currentState == .going ? module?.holders ?? [] : []
+  }
+
+  private func error(_ reason: RequestEnd.Reason) -> ModuleError {
+    let (text, module) = subject.withLock { $0 }
+    return ModuleError(
+      module?.name ?? text, reason.errno, "\(reason.text), \(progress)", holders: holders)
+  }
+}
+
 extension ModuleManager {
   func startLoad(
-    _ path: String, _ policy: ModulePolicy, _ parameters: [String: String],
-    done: @escaping Completion<ModuleStatus>
+    _ path: String, _ policy: ModulePolicy, _ parameters: [String: String], as name: String?,
+    _ end: RequestEnd, done: @escaping Completion<ModuleStatus>
   ) {
-    run(path, done: done) {
-      self.load(path, policy, parameters, done: self.traced(.load, ModuleName.ofFile(path), done))
+    begin(path, end, done: done) {
+      let load = ModuleLoad(
+        path, policy: policy, parameters, named: name,
+        done: self.traced(.load, ModuleName.ofFile(path), done))
+      load.attach(end)
+      self.load(path, load)
     }
   }
 
-  /// On the manager's thread. `isFor` names the module that depends on this one, when it is loaded for that alone;
-  /// `expected` is the name by which a directory's index found the file: a module of another name is refused.
-  func load(
-    _ path: String, _ policy: ModulePolicy, _ parameters: [String: String] = [:], isFor user: String? = nil,
-    named expected: String? = nil, done: @escaping Completion<ModuleStatus>
-  ) {
+  /// On the queue, as the last thing that its caller does.
+  func load(_ path: String, _ load: ModuleLoad) {
+    if load.isOver { return }
     do throws(ModuleError) {
       try checkLoading(path)
       guard let resolved = realpath(path, nil) else {
@@ -30,116 +99,196 @@ extension ModuleManager {
       do { file = try FileIdentity(path: absolute) } catch {
         throw ModuleError(path, error.errno, error.errno == EISDIR ? "is a directory" : "not a regular file")
       }
-      let loaded = withState { state in state.modules.values.first { $0.file == file } }
-      if let loaded {
-        // Mapping it now would hand out the old image once more, and `dlclose` would only count down.
-        if waitUntilGone(
-          loaded, then: { self.load(path, policy, parameters, isFor: user, named: expected, done: done) })
-        {
-          return
-        }
-        throw ModuleError(loaded.name, EEXIST, "is loaded already")
+      if let loaded = withState({ state in state.modules.values.first { $0.file == file } }) {
+        // Mapping it now would hand out the old image once more, and `dlclose` would only count
+        // down.
+        return found(loaded, by: load, "is loaded already") { self.load(path, load) }
       }
+      if waitsForMapping(of: file, then: { self.load(path, load) }) { return }
       let info = try ModuleError.ofFiles { () throws(ModuleFileError) in try ModuleInfo(path: absolute) }
-      if let expected { try checkName(info.moduleName, expected, path) }
+      try checkName(info.moduleName, load, path)
       let providers = try holdProviders(of: info)
-      let image: Image
-      let entry: UnsafePointer<quiescent_module>
+      withState { $0.mappings[file] = [] }
       let mapping = tracer.begin(.map, ModuleName.ofFile(absolute))
-      do throws(ModuleError) {
-        (image, entry) = try Image.open(absolute)
-        tracer.end(mapping)
-      } catch {
-        tracer.end(mapping, errno: error.errno, label: error.reason)
-        releaseProviders(providers, of: ModuleName.ofFile(absolute))
-        throw error
-      }
-      let code: ImageCode
-      do throws(ModuleError) {
-        code = try ImageCode(entry, path: path)
-        if let expected { try checkName(code.name, expected, path) }
-        if withState({ $0.modules[code.name] }) == nil { try code.setFirst(parameters) }
-      } catch {
-        _ = image.close()
-        releaseProviders(providers, of: ModuleName.ofFile(absolute))
-        throw error
-      }
-      let name = code.name
-      if let loaded = withState({ $0.modules[name] }) {
-        _ = image.close()
-        releaseProviders(providers, of: ModuleName.ofFile(absolute))
-        if waitUntilGone(
-          loaded, then: { self.load(path, policy, parameters, isFor: user, named: expected, done: done) })
-        {
-          return
+      queue.call {
+        Result { () throws(ModuleError) in
+          let (image, entry) = try Image.open(absolute)
+          return MappedModule(image: image, entry: entry)
         }
-        throw ModuleError(name, EEXIST, "a module of this name is loaded already")
+      } then: { result in
+        switch result {
+        case .success(let mapped):
+          self.tracer.end(mapping)
+          self.loadMapped(mapped, path, file, providers, load)
+        case .failure(let error):
+          self.tracer.end(mapping, errno: error.errno, label: error.reason)
+          self.endMapping(of: file)
+          self.releaseProviders(providers, of: ModuleName.ofFile(absolute))
+          load.answer(.failure(error))
+        }
       }
-      initialize(
-        Module(
-          code, image: image, file: file, policy: policy, manager: self, providers: providers,
-          isAutoloaded: user != nil), done)
     } catch {
-      done(.failure(error))
+      load.answer(.failure(error))
     }
   }
 
-  /// Throws `ENOEXEC` when a module that was found as `expected` has another name. Nil: not known before it is mapped.
-  private func checkName(_ name: String?, _ expected: String, _ path: String) throws(ModuleError) {
-    guard let name, ModuleName.key(name) != ModuleName.key(expected) else { return }
+  private struct MappedModule: Sendable {
+    let image: Image
+    nonisolated(unsafe) let entry: UnsafePointer<quiescent_module>
+  }
+
+  /// Its image is mapped, and its constructors have run.
+  private func loadMapped(
+    _ mapped: MappedModule, _ path: String, _ file: FileIdentity, _ providers: [Module], _ load: ModuleLoad
+  ) {
+    /// Undoes the mapping before `next`, by which destructors run.
+    func giveUp(then next: @escaping ModuleQueue.Job) {
+      queue.call {
+        _ = mapped.image.close()
+      } then: {
+        self.endMapping(of: file)
+        self.releaseProviders(providers, of: ModuleName.ofFile(mapped.image.path))
+        next()
+      }
+    }
+    do throws(ModuleError) {
+      let code = try ImageCode(mapped.entry, path: path)
+      try checkName(code.name, load, path)
+      if let loaded = module(named: code.name) {
+        return giveUp {
+          self.found(loaded, by: load, "a module of this name is loaded already") { self.load(path, load) }
+        }
+      }
+      if load.isOver { return giveUp {} }
+      try code.setFirst(load.parameters)
+      endMapping(of: file)
+      initialize(
+        Module(
+          code, image: mapped.image, file: file, policy: load.policy, manager: self, providers: providers,
+          isAutoloaded: load.user != nil), load)
+    } catch {
+      giveUp { load.answer(.failure(error)) }
+    }
+  }
+
+  /// Whether another load maps the file, by a call that has not returned. Then `job` runs when that
+  /// is over: the loader would hand out the same image twice.
+  private func waitsForMapping(of file: FileIdentity, then job: @escaping ModuleQueue.Job) -> Bool {
+    withState { state in
+      state.mappings[file]?.append(job)
+      return state.mappings[file] != nil
+    }
+  }
+
+  /// The module of the file is known, or the file is unmapped.
+  private func endMapping(of file: FileIdentity) {
+    let jobs = withState { $0.mappings.removeValue(forKey: file) } ?? []
+    for job in jobs { queue.run(job) }
+  }
+
+  /// Throws `ENOEXEC` when a module that is loaded under a name has another one. Nil: not known
+  /// before it is mapped.
+  private func checkName(_ name: String?, _ load: ModuleLoad, _ path: String) throws(ModuleError) {
+    guard let name, let expected = load.name, ModuleName.key(name) != ModuleName.key(expected) else {
+      return
+    }
     throw ModuleError(path, ENOEXEC, "its module is called '\(name)', and was found as '\(expected)'")
   }
 
-  /// Tries the load again when a module that is going has gone, or has not: then it fails. False when it is not going.
-  func waitUntilGone(_ module: Module, then job: @escaping ModuleThread.Job) -> Bool {
-    module.withLinks { links in
-      if links.state != .going { return false }
-      links.afterwards.append(job)
-      return true
+  /// A module of the name, or of the file, is there. One that is coming or going is waited for, and
+  /// then `again` runs. One that is live is what a request looks for, and an error for a caller
+  /// that has asked for the load itself.
+  func found(
+    _ module: Module, by load: ModuleLoad, _ reason: String, again: @escaping ModuleQueue.Job
+  ) {
+    load.concerns(module)
+    let state = module.withLinks { links -> ModuleState? in
+      if !links.state.isTransient && links.attempt == nil { return links.state }
+      links.afterwards.append(again)
+      return nil
+    }
+    switch state {
+    case nil: return
+    case .live where load.takesLoaded:
+      load.request?.hold(module)
+      load.answer(.success(module.status))
+    case .cleanup:
+      let reason = "is in cleanup: its exit has refused, and its interfaces are down; unload it again"
+      load.answer(.failure(ModuleError(module.name, EEXIST, reason)))
+    // It has gone since it was found.
+    case .gone: again()
+    default: load.answer(.failure(ModuleError(module.name, EEXIST, reason)))
     }
   }
 
-  func initialize(_ module: Module, _ done: @escaping Completion<ModuleStatus>) {
-    do throws(ModuleError) {
-      let observers = try askObservers(module)
-      module.withLinks { $0.observers = observers }
-    } catch {
-      // Nothing of it has run but its constructors.
-      _ = module.image?.close()
-      releaseProviders(module.providers, of: module.fileName)
-      return done(.failure(error))
-    }
+  /// As the last thing that its caller does.
+  func initialize(_ module: Module, _ load: ModuleLoad) {
+    load.concerns(module)
     withState { state in
       state.modules[module.name] = module
       state.order.append(module.name)
     }
-    setState(.coming, of: module)
-    let span = tracer.begin(.initialize, module.name)
-    let result = module.code.callInit(module)
-    tracer.end(span, errno: result < 0 ? -result : result == 0 ? 0 : EINVAL)
-    if result == 0 {
-      setState(.live, of: module)
-      done(.success(module.status))
-      return
+    askObservers(module) { result in
+      switch result {
+      case .success(let observers):
+        module.withLinks { $0.observers = observers }
+        self.callInit(of: module, load)
+      case .failure(let error):
+        // Nothing of it has run but its constructors.
+        module.call(.unmap) {
+          _ = module.image?.close()
+        } then: {
+          self.remove(module)
+          load.answer(.failure(error))
+        }
+      }
     }
-    // What it registered before it failed may be in use by now: leave as every module of the scheme leaves.
-    let error = ModuleError(
-      module.name, result < 0 ? -result : EINVAL,
-      result < 0 ? "its init failed" : "its init returned \(result), neither 0 nor a negative errno")
-    module.scheme.unload(
-      UnloadOperation(module, .wait, isAfterFailedInit: true) { _ in done(.failure(error)) })
   }
 
-  /// Forgets a module whose image is gone.
-  func forget(_ module: Module) {
+  private func callInit(of module: Module, _ load: ModuleLoad) {
+    setState(.coming, of: module)
+    let span = tracer.begin(.initialize, module.name)
+    module.call(.initialize) {
+      module.code.callInit(module)
+    } then: { result in
+      self.tracer.end(span, errno: result < 0 ? -result : result == 0 ? 0 : EINVAL)
+      if result == 0 {
+        // Before it is live: no unload comes between the load and the request's next step.
+        load.request?.hold(module)
+        self.setState(.live, of: module)
+        return load.answer(.success(module.status))
+      }
+      // What it registered before it failed may be in use by now: leave as every module of the
+      // scheme leaves. The load is answered after the last look at its users.
+      let error = ModuleError(
+        module.name, result < 0 ? -result : EINVAL,
+        result < 0 ? "its init failed" : "its init returned \(result), neither 0 nor a negative errno")
+      let operation = UnloadOperation(afterFailedInitOf: module) { load.answer(.failure(error)) }
+      module.withLinks { $0.attempt = operation }
+      module.scheme.unload(operation)
+    }
+  }
+
+  /// Forgets a module whose image is gone, and tells observers before `next`.
+  func forget(_ module: Module, then next: @escaping ModuleQueue.Job) {
+    remove(module)
+    let observers = module.withLinks { $0.observers }
+    if observers.isEmpty { return next() }
+    module.call(.observers, onHandOver: next) {
+      self.tell(observers, hasGone: module.name)
+    } then: {
+      next()
+    }
+  }
+
+  private func remove(_ module: Module) {
     withState { state in
       state.modules[module.name] = nil
       state.order.removeAll { $0 == module.name }
     }
     setState(.gone, of: module)
-    // Not before: its code may have called theirs until its image went.
+    // Not before: its code may have called code of its providers until its image was unmapped.
     releaseProviders(module.providers, of: module.fileName)
-    tell(module.withLinks { $0.observers }, hasGone: module.name)
   }
 
   func log(_ module: Module, _ line: String) {

@@ -54,7 +54,8 @@ extension ModuleManager {
     ModuleError(name, ENOENT, "is not loaded, and there is no module directory to find it in")
   }
 
-  /// What ``unloadWithUnused(_:ifBusy:within:)`` would unload, in order, as far as can be seen now.
+  /// What ``unloadWithUnused(_:ifBusy:within:cancelledBy:)`` would unload, in order, as far as can
+  /// be seen now.
   ///
   /// - Throws: `ENOENT` when it is not loaded, `EWOULDBLOCK` when others need it.
   public func removalPlan(of name: String) throws(ModuleError) -> [String] {
@@ -72,7 +73,7 @@ extension ModuleManager {
         continue
       }
       let isNeeded = dependents(of: next).contains { user in !gone.contains { $0 === user } }
-      // One reference for each that goes; more of them are somebody else's.
+      // One reference for each that goes; more of them are other users'.
       let references = gone.reduce(0) { $0 + $1.providers.count { $0 === next } }
       if isNeeded || next.holders.reduce(0, { $0 + $1.count }) > references { continue }
       gone.append(next)
@@ -81,9 +82,11 @@ extension ModuleManager {
     return gone.map(\.name)
   }
 
-  /// Why it cannot go for the sake of others; nil when nobody depends on it.
+  /// Why it cannot go for the sake of others; nil when no module depends on it, and no request has
+  /// loaded it that is not answered yet.
   func neededError(_ module: Module) -> ModuleError? {
-    let dependents = dependents(of: module).map(\.name)
+    let requests = module.withLinks { $0.requests.keys.sorted() }
+    let dependents = dependents(of: module).map(\.name) + requests.map { "request \($0)" }
     if dependents.isEmpty { return nil }
     return ModuleError(
       module.name, EWOULDBLOCK, named: "EWOULDBLOCK", "needed by \(dependents.joined(separator: ", "))",

@@ -1,15 +1,18 @@
+public import Bigref
 internal import Glibc
 internal import ModuleFiles
 internal import Quiescence
 
 extension ModuleManager {
-  /// Lets ``request(_:)`` and dependencies find modules in `directory`, by its index: see `ModuleIndex`.
+  /// Lets ``request(_:parameters:within:cancelledBy:)-swift.method`` and dependencies find modules
+  /// in `directory`, by its index: see `ModuleIndex`.
   ///
-  /// - Parameter isChecked: Without it a directory that is not there yet is taken all the same; requests say what is wrong.
-  /// - Parameter limit: How long a request waits for the directory's lock while another process has it exclusively; then
-  ///   it fails with `ETIMEDOUT`, naming that process.
-  /// - Throws: `ENOENT` and the like for a directory that cannot be read; `EBADMSG` for a damaged index. A missing or
-  ///   stale one is no error: the directory is read instead.
+  /// - Parameter isChecked: Without it a directory that is not there yet is taken all the same;
+  ///   requests say what is wrong.
+  /// - Parameter limit: How long a request waits for the directory's lock while another process has
+  ///   it exclusively; then it fails with `ETIMEDOUT`, naming that process.
+  /// - Throws: `ENOENT` and the like for a directory that cannot be read; `EBADMSG` for a damaged
+  ///   index. A missing or stale one is no error: the directory is read instead.
   public func setDirectory(
     _ directory: String, isChecked: Bool = true, lockedWithin limit: Duration = .seconds(10)
   ) throws(ModuleError) {
@@ -18,138 +21,248 @@ extension ModuleManager {
     withState { $0.directory = directory }
   }
 
-  /// Sees to it that the module called `name` is loaded, and what it depends on; or all modules that have an alias for
+  /// Loads the module called `name`, and what it depends on; or all modules that have an alias for
   /// `name`. Returns them, in the order of loading. Those that are loaded already stay as they are.
   ///
-  /// Any number of callers at the same time cause one load. A module that is going is waited for and loaded again. After a
-  /// failure nothing is remembered: the next request tries again. Loads of one manager take turns.
+  /// Any number of callers at the same time cause one load. A module that is coming or going is
+  /// waited for, and loaded again. After a failure nothing is remembered: the next request tries
+  /// again. Loads of one manager take turns. Until it is answered, the request holds what it has
+  /// loaded, and what it has found loaded: an unload of that is told `EWOULDBLOCK`, and the name of
+  /// the request.
   ///
-  /// - Parameter parameters: For the modules that are called so, not for what they depend on. `EEXIST` when one of them is
-  ///   loaded already. Such a request is a flight of its own.
-  /// - Threads: as ``load(path:policy:parameters:)``.
-  /// - Throws: `ENOENT` when there is no such module and no such alias, or a dependency is missing; `ELOOP` for a cycle of
-  ///   dependencies; and whatever loading them throws.
+  /// - Parameters:
+  ///   - parameters: For the modules that are called so, not for what they depend on. `EEXIST` when
+  ///     one of them is loaded already. Such a request is not shared.
+  ///   - limit: Then it ends with `ETIMEDOUT`, whatever the modules do; others that share it go on.
+  ///     What is loaded by then stays.
+  ///   - cancellation: The same, with `EINTR`; in the other form also the end of the task, with
+  ///     `ECANCELED`.
+  /// - Threads: as ``load(path:policy:parameters:as:within:cancelledBy:)``.
+  /// - Throws: `ENOENT` when there is no such module and no such alias, or a dependency is missing;
+  ///   `ELOOP` for a cycle of dependencies; `EBUSY` for a module in ``ModuleState/cleanup``;
+  ///   `ENOEXEC` for a file whose module has another name; and whatever loading them throws.
   @available(*, noasync, message: "await request(_:) instead of blocking the task's thread")
   @discardableResult
-  public func request(_ name: String, parameters: [String: String] = [:]) throws(ModuleError)
-    -> [ModuleStatus]
-  {
+  public func request(
+    _ name: String, parameters: [String: String] = [:], within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
+  ) throws(ModuleError) -> [ModuleStatus] {
     if parameters.isEmpty, let live = liveModule(name) { return [live.status] }
-    return try block(name) { self.startRequest(name, parameters, done: $0) }
+    return try block(name, within: limit, cancelledBy: cancellation) {
+      self.startRequest(name, parameters, $0, done: $1)
+    }
   }
 
-  /// Sees to it that the module called `name` is loaded; see the blocking form.
+  /// Loads the module called `name`, and what it depends on; see the blocking form.
   @discardableResult
   public func request(
-    _ name: String, parameters: [String: String] = [:]
+    _ name: String, parameters: [String: String] = [:], within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> [ModuleStatus] {
     if parameters.isEmpty, let live = liveModule(name) { return [live.status] }
-    return try await suspend(name) { self.startRequest(name, parameters, done: $0) }
+    return try await suspend(name, within: limit, cancelledBy: cancellation) {
+      self.startRequest(name, parameters, $0, done: $1)
+    }
   }
 
   func liveModule(_ name: String) -> Module? {
-    let module = withState { $0.modules[name] }
+    let module = module(named: name)
     return module?.currentState == .live ? module : nil
   }
 
   private func startRequest(
-    _ name: String, _ parameters: [String: String], done: @escaping Completion<[ModuleStatus]>
+    _ name: String, _ parameters: [String: String], _ end: RequestEnd,
+    done: @escaping Completion<[ModuleStatus]>
   ) {
     let done = traced(.request, name, done)
-    if !parameters.isEmpty {
-      return run(name, done: done) { self.serve(name, parameters, done) }
-    }
-    let isFirst = withState { state in
-      state.requests[name, default: []].append(done)
-      return state.requests[name]?.count == 1
-    }
-    if !isFirst { return }
-    run(name, done: { self.answerRequests(name, $0) }) {
-      self.serve(name, [:]) { self.answerRequests(name, $0) }
+    begin(name, end, done: done) {
+      if !parameters.isEmpty {
+        let request = LoadRequest(name, parameters)
+        request.join(end, done)
+        return self.serve(request) { index throws(ModuleFileError) in try index.found(name) }
+      }
+      if let request = self.withState({ $0.requests[name] }) { return request.join(end, done) }
+      let request = LoadRequest(name) { request in
+        self.withState { if $0.requests[name] === request { $0.requests[name] = nil } }
+      }
+      self.withState { $0.requests[name] = request }
+      request.join(end, done)
+      self.serve(request) { index throws(ModuleFileError) in try index.found(name) }
     }
   }
+}
 
-  private func answerRequests(_ name: String, _ result: Result<[ModuleStatus], ModuleError>) {
-    // Taken off before they are answered: whoever asks again now, asks anew.
-    let waiting = withState { $0.requests.removeValue(forKey: name) ?? [] }
-    for done in waiting { done(result) }
+/// A request for modules by name, which callers share, from its beginning to its answer. On the
+/// manager's queue.
+final class LoadRequest: Sendable {
+  typealias Done = ModuleManager.Completion<[ModuleStatus]>
+
+  /// What was asked for.
+  let name: String
+  let parameters: [String: String]
+  /// Called before it is answered, and when its last caller has gone: a caller that asks from then
+  /// on asks anew.
+  private let isOver: @Sendable (LoadRequest) -> Void
+  private let state = Locked(State())
+
+  private struct State {
+    var callers: [Int: Done] = [:]
+    var last = 0
+    var held: [Module] = []
+    /// What it waits for.
+    var load: ModuleLoad?
   }
 
-  /// On the manager's thread.
-  private func serve(
-    _ name: String, _ parameters: [String: String], _ done: @escaping Completion<[ModuleStatus]>
+  init(
+    _ name: String, _ parameters: [String: String] = [:],
+    isOver: @escaping @Sendable (LoadRequest) -> Void = { _ in }
   ) {
-    serve(name, parameters, done) { index throws(ModuleFileError) in try index.found(name) }
+    self.name = name
+    self.parameters = parameters
+    self.isOver = isOver
   }
 
-  /// Loads what `choose` finds, with all that it needs. On the manager's thread.
+  /// Answers `done` at the end of the request, or at that of the caller.
+  func join(_ end: RequestEnd, _ done: @escaping Done) {
+    let number = state.withLock { state in
+      state.last += 1
+      state.callers[state.last] = done
+      return state.last
+    }
+    end.attach { self.leave(number, $0) }
+  }
+
+  private func leave(_ number: Int, _ reason: RequestEnd.Reason) {
+    let (done, isLast, held, load) = state.withLock { state in
+      let done = state.callers.removeValue(forKey: number)
+      let isLast = done != nil && state.callers.isEmpty
+      defer { if isLast { state.held = [] } }
+      return (done, isLast, isLast ? state.held : [], state.load)
+    }
+    if isLast { isOver(self) }
+    release(held)
+    let what = load.map { ", \($0.progress)" } ?? ""
+    done?(.failure(ModuleError(name, reason.errno, reason.text + what)))
+  }
+
+  /// Keeps a module from unloads until the request is answered. A request without callers keeps
+  /// nothing.
+  func hold(_ module: Module) {
+    let isNew = state.withLock { state in
+      if state.callers.isEmpty || state.held.contains(where: { $0 === module }) { return false }
+      state.held.append(module)
+      return true
+    }
+    if isNew { module.withLinks { $0.requests[self.name, default: 0] += 1 } }
+  }
+
+  private func release(_ modules: [Module]) {
+    for module in modules {
+      module.withLinks { links in
+        let count = links.requests[name, default: 0] - 1
+        links.requests[name] = count > 0 ? count : nil
+      }
+      module.manager.watches.queueLook()
+    }
+  }
+
+  func waits(for load: ModuleLoad?) { state.withLock { $0.load = load } }
+
+  /// No caller waits for it any more.
+  var isDeserted: Bool { state.withLock { $0.callers.isEmpty } }
+
+  func answer(_ result: Result<[ModuleStatus], ModuleError>) {
+    isOver(self)
+    let (callers, held) = state.withLock { state in
+      defer {
+        state.callers = [:]
+        state.held = []
+      }
+      return (state.callers, state.held)
+    }
+    release(held)
+    for done in callers.values { done(result) }
+  }
+}
+
+// MARK: - Serving a request
+
+extension ModuleManager {
+  /// Loads what `choose` finds, with all that it needs. On the queue, as the last thing that its
+  /// caller does; and so all that follows.
   func serve(
-    _ name: String, _ parameters: [String: String], _ done: @escaping Completion<[ModuleStatus]>,
+    _ request: LoadRequest,
     _ choose: @escaping @Sendable (ModuleIndex) throws(ModuleFileError) -> [ModuleIndex.Entry]
   ) {
-    let start: @Sendable (_ done: @escaping Completion<[ModuleStatus]>) -> Void = { done in
+    typealias Start =
+      @Sendable (
+        _ adopt: @escaping @Sendable () -> Void, _ done: @escaping Completion<[ModuleStatus]>
+      ) -> Void
+    let start: Start = { adopt, done in
       do throws(ModuleError) {
-        guard let index = try self.findable() else { throw self.noDirectory(name) }
+        guard let index = try self.findable() else { throw self.noDirectory(request.name) }
         let wanted = try ModuleError.ofFiles { () throws(ModuleFileError) in
           let wanted = try choose(index)
           // All of them, before the first is loaded.
           for entry in wanted { _ = try index.order(for: entry.name) }
           return wanted
         }
-        if !parameters.isEmpty, let live = wanted.first(where: { self.liveModule($0.name) != nil }) {
+        if !request.parameters.isEmpty, let live = wanted.first(where: { self.liveModule($0.name) != nil }) {
           throw ModuleError(live.name, EEXIST, "is loaded already; its parameters can be set one by one")
         }
-        let flight = LoadRequest(index: index, wanted: Set(wanted.map(\.name)), parameters: parameters)
-        self.load(wanted[...], in: flight, loaded: [], done)
+        let plan = Plan(request: request, index: index, wanted: Set(wanted.map(\.name)), adopt: adopt)
+        self.load(wanted[...], by: plan, loaded: [], done)
       } catch {
         done(.failure(error))
       }
     }
-    guard let directory = withState({ $0.directory }) else { return start(done) }
-    withSharedLock(of: directory, failed: { done(.failure($0)) }) { lock in
+    guard let directory = withState({ $0.directory }) else { return start({}) { request.answer($0) } }
+    withSharedLock(of: directory, failed: { request.answer(.failure($0)) }) { lock in
       // Until everything is loaded.
-      start { result in withExtendedLifetime(lock) { done(result) } }
+      start({ lock.value.adopt() }) { result in withExtendedLifetime(lock) { request.answer(result) } }
     }
   }
 
-  /// One request, and what it is about.
-  private struct LoadRequest: Sendable {
+  /// A request, and what it found.
+  private struct Plan: Sendable {
+    let request: LoadRequest
     let index: ModuleIndex
     /// Those that were asked for; others are loaded for their sake.
     let wanted: Set<String>
-    let parameters: [String: String]
+    /// The calling thread has the directory's lock from here on: it runs modules' `init` under it.
+    let adopt: @Sendable () -> Void
   }
 
   private func load(
-    _ wanted: ArraySlice<ModuleIndex.Entry>, in flight: LoadRequest, loaded: [ModuleStatus],
+    _ wanted: ArraySlice<ModuleIndex.Entry>, by plan: Plan, loaded: [ModuleStatus],
     _ done: @escaping Completion<[ModuleStatus]>
   ) {
     guard let entry = wanted.first else { return done(.success(loaded)) }
-    load(entry, in: flight) { result in
+    load(entry, by: plan) { result in
       switch result {
       case .failure(let error): done(.failure(error))
       case .success(let status):
-        self.load(wanted.dropFirst(), in: flight, loaded: loaded + [status], done)
+        self.load(wanted.dropFirst(), by: plan, loaded: loaded + [status], done)
       }
     }
   }
 
-  /// Loads the module and what is wanted with it, unless it is there. On the manager's thread, and so is `done`.
-  private func load(
-    _ entry: ModuleIndex.Entry, in flight: LoadRequest, _ done: @escaping Completion<ModuleStatus>
-  ) {
+  /// Loads the module and what is wanted with it, unless it is there.
+  private func load(_ entry: ModuleIndex.Entry, by plan: Plan, _ done: @escaping Completion<ModuleStatus>) {
     do throws(ModuleError) {
       let order = try ModuleError.ofFiles { () throws(ModuleFileError) in
-        try flight.index.order(for: entry.name)
+        try plan.index.order(for: entry.name)
       }
-      let required = Set(flight.index.required(for: entry.name))
+      let required = Set(plan.index.required(for: entry.name))
       try checkRules(order, required: required)
-      loadInOrder(order[...], in: flight, required: required, asked: entry.name) { result in
+      loadInOrder(order[...], by: plan, required: required, asked: entry.name) { result in
         switch result {
         case .failure(let error): done(.failure(error))
         case .success:
-          guard let module = self.withState({ $0.modules[entry.name] }) else {
-            return done(.failure(ModuleError(entry.name, ENOENT, "was unloaded at once by somebody else")))
+          guard let module = self.liveModule(entry.name) else {
+            let what =
+              self.module(named: entry.name).map { "is \($0.currentState)" } ?? "has been unloaded meanwhile"
+            return done(.failure(ModuleError(entry.name, EBUSY, what)))
           }
           done(.success(module.status))
         }
@@ -160,51 +273,60 @@ extension ModuleManager {
   }
 
   private func loadInOrder(
-    _ order: ArraySlice<ModuleIndex.Entry>, in flight: LoadRequest, required: Set<String>, asked: String,
+    _ order: ArraySlice<ModuleIndex.Entry>, by plan: Plan, required: Set<String>, asked: String,
     _ done: @escaping Completion<Void>
   ) {
     guard let entry = order.first else { return done(.success(())) }
-    let next: @Sendable () -> Void = {
-      self.loadInOrder(order.dropFirst(), in: flight, required: required, asked: asked, done)
+    // Its callers have their answers: nothing more is begun for them.
+    if plan.request.isDeserted {
+      return done(.failure(ModuleError(asked, ECANCELED, "no caller waits for it")))
     }
-    if let module = withState({ $0.modules[entry.name] }), module.currentState == .live { return next() }
+    let next: @Sendable () -> Void = {
+      self.loadInOrder(order.dropFirst(), by: plan, required: required, asked: asked, done)
+    }
+    if let module = liveModule(entry.name), module.attempt == nil {
+      plan.request.hold(module)
+      return next()
+    }
     let rules = configuration[entry.name]
     if !rules.mayBeLoaded { return next() }
     let loaded: Completion<ModuleStatus> = { result in
-      let job: ModuleThread.Job = {
-        switch result {
-        case .success: next()
-        // Somebody else was quicker.
-        case .failure(let error) where error.errno == EEXIST: next()
+      // By the thread that has the turn, whatever that is by now.
+      self.queue.run {
+        plan.request.waits(for: nil)
+        // Loaded or found, and held since then.
+        guard case .failure(let error) = result else { return next() }
         // Only wanted.
-        case .failure where !required.contains(entry.name): next()
-        case .failure(let error):
-          if entry.name == asked { return done(.failure(error)) }
-          done(
+        if !required.contains(entry.name) { return next() }
+        if entry.name == asked {
+          let isCleanup = self.module(named: entry.name)?.currentState == .cleanup
+          return done(
             .failure(
-              ModuleError(
-                asked, error.errno, "needs \(error.module): \(error.reason)", holders: error.holders)))
+              isCleanup ? ModuleError(error.module, EBUSY, error.reason, holders: error.holders) : error))
         }
+        done(
+          .failure(
+            ModuleError(asked, error.errno, "needs \(error.module): \(error.reason)", holders: error.holders))
+        )
       }
-      if self.thread.isCurrent { job() } else { _ = self.thread.run(job) }
     }
-    loadOne(entry, in: flight, rules, asked: asked, traced(.load, entry.name, loaded))
+    loadOne(entry, by: plan, rules, asked: asked, traced(.load, entry.name, loaded))
   }
 
   private func loadOne(
-    _ entry: ModuleIndex.Entry, in flight: LoadRequest, _ rules: ModuleConfiguration.Rules, asked: String,
+    _ entry: ModuleIndex.Entry, by plan: Plan, _ rules: ModuleConfiguration.Rules, asked: String,
     _ done: @escaping Completion<ModuleStatus>
   ) {
-    let isWanted = flight.wanted.contains(entry.name)
-    let options = rules.options.merging(isWanted ? flight.parameters : [:]) { _, asked in asked }
-    let user = isWanted ? nil : asked
-    if !entry.isBuiltIn {
-      return load(
-        flight.index.path(of: entry), ModulePolicy(), options, isFor: user, named: entry.name, done: done)
-    }
+    let isWanted = plan.wanted.contains(entry.name)
+    let options = rules.options.merging(isWanted ? plan.request.parameters : [:]) { _, asked in asked }
+    let load = ModuleLoad(
+      entry.name, options, named: entry.name, for: isWanted ? nil : asked, in: plan.request, done: done)
+    plan.request.waits(for: load)
+    plan.adopt()
+    if !entry.isBuiltIn { return self.load(plan.index.path(of: entry), load) }
     guard let builtIn = withState({ $0.builtIns[ModuleName.key(entry.name)] }) else {
-      return done(.failure(ModuleError(entry.name, ENOENT, "is not compiled in any more")))
+      return load.answer(.failure(ModuleError(entry.name, ENOENT, "is not compiled in any more")))
     }
-    load(builtIn, ModulePolicy(), options, isFor: user, done: done)
+    self.load(builtIn, load)
   }
 }

@@ -4,40 +4,62 @@ internal import Quiescence
 
 extension ModuleManager {
   func startUnload(
-    _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd = EarlyEnd(),
-    done: @escaping Completion<UnloadOutcome>
+    _ name: String, _ policy: BusyPolicy?, _ end: RequestEnd, done: @escaping Completion<UnloadOutcome>
   ) {
-    run(name, done: done) { self.unload(name, policy, end, done) }
+    begin(name, end, done: done) { self.unload(name, policy, end, done) }
   }
 
-  /// On the manager's thread.
+  /// On the queue, as the last thing that its caller does.
+  ///
+  /// - Parameter again: What repeats the request; nil: this.
   func unload(
-    _ name: String, _ policy: BusyPolicy?, _ end: EarlyEnd, with group: UnloadGroup? = nil,
-    _ done: @escaping Completion<UnloadOutcome>
+    _ name: String, _ policy: BusyPolicy?, _ end: RequestEnd?, _ done: @escaping Completion<UnloadOutcome>,
+    again: ModuleQueue.Job? = nil
   ) {
+    let again = again ?? { self.unload(name, policy, end, done) }
     let done = traced(.unload, name, done)
-    guard let module = withState({ $0.modules[name] }) else {
-      return done(.failure(Self.notLoaded(name)))
-    }
+    guard let module = module(named: name) else { return done(.failure(Self.notLoaded(name))) }
     let policy = policy ?? module.policy.ifBusy
-    if policy == .whenIdle {
-      noticeEnd(end)
-      return unloadWhenIdle(module, end, done: done)
-    }
-    let operation = UnloadOperation(module, policy, cancelledBy: end.cancellation, with: group, done)
-    end.attach(operation)
+    if policy == .whenIdle { return unloadWhenIdle(module, end, done: done) }
+    if let attempt = module.attempt { return join(attempt, policy, end, done, again) }
+    let state = module.currentState
     // By the number that the kernel has for it, whatever the policy: they would go on using it.
-    if module.currentState == .live, let error = neededError(module) { return done(.failure(error)) }
-    switch module.currentState {
-    case .live where module.isPermanent:
-      done(.failure(module.permanentError))
-    case .live: module.scheme.unload(operation)
-    case .cleanup: module.scheme.retry(operation)
-    case let state:
-      let holders = module.holders
-      let who = holders.isEmpty ? "" : ", in use: " + holders.map(\.description).joined(separator: ", ")
-      done(.failure(ModuleError(name, EBUSY, "is \(state) already\(who)", holders: holders)))
+    if state == .live, let error = neededError(module) { return done(.failure(error)) }
+    if state == .live && module.isPermanent { return done(.failure(module.permanentError)) }
+    if state != .live && state != .cleanup {
+      return done(.failure(ModuleError(module.name, EBUSY, "is \(state) already\(module.remark)")))
     }
+    attempt(UnloadOperation(module, policy), end, done)
+  }
+
+  /// Begins an unload of a module that is live or in cleanup.
+  func attempt(
+    _ operation: UnloadOperation, _ end: RequestEnd?, _ done: @escaping Completion<UnloadOutcome>
+  ) {
+    let module = operation.module
+    module.withLinks { $0.attempt = operation }
+    operation.join(end, done)
+    if module.currentState == .cleanup { module.scheme.retry(operation) } else { operation.check() }
+  }
+
+  private func join(
+    _ attempt: UnloadOperation, _ policy: BusyPolicy, _ end: RequestEnd?,
+    _ done: @escaping Completion<UnloadOutcome>, _ again: @escaping ModuleQueue.Job
+  ) {
+    let module = attempt.module
+    if policy == .fail {
+      let holders = module.holders
+      let users = holders.isEmpty ? "" : ", in use: \(holders.joined)"
+      let state = module.currentState == .live ? "being unloaded" : "\(module.currentState)"
+      return done(
+        .failure(
+          ModuleError(module.name, EBUSY, "is \(state) already\(module.remark)\(users)", holders: holders)))
+    }
+    // An attempt that does not wait may be refused yet: that would be no answer to a request that
+    // waits.
+    if !attempt.mayWait && !attempt.isPromised { return attempt.afterVerdict(end, done, again) }
+    attempt.join(end, done)
+    if policy == .force { attempt.force() }
   }
 
   /// Adds an object, unless its name is taken. Returns 0 or a negative errno.
@@ -55,7 +77,7 @@ extension ModuleManager {
     }
   }
 
-  /// Takes the names of a module's objects away. Nobody opens them from here on.
+  /// Takes the names of a module's objects away. They cannot be opened from here on.
   func withdraw(_ module: Module) {
     withState { state in
       for object in module.withLinks({ $0.objects }) where state.objects[object.name]?.owner === module {
@@ -64,7 +86,8 @@ extension ModuleManager {
     }
   }
 
-  /// Gives the names back. One that another module took meanwhile stays with that module, and is returned.
+  /// Gives the names back. One that another module took meanwhile stays with that module, and is
+  /// returned.
   func republish(_ module: Module) -> [String] {
     withState { state in
       var taken: [String] = []
@@ -77,5 +100,13 @@ extension ModuleManager {
       }
       return taken
     }
+  }
+}
+
+extension Module {
+  /// What it is inside, for the end of a line about its state.
+  var remark: String {
+    guard let activity, activity.kind != .users else { return "" }
+    return " (\(activity))"
   }
 }

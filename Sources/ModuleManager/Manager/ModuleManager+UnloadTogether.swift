@@ -12,24 +12,26 @@ public struct ModuleUnload: Sendable {
 extension ModuleManager {
   /// Unloads several modules, those first that depend on others, and shares what they wait for.
   ///
-  /// Modules that nobody of the rest depends on go at the same time: one grace period and one callback barrier serve them all, in
-  /// so far as their schemes wait for one. Then those go that they needed. Each ends as ``unload(_:ifBusy:within:cancelledBy:)-9hs1``
-  /// of it alone would have: one that cannot go keeps what it needs, and no other.
+  /// Modules on which none of the rest depends go at the same time: one grace period and one
+  /// callback barrier serve them all, in so far as their schemes wait for one. Then those go that
+  /// they needed. Each ends as ``unload(_:ifBusy:within:cancelledBy:)-9hs1`` of it alone would
+  /// have: one that cannot go keeps what it needs, and no other.
   ///
   /// - Parameter names: In any order; one that is named twice goes once.
   /// - Parameter limit: For all of them; with ``BusyPolicy/wait``.
   /// - Returns: One for each name, in the order in which they ended.
   /// - Complexity: O(modules²) and, for modules that do not depend on each other, one wait.
   /// - Threads: any, outside sections.
-  /// - Throws: `EDEADLK` where it would wait for itself. What is wrong with one module is in its result.
+  /// - Throws: `EDEADLK` where it would wait for itself. What is wrong with one module is in its
+  ///   result.
   @available(*, noasync, message: "await unload(together:) instead of blocking the task's thread")
   @discardableResult
   public func unload(
     together names: [String], ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
     cancelledBy cancellation: WaitCancellation? = nil
   ) throws(ModuleError) -> [ModuleUnload] {
-    let convoy = UnloadBatch(names, policy, of: self)
-    return try block(convoy.subject, within: limit, cancelledBy: cancellation) { convoy.start($0, done: $1) }
+    let batch = UnloadBatch(names, policy, of: self)
+    return try block(batch.subject, within: limit, cancelledBy: cancellation) { batch.start($0, done: $1) }
   }
 
   /// Unloads several modules; see the blocking form.
@@ -38,19 +40,19 @@ extension ModuleManager {
     together names: [String], ifBusy policy: BusyPolicy? = nil, within limit: Duration? = nil,
     cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> [ModuleUnload] {
-    let convoy = UnloadBatch(names, policy, of: self)
-    return try await suspend(convoy.subject, within: limit, cancelledBy: cancellation) {
-      convoy.start($0, done: $1)
+    let batch = UnloadBatch(names, policy, of: self)
+    return try await suspend(batch.subject, within: limit, cancelledBy: cancellation) {
+      batch.start($0, done: $1)
     }
   }
 }
 
-/// Several modules on their way out, those first that depend on others.
+/// Several modules that are unloaded, those first that depend on others.
 private final class UnloadBatch: Sendable {
   typealias Completion = ModuleManager.Completion<[ModuleUnload]>
 
   private struct State {
-    /// Those that others of the convoy depend on wait here.
+    /// Those that others of the batch depend on wait here.
     var waiting: [String]
     var onTheirWay: Set<String> = []
     var ended: [ModuleUnload] = []
@@ -59,13 +61,13 @@ private final class UnloadBatch: Sendable {
 
   private let manager: ModuleManager
   private let policy: BusyPolicy?
-  private let ends: [String: EarlyEnd]
+  private let ends: [String: RequestEnd]
   private let state: Primitive.Guarded<State>
 
   init(_ names: [String], _ policy: BusyPolicy?, of manager: ModuleManager) {
     self.manager = manager
     self.policy = policy
-    ends = Dictionary(names.map { ($0, EarlyEnd()) }) { first, _ in first }
+    ends = Dictionary(names.map { ($0, RequestEnd(manager.queue)) }) { first, _ in first }
     var waiting: [String] = []
     for name in names where !waiting.contains(name) { waiting.append(name) }
     state = Primitive.Guarded(State(waiting: waiting))
@@ -74,43 +76,45 @@ private final class UnloadBatch: Sendable {
   /// What an error that concerns all of them is about.
   var subject: String { state.withLock { $0.waiting.joined(separator: ", ") } }
 
-  func start(_ end: EarlyEnd, done: @escaping Completion) {
-    // What ends the wait of the request ends that of each module.
-    _ = end.cancellation.add {
-      guard let reason = end.reason else { return }
-      for each in self.ends.values { each.request(reason.errno, reason.text) }
-    }
+  func start(_ end: RequestEnd, done: @escaping Completion) {
+    // What ends the request ends that of each module.
     state.withLock { $0.done = done }
-    manager.run(subject, done: done) { self.advance() }
+    manager.begin(subject, end, done: done) {
+      end.attach { reason in
+        for each in self.ends.values { each.request(reason.errno, reason.text) }
+      }
+      self.advance()
+    }
   }
 
-  /// Starts all that nobody waits with on whom they would have to wait. On the manager's thread.
+  /// Starts all for which none is left that they would have to wait for. On the manager's queue.
+  ///
+  /// Each as a job, which come before the first wait of one of them: what they wait for, they wait
+  /// for together.
   private func advance() {
-    let ready = takeReady()
-    if ready.isEmpty { return answerIfAllEnded() }
-    let group = UnloadGroup()
-    group.run(
-      ready.map { name in
-        { self.manager.unload(name, self.policy, self.ends[name]!, with: group) { self.ended(name, $0) } }
-      })
-    // Whoever ended in there may have been the last that others waited for.
-    advance()
+    for name in takeReady() {
+      manager.queue.run {
+        self.manager.unload(name, self.policy, self.ends[name]) { self.ended(name, $0) }
+      }
+    }
+    answerIfAllEnded()
   }
 
-  /// Any thread. Those that end within a group are followed by its `advance`; one that ends later starts what waited for it.
+  /// Any thread. What waited for it is started.
   private func ended(_ name: String, _ result: Result<UnloadOutcome, ModuleError>) {
+    ends[name]?.isAnswered()
     state.withLock { state in
       state.onTheirWay.remove(name)
       state.ended.append(ModuleUnload(module: name, result: result))
     }
-    _ = manager.thread.run { self.advance() }
+    manager.queue.run { self.advance() }
   }
 
   private func takeReady() -> [String] {
     let present = state.withLock { $0.onTheirWay.union($0.waiting) }
     return state.withLock { state in
       let ready = state.waiting.filter { name in
-        guard let module = manager.withState({ $0.modules[name] }) else { return true }
+        guard let module = manager.module(named: name) else { return true }
         return !manager.dependents(of: module).contains { present.contains($0.name) }
       }
       state.waiting.removeAll { ready.contains($0) }

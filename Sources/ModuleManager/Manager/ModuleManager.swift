@@ -3,7 +3,8 @@ internal import Glibc
 internal import ModuleFiles
 public import Quiescence
 
-/// Loads modules into the process, links them to hook points, and unloads them while they are being called.
+/// Loads modules into the process, links them to hook points, and unloads them while they are being
+/// called.
 ///
 /// ```swift
 /// let manager = ModuleManager()
@@ -12,13 +13,21 @@ public import Quiescence
 /// try manager.unload("counter")
 /// ```
 ///
-/// Modules are mapped, initialized, torn down and unmapped on one thread of the manager, in order of the requests.
-/// No lock is held while a module's code runs. A manager that is dropped while modules are loaded stays alive
-/// with them.
+/// Modules are mapped, initialized, torn down and unmapped one after the other, in order of the
+/// requests. No lock is held while a module's code runs. Code that does not return holds up its
+/// module alone: the manager goes on with another thread, and ``list()`` says what the module is
+/// inside, since when, and on which thread. A manager that is dropped while modules are loaded
+/// stays alive with them.
+///
+/// Every request ends at its limit, or when it is cancelled, whatever the modules do; and says then
+/// what it waited for.
 ///
 /// Source: the mails under "Background" in the README; Linux kernel/module/main.c.
 public final class ModuleManager: Sendable {
-  let thread: ModuleThread
+  let queue: ModuleQueue
+  /// Where what modules retire runs.
+  let callbacks: ModuleQueue
+  let waits: SharedWaits
   let watches: UseWatches
   let eventSource = EventSource()
   /// For modules whose policy names none.
@@ -31,6 +40,9 @@ public final class ModuleManager: Sendable {
     var points: [String: any AnyHookPoint] = [:]
     /// By name, from the check of the image on until it is unmapped.
     var modules = ModulesByName()
+    /// Files that are being mapped, and whose modules are not known yet; and the loads that wait
+    /// for that.
+    var mappings: [FileIdentity: [ModuleQueue.Job]] = [:]
     /// Names in the order of loading.
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
@@ -42,8 +54,8 @@ public final class ModuleManager: Sendable {
     var configuration = ModuleConfiguration()
     /// In the order in which they are asked.
     var observers: [ModuleObserver] = []
-    /// Who waits for a request of that name; the first of them has started it.
-    var requests: [String: [Completion<[ModuleStatus]>]] = [:]
+    /// Requests that are served, by what was asked for.
+    var requests: [String: LoadRequest] = [:]
     var taints: [ModuleTaint] = []
     /// The latest first.
     var unloaded: [UnloadedModule] = []
@@ -51,14 +63,25 @@ public final class ModuleManager: Sendable {
     var log: (@Sendable (_ module: String, _ line: String) -> Void)?
   }
 
-  /// Makes a manager without modules. Its thread starts with the first request.
-  public init(scheme: UnloadScheme = .bigref) {
-    self.scheme = scheme
-    thread = ModuleThread()
-    watches = UseWatches(thread)
+  /// Makes a manager without modules. Its threads start with the first request.
+  public convenience init(scheme: UnloadScheme = .bigref) {
+    self.init(scheme: scheme, patience: ModuleQueue.patience)
   }
 
-  deinit { thread.stop() }
+  /// - Parameter patience: How long a call of a module's code may take before another thread takes
+  ///   the queue over. Nil: for ever, so that each job ends before the next one begins.
+  package init(scheme: UnloadScheme = .bigref, patience: Duration?) {
+    self.scheme = scheme
+    queue = ModuleQueue(named: "modules", patience: patience)
+    callbacks = ModuleQueue(named: "module-callbacks", patience: patience)
+    waits = SharedWaits(queue)
+    watches = UseWatches(queue)
+  }
+
+  deinit {
+    queue.stop()
+    callbacks.stop()
+  }
 
   func withState<Result>(_ body: (inout State) -> Result) -> Result {
     state.withLock(body)
@@ -74,12 +97,14 @@ public final class ModuleManager: Sendable {
     }
   }
 
-  /// Lets modules hook in at `point`. A point of the same name is replaced for modules that come later.
+  /// Lets modules hook in at `point`. A point of the same name is replaced for modules that come
+  /// later.
   public func provide<Argument: ~Copyable, F: Flavor>(_ point: HookPoint<Argument, F>) {
     withState { $0.points[point.name] = point }
   }
 
-  /// Hands every line that a module logs to `handler`, on the thread that logs. Lines are dropped without one.
+  /// Hands every line that a module logs to `handler`, on the thread that logs. Lines are dropped
+  /// without one.
   public func setLog(_ handler: (@Sendable (_ module: String, _ line: String) -> Void)?) {
     withState { $0.log = handler }
   }
@@ -92,7 +117,8 @@ public final class ModuleManager: Sendable {
     return modules.map(\.status)
   }
 
-  /// How many references and calls have been refused since the manager was made, because their modules were going.
+  /// How many references and calls have been refused since the manager was made, because their
+  /// modules were going.
   public var failedGets: Int { refusals.value }
 
   /// The names of the objects that can be opened now, sorted.
@@ -103,11 +129,11 @@ public final class ModuleManager: Sendable {
   /// The life-cycle events from now on.
   public func events() -> ModuleEvents { eventSource.subscribe() }
 
-  /// Opens the object that a module publishes under `name`, and keeps the module loaded until it is closed.
-  /// `holder` is told to whoever asks why the module is busy.
+  /// Opens the object that a module publishes under `name`, and keeps the module loaded until it is
+  /// closed. `holder` names the caller in "in use" errors and in lists.
   ///
-  /// - Parameter onRevoke: called once if somebody forces the module out: on the manager's thread, or in here. It must not
-  ///   wait for the manager, and may close the object.
+  /// - Parameter onRevoke: called once if the module is forced out: on the manager's queue,
+  ///   or in here. It must not wait for the manager, and may close the object.
   /// - Throws: `ENOENT` when no live module publishes it.
   public func open(
     _ name: String, holder: String, onRevoke: (@Sendable () -> Void)? = nil
@@ -115,7 +141,8 @@ public final class ModuleManager: Sendable {
     // Not under the lock: a scheme's get may wait for an unload, which takes names away under it.
     let label = "\(holder) holds object \(name)"
     if let (object, owner) = published(name), owner.get(for: label) {
-      // Still there: then whoever takes it away comes later, and finds the reference when it looks (again).
+      // Still there: then an unload that takes it away comes later, and finds the reference when it
+      // looks (again).
       if published(name)?.owner === owner {
         let opened = OpenObject(object, of: owner, label: label)
         let isForced = owner.withLinks { links in
@@ -138,28 +165,47 @@ public final class ModuleManager: Sendable {
     }
   }
 
-  /// Loads the module in the shared object at `path`. Blocks while its `init` runs, and while a module that it
-  /// replaces is still going.
+  /// Loads the module in the shared object at `path`. Blocks while its `init` runs, and while a
+  /// module that it replaces is still going.
   ///
-  /// - Parameter parameters: What the module's parameters hold from before its `init` on; all are looked at before one is set.
+  /// An `init` that failed is answered after the last look at the module's users. The module is
+  /// `going` then, visibly, and goes when they have let go and what it retired has run. A load that
+  /// comes meanwhile waits for that.
+  ///
+  /// - Parameters:
+  ///   - parameters: What the module's parameters hold from before its `init` on; all are looked at
+  ///     before one is set.
+  ///   - name: What the module must call itself, where `-` and `_` are the same; nil: anything.
+  ///   - limit: Then it ends with `ETIMEDOUT`, whatever the module does. An `init` that runs goes
+  ///     on: when it returns, the module is live, or has gone.
+  ///   - cancellation: The same, with `EINTR`; in the other form also the end of the task, with
+  ///     `ECANCELED`.
   /// - Threads: any, outside sections. Loads and unloads of a manager take turns.
-  /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of this ABI; `EEXIST`
-  ///   for a module or an image that is loaded; as ``set(_:of:to:)-swift.method`` for a parameter; what its `init` answers; `EDEADLK` inside a section, a hook,
-  ///   a retired callback, or a module's `init` or `exit`. After an error nothing of the module is left.
+  /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of
+  ///   this ABI, and for one of another name; `EEXIST` for a module or an image that is
+  ///   loaded; as ``set(_:of:to:within:cancelledBy:)-swift.method`` for a parameter; what its
+  ///   `init` answers; `EDEADLK` inside a section, a hook, a retired callback, or a module's `init`
+  ///   or `exit`.
   @available(*, noasync, message: "await load(path:) instead of blocking the task's thread")
   @discardableResult
   public func load(
-    path: String, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
+    path: String, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:],
+    as name: String? = nil, within limit: Duration? = nil, cancelledBy cancellation: WaitCancellation? = nil
   ) throws(ModuleError) -> ModuleStatus {
-    try block(path) { self.startLoad(path, policy, parameters, done: $0) }
+    try block(path, within: limit, cancelledBy: cancellation) {
+      self.startLoad(path, policy, parameters, as: name, $0, done: $1)
+    }
   }
 
   /// Loads the module in the shared object at `path`; see the blocking form.
   @discardableResult
   public func load(
-    path: String, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:]
+    path: String, policy: ModulePolicy = ModulePolicy(), parameters: [String: String] = [:],
+    as name: String? = nil, within limit: Duration? = nil, cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> ModuleStatus {
-    try await suspend(path) { self.startLoad(path, policy, parameters, done: $0) }
+    try await suspend(path, within: limit, cancelledBy: cancellation) {
+      self.startLoad(path, policy, parameters, as: name, $0, done: $1)
+    }
   }
 
   /// Loads the module in the shared object at `path`, to be kept and unloaded by `scheme`.
@@ -175,22 +221,33 @@ public final class ModuleManager: Sendable {
     try await load(path: path, policy: ModulePolicy(scheme: scheme))
   }
 
-  /// Unloads a module: no new users, interfaces down, a grace period, a last look at the count, `exit`,
-  /// callbacks, unmap; in the order of its scheme. Without a policy, by the module's own.
+  /// Unloads a module: no new users, interfaces down, a grace period, a last look at the count,
+  /// `exit`, callbacks, unmap; in the order of its scheme. Without a policy, by the module's own.
   ///
-  /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the last user lets go, at most
-  /// for `limit`, or until `cancellation` (in the other form: of the task as well) ends the wait. Then the module serves on as
-  /// before, with every scheme: its hooks are called, its names found, references to be had. Three have no way back, and answer
-  /// ``UnloadOutcome/deferred(holders:)``: a forced unload, whose users were told to go; and with ``UnloadScheme/startStopExit`` a
-  /// module whose own `stop` has run, and one in ``ModuleState/cleanup``. `cancellation` also ends a wait for locks, in
-  /// ``UnloadScheme/lockList``. With ``BusyPolicy/whenIdle`` it serves on while one waits, and after the wait has ended, with every
-  /// scheme.
+  /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the
+  /// last user lets go, at most for `limit`, or until `cancellation` (in the other form: of the
+  /// task as well) ends the wait. Then the module serves on as before, with every scheme: its hooks
+  /// are called in their old places, its names are found, references can be taken. Three have no
+  /// way back, and answer ``UnloadOutcome/deferred(holders:)``: a forced unload, whose users were
+  /// told to go; and with ``UnloadScheme/startStopExit`` a module whose own `stop` has run, and one
+  /// in ``ModuleState/cleanup``. With ``BusyPolicy/whenIdle`` it serves on while one waits, and
+  /// after the wait has ended, with every scheme.
+  ///
+  /// A module that is going already: with ``BusyPolicy/fail`` the answer is `EBUSY`; with
+  /// ``BusyPolicy/wait`` the request joins the unload that is under way, and only the end of the
+  /// last request gives that up; with ``BusyPolicy/force`` it also forces it. See
+  /// ``unloadAttempt(of:)``.
+  ///
+  /// While the module's own code does not return (`exit`, `stop`, a callback) nothing leads back:
+  /// the request ends at its limit and says so, and the unload goes on when that returns.
   ///
   /// - Threads: any, outside sections.
-  /// - Throws: `ENOENT` no such module; `EBUSY` in use (and by whom), on its way in or out already, or permanent;
-  ///   `ETIMEDOUT` after `limit`, `EINTR` and `ECANCELED` when the wait was cancelled, and who held it then;
-  ///   what its `exit` answers: then it is in ``ModuleState/cleanup``, and the next unload tries again;
-  ///   `EDEADLK` where it would wait for itself: there, use ``unloadLater(_:ifBusy:)``.
+  /// - Throws: `ENOENT` no such module; `EBUSY` in use (and the holders), on its way in or out
+  ///   already, or permanent; `EWOULDBLOCK` other modules need it, or a request that is not
+  ///   answered yet; `ETIMEDOUT` after `limit`, `EINTR` and `ECANCELED` when the wait was
+  ///   cancelled, and what it waited for; what its `exit` answers: then it is in
+  ///   ``ModuleState/cleanup``, and the next unload tries again; `EDEADLK` where it would wait for
+  ///   itself: there, use ``unloadLater(_:ifBusy:)``.
   @available(*, noasync, message: "await unload(_:ifBusy:) instead of blocking the task's thread")
   @discardableResult
   public func unload(
@@ -212,61 +269,26 @@ public final class ModuleManager: Sendable {
   }
 }
 
-// MARK: - Requests
+// MARK: - States
 
 extension ModuleManager {
-  typealias Completion<Success> = @Sendable (Result<Success, ModuleError>) -> Void
-
-  /// Why the calling thread must not wait for the manager's thread; nil when it may.
-  func deadlock(_ subject: String) -> ModuleError? {
-    if Memb.isInside || QSBR.isInside || MB.isInside || Bulletproof.isInside {
-      return ModuleError(
-        subject, EDEADLK, "requested inside a read-side critical section, for which it would wait")
-    }
-    if thread.isCurrent {
-      return ModuleError(subject, EDEADLK, "requested by a module's init or exit, for which it would wait")
-    }
-    if ServiceThread.isReclaiming {
-      return ModuleError(subject, EDEADLK, "requested by a retired callback, for which it would wait")
-    }
-    return nil
-  }
-
-  func block<Success: Sendable>(
-    _ subject: String, _ start: (@escaping Completion<Success>) -> Void
-  ) throws(ModuleError) -> Success {
-    try block(subject, within: nil, cancelledBy: nil) { _, done in start(done) }
-  }
-
-  func suspend<Success: Sendable>(
-    _ subject: String, _ start: @escaping (@escaping Completion<Success>) -> Void
-  ) async throws(ModuleError) -> Success {
-    if let error = deadlock(subject) { throw error }
-    return try await suspended {
-      (continuation: UnsafeContinuation<Result<Success, ModuleError>, Never>) in
-      start { continuation.resume(returning: $0) }
-    }.get()
-  }
-
-  /// Runs `job` on the manager's thread; answers `done` when there is no such thread to be had.
-  func run<Success>(
-    _ subject: String, done: @escaping Completion<Success>, _ job: @escaping ModuleThread.Job
-  ) {
-    let error = thread.run(job)
-    if error != 0 { done(.failure(ModuleError(subject, error, "no thread for the module manager"))) }
-  }
-
   func setState(_ state: ModuleState, of module: Module) {
-    let jobs = module.withLinks { links in
+    let (wasUnformed, jobs) = module.withLinks { links in
+      let wasUnformed = links.state == .unformed
       links.state = state
       links.since = .now
-      // Whoever waits until it has gone looks again, also when it serves on or cannot go: else it would wait for ever.
-      defer { if state != .going { links.afterwards = [] } }
-      return state == .going ? [] : links.afterwards
+      // Loads that wait until the module has settled look again, also when it serves on or cannot
+      // go: else they would wait for ever. As jobs: the attempt has ended by then.
+      return (wasUnformed, state.isTransient ? [] : links.takeAfterwards())
     }
+    // One that observers have refused has never come.
+    if !(wasUnformed && state == .gone) { note(state, of: module) }
+    for job in jobs { queue.run(job) }
+    if !watches.isEmpty { watches.queueLook() }
+  }
+
+  private func note(_ state: ModuleState, of module: Module) {
     eventSource.send(ModuleEvent(module: module.name, state: state))
     if tracer.isOn { tracer.record(.state, module: module.name, label: state.rawValue) }
-    for job in jobs { _ = thread.run(job) }
-    if !watches.isEmpty { watches.queueLook() }
   }
 }

@@ -12,20 +12,16 @@ package struct CounterSet: Sendable {
     for count in counts { count.bigref.beginKill() }
   }
 
-  /// Makes them exact. A grace period of `Memb` has passed since ``beginKill()``, or restartable sequences count.
+  /// Makes them exact. A grace period of `Memb` has passed since ``beginKill()``, or restartable
+  /// sequences count.
   package func confirm() {
     for count in counts { count.bigref.confirmKill() }
   }
 
-  /// Both of the above. Blocks; who counts goes on counting meanwhile.
-  package func makeExact() {
-    if counts.isEmpty { return }
-    beginKill()
-    if !Primitive.Slots.isRestartable { Primitive.waitForGracePeriods(of: [Memb.self]) }
-    confirm()
-  }
+  var isEmpty: Bool { counts.isEmpty }
 
-  /// Whether all are zero. Exact between ``confirm()`` and ``revive()``, as long as nobody new comes.
+  /// Whether all are zero. Exact between ``confirm()`` and ``revive()``, as long as no new user
+  /// comes.
   package var areUnused: Bool { counts.allSatisfy { $0.bigref.approximateCount == 0 } }
 
   /// They count on the processors again: the module serves on.
@@ -38,24 +34,14 @@ package struct CounterSet: Sendable {
     for count in counts { count.bigref.releaseOwner() }
   }
 
-  /// Runs `next` once every counter is zero: now, or on the manager's thread when the last user lets go.
-  package func whenUnused(_ operation: UnloadOperation, _ next: @escaping @Sendable () -> Void) {
-    _ = awaitUnused(operation, next)
-  }
-
-  /// As ``whenUnused(_:_:)``, and before zero, which is final, the wait can be given up.
-  package func awaitUnused(
-    _ operation: UnloadOperation, _ next: @escaping @Sendable () -> Void
-  ) -> CounterWait {
-    let wait = CounterWait(counters: counts.count)
+  /// Runs `next` on the manager's queue when the last user lets go; nil, and `next` is not called,
+  /// when there is none. Before zero, which is final, the wait can be given up.
+  func awaitUnused(_ operation: UnloadOperation, _ next: @escaping @Sendable () -> Void) -> CounterWait? {
     releaseOwners()
-    if counts.allSatisfy({ $0.bigref.isZero }) {
-      wait.isOver()
-      next()
-      return wait
-    }
+    if counts.allSatisfy({ $0.bigref.isZero }) { return nil }
+    let wait = CounterWait(counters: counts.count)
     for count in counts {
-      let entry = count.bigref.atZero(.call { if wait.oneIsZero() { operation.later(next) } })
+      let entry = count.bigref.atZero(.call { if wait.oneIsZero() { operation.goOn(next) } })
       if let entry { wait.keep { count.bigref.forget(entry) } }
     }
     return wait
@@ -63,14 +49,12 @@ package struct CounterSet: Sendable {
 }
 
 /// A wait for counters of which each reaches zero once.
-package final class CounterWait: Sendable {
+final class CounterWait: Sendable {
   /// Counters that are not zero yet; 0 is the end of the wait, and below it was given up.
   private let left: Primitive.Word
   private let forgets = Primitive.Guarded<[@Sendable () -> Void]>([])
 
   fileprivate init(counters: Int) { left = Primitive.Word(counters) }
-
-  fileprivate func isOver() { left.store(0, ordering: .releasing) }
 
   fileprivate func keep(_ forget: @escaping @Sendable () -> Void) { forgets.withLock { $0.append(forget) } }
 
@@ -79,11 +63,12 @@ package final class CounterWait: Sendable {
     left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0
   }
 
-  /// Gives the wait up. False when all are zero: what comes next is on its way, and must be let through.
+  /// Gives the wait up. False when all are zero: what comes next is on its way, and must be let
+  /// through.
   ///
-  /// One atomic step decides between this and the last zero. Two would let both go ahead: the module would be revived and
-  /// unmapped.
-  package func giveUp() -> Bool {
+  /// One atomic step decides between this and the last zero. Two would let both go ahead: the
+  /// module would be revived and unmapped.
+  func giveUp() -> Bool {
     var old = left.load(ordering: .acquiring)
     while true {
       if old <= 0 { return false }
@@ -92,7 +77,8 @@ package final class CounterWait: Sendable {
       if isDone { break }
       old = now
     }
-    // Else every wait that is given up would leave something behind in a counter that is never zero.
+    // Else every wait that is given up would leave something behind in a counter that is never
+    // zero.
     for forget in forgets.withLock({ $0 }) { forget() }
     return true
   }

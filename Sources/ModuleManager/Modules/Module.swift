@@ -2,10 +2,11 @@ internal import ModuleFiles
 package import Bigref
 package import Quiescence
 
-/// The manager's record of one module: its image, its state, and every node that was linked on its behalf.
+/// The manager's record of one module: its image, its state, and every node that was linked on its
+/// behalf.
 ///
-/// Nothing of this lives in the module's image, so that it can be walked after the image is gone. The manager's
-/// thread alone drives the life cycle; other threads read it under the lock.
+/// Nothing of this lives in the module's image, so that it can be walked after the image is gone.
+/// The manager's queue alone drives the life cycle; other threads read it under the lock.
 package final class Module: Sendable {
   package let name: String
   let code: any ModuleCode
@@ -13,7 +14,8 @@ package final class Module: Sendable {
   let image: Image?
   /// The file itself, whatever its name: a second load of it would get the same mapping.
   let file: FileIdentity?
-  /// A cycle while the module is loaded, so that its code can always call the host; `forget` breaks it.
+  /// A cycle while the module is loaded, so that its code can always call the host; `forget` breaks
+  /// it.
   let manager: ModuleManager
   let policy: ModulePolicy
   /// The modules that it depends on: it holds a reference on each.
@@ -26,15 +28,17 @@ package final class Module: Sendable {
 
   /// Gets that failed because the module was going.
   package let refusals: RefusalCount
-  /// Records who takes references, when somebody wants to know.
+  /// Records references that are taken and given back, while it has followers.
   let tracer: Tracer
-  /// Holders who said who they are, among the scheme's references.
+  /// Holders that gave a label, among the scheme's references.
   let labels = HolderLabels()
-  /// Its code has counted references or made a counter, and so may give one back as the last thing that it does.
+  /// Its code has counted references or made a counter, and so may give one back as the last thing
+  /// that it does.
   private let isCounting = Primitive.Flag(false)
   private let state: Locked<Links>
-  /// Whoever puts hooks on or takes them off. Not the lock of `state`, which hooks take when they retire: publishing a hook point's
-  /// table may wait for room in a full reclaimer, and so for a hook that would wait for the lock.
+  /// For putting hooks on and taking them off. Not the lock of `state`, which hooks take when they
+  /// retire: publishing a hook point's table may wait for room in a full reclaimer, and so for a
+  /// hook that would wait for the lock.
   let linking = Primitive.Guarded(())
 
   /// What is linked, and since when the module is in its state.
@@ -44,16 +48,30 @@ package final class Module: Sendable {
     var hooks: [Hook] = []
     var objects: [NamedObject] = []
     /// What it retired, by flavor: drained alone before its code goes.
-    var cohorts: [ObjectIdentifier: RCUReclaimer] = [:]
+    var reclaimers: [ObjectIdentifier: RCUReclaimer] = [:]
     var counts: [ModuleCount] = []
-    /// Holders who want to be told when somebody forces it out.
+    /// Holders that are told when it is forced out.
     var revocations: [ObjectIdentifier: @Sendable () -> Void] = [:]
     /// They have been told.
     var isForced = false
-    /// Who let it in, and is told when it has gone.
+    /// Observers that let it in, and are told when it has gone.
     var observers: [ModuleObserver] = []
-    /// Jobs that wait until the module is not going any more.
-    var afterwards: [ModuleThread.Job] = []
+    /// Jobs that wait until the module is neither coming nor going, and no unload is under way.
+    var afterwards: [ModuleQueue.Job] = []
+    /// What its code is inside.
+    var calls = Calls()
+    /// What its load or unload waits for.
+    var wait: ModuleActivity.Start?
+    /// The unload that is under way.
+    var attempt: UnloadOperation?
+    /// Requests that have loaded it, or found it loaded, and are not answered yet; by what they
+    /// asked for.
+    var requests: [String: Int] = [:]
+
+    mutating func takeAfterwards() -> [ModuleQueue.Job] {
+      defer { afterwards = [] }
+      return afterwards
+    }
   }
 
   struct Hook: Sendable {
@@ -62,8 +80,10 @@ package final class Module: Sendable {
     /// Of a built-in module.
     let closure: HookClosure?
     let priority: Int
-    /// Nil while it is unlinked.
+    /// Nil before it was linked for the first time. It keeps the id, and with it its place on the
+    /// point, while it is off.
     var id: UInt64?
+    var isLinked = false
   }
 
   init(
@@ -101,7 +121,8 @@ package final class Module: Sendable {
 
   var countsItself: Bool { isCounting.load(ordering: .relaxed) }
 
-  /// Counts a reference. False, and counted as failed, when the scheme refuses. `label` is for the trace.
+  /// Counts a reference. False, and counted as failed, when the scheme refuses. `label` is for the
+  /// trace.
   func get(_ label: String = "") -> Bool {
     let isHeld = scheme.get()
     if !isHeld { refusals.increment() }
@@ -132,8 +153,8 @@ package final class Module: Sendable {
 
   package var currentState: ModuleState { withLinks { $0.state } }
 
-  /// Whoever reads behind its hooks waits for these: every flavor of its hook points, and `Memb`, which
-  /// its counters and objects use.
+  /// The flavors whose grace periods an unload waits for: that of each hook point of the module,
+  /// and `Memb`, which its counters and objects use.
   package var flavors: [any Flavor.Type] {
     var all: [any Flavor.Type] = [Memb.self]
     for hook in withLinks({ $0.hooks }) where !all.contains(where: { $0 == hook.point.flavor }) {
@@ -142,21 +163,44 @@ package final class Module: Sendable {
     return all
   }
 
-  /// Where it retires under `flavor`; nil when it has not and `isNeeded` is false.
-  func cohort(of flavor: any Flavor.Type, isNeeded: Bool) -> RCUReclaimer? {
+  /// Where it retires under `flavor`. A reclaimer of its own, which a callback that does not return
+  /// holds up alone: the flavor's runs what everything else in the process retires. It has no
+  /// thread: its callbacks run in the manager's queue for them.
+  func reclaimer(of flavor: any Flavor.Type) -> RCUReclaimer {
     withLinks { links in
       let key = ObjectIdentifier(flavor)
-      if isNeeded && links.cohorts[key] == nil { links.cohorts[key] = flavor.reclaimer.cohort(named: name) }
-      return links.cohorts[key]
+      if let reclaimer = links.reclaimers[key] { return reclaimer }
+      let reclaimer = makeReclaimer(flavor)
+      links.reclaimers[key] = reclaimer
+      return reclaimer
     }
   }
 
+  private func makeReclaimer<F: Flavor>(_ flavor: F.Type) -> RCUReclaimer {
+    RCUReclaimer(named: name, flavor, helping: manager.callbacks)
+  }
+
+  /// Where it has retired. What is retired in turn, by a callback or from one flavor to the next,
+  /// belongs to the barriers of these, also where it comes to others.
+  var reclaimers: [RCUReclaimer] { withLinks { Array($0.reclaimers.values) } }
+
+  /// The unload of it that is under way.
+  var attempt: UnloadOperation? { withLinks { $0.attempt } }
+
+  package func endAttempt(_ operation: UnloadOperation) {
+    let jobs = withLinks { links in
+      if links.attempt === operation { links.attempt = nil }
+      return links.state.isTransient ? [] : links.takeAfterwards()
+    }
+    for job in jobs { manager.queue.run(job) }
+  }
+
   /// No hook of it is on a point.
-  package var hasNoHooks: Bool { withLinks { $0.hooks.allSatisfy { $0.id == nil } } }
+  package var hasNoHooks: Bool { withLinks { $0.hooks.allSatisfy { !$0.isLinked } } }
 
   package var counts: [ModuleCount] { withLinks { $0.counts } }
 
-  /// Everyone who keeps the module, by label.
+  /// What keeps the module, by label; without the users that only its `usecount` knows of.
   package var holders: [ModuleHolder] {
     var holders = labels.holders
     let labeled = holders.reduce(0) { $0 + $1.count }
@@ -165,9 +209,9 @@ package final class Module: Sendable {
     }
     add("reference", scheme.references - labeled)
     for count in counts { add(count.label, count.bigref.approximateCount) }
-    // On the thread that unmaps it alone: on any other, its code could go between the look and the call. And not once its exit
-    // has begun.
-    if manager.thread.isCurrent && currentState == .live { add("the module's own", code.useCount) }
+    for (request, count) in withLinks({ $0.requests }).sorted(by: { $0.key < $1.key }) {
+      add("request \(request)", count)
+    }
     return holders
   }
 
@@ -182,7 +226,7 @@ package final class Module: Sendable {
       users: holders.reduce(0) { $0 + $1.count }, holders: holders, hookPoints: points,
       objects: links.objects.map(\.name), dependsOn: providers.map(\.name),
       dependents: manager.dependents(of: self).map(\.name), scheme: schemeName.name,
-      failedGets: refusals.value)
+      failedGets: refusals.value, activity: (links.calls.current ?? links.wait)?.activity)
   }
 }
 

@@ -1,6 +1,7 @@
 internal import CModuleABI
 
-/// The functions of a module, wherever they come from. All run on the manager's thread, with no lock held.
+/// The functions of a module, wherever they come from. All are called through
+/// ``Module/call(_:onHandOver:_:then:)``, with no lock held.
 protocol ModuleCode: Sendable {
   var name: String { get }
   var version: String? { get }
@@ -19,14 +20,16 @@ protocol ModuleCode: Sendable {
   func callStop()
   /// 0, or a negative errno.
   func callExit() -> Int32
-  /// Users that only the module knows of.
+  var hasUseCount: Bool { get }
+  /// Users that only the module knows of; 0 when it has no such function.
   var useCount: Int { get }
   var parameters: [any ParameterSlot] { get }
 }
 
 /// A module in an image: `struct quiescent_module`.
 struct ImageCode: ModuleCode {
-  // Whole, though the image may have been built when the structure was shorter: what it left out is zero.
+  // Whole, though the image may have been built when the structure was shorter: what it left out is
+  // zero.
   private nonisolated(unsafe) let entry: quiescent_module
   let name: String
   let version: String?
@@ -51,6 +54,7 @@ struct ImageCode: ModuleCode {
 
   var isPermanent: Bool { entry.exit == nil }
   var exitsAfterFailedInit: Bool { entry.flags & UInt64(QUIESCENT_EXIT_AFTER_FAILED_INIT) != 0 }
+  var hasUseCount: Bool { entry.usecount != nil }
   var useCount: Int { entry.usecount.map { Int($0()) } ?? 0 }
 
   // `init` was checked; `exit` is what `isPermanent` asks for.

@@ -2,8 +2,8 @@ public import Bigref
 internal import ModuleFiles
 internal import Quiescence
 
-/// Why a module could not be loaded, unloaded or used: one line, and the number that the kernel gives for the
-/// same case.
+/// Why a module could not be loaded, unloaded or used: one line, and the number that the kernel
+/// gives for the same case.
 public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The name or path that the request was about.
   public let module: String
@@ -39,7 +39,8 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
     do throws(ModuleFileError) { return try body() } catch { throw ModuleError(error) }
   }
 
-  /// One line: what, why, and the number's name. Of a name that is longer than any path, the beginning.
+  /// One line: what, why, and the number's name. Of a name that is longer than any path, the
+  /// beginning.
   public var description: String {
     let count = module.utf8.count
     let subject = count > 4096 ? "\(module.prefix(60))… (\(count) bytes)" : module
@@ -47,7 +48,8 @@ public struct ModuleError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// A holder of references to a module: the label that it gave or the kind of reference, and how many.
+/// A holder of references to a module: the label that it gave or the kind of reference, and how
+/// many.
 public typealias ModuleHolder = Bigref.Holder
 
 /// The name of an error number, such as `ENOENT` for 2.

@@ -1,7 +1,8 @@
 /// Where a module is in its life.
 ///
 /// `unformed → coming → live → going → gone`; back to `live` when an unload found it busy; to
-/// `cleanup` when its `exit` refused after its interfaces were taken down, from where only another unload leads on.
+/// `cleanup` when its `exit` refused after its interfaces were taken down, from where only another
+/// unload leads on.
 ///
 /// Source: Linux kernel/module/main.c; Roman Zippel, quoted by Rusty Russell, 22 September 2002,
 /// for `cleanup`.
@@ -12,7 +13,7 @@ public struct ModuleState: RawRepresentable, Hashable, Sendable, Codable, Custom
   /// A state by its name.
   public init(rawValue: String) { self.rawValue = rawValue }
 
-  /// Its image is being mapped and checked.
+  /// Its image is mapped and checked, and observers are asked.
   public static let unformed = ModuleState(rawValue: "unformed")
   /// `init` runs.
   public static let coming = ModuleState(rawValue: "coming")
@@ -27,4 +28,7 @@ public struct ModuleState: RawRepresentable, Hashable, Sendable, Codable, Custom
 
   /// The state's name.
   public var description: String { rawValue }
+
+  /// It leads to another one without a request: a load waits until it does.
+  var isTransient: Bool { self == .unformed || self == .coming || self == .going }
 }

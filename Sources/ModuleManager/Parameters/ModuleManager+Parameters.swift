@@ -1,3 +1,4 @@
+public import Bigref
 internal import Glibc
 
 extension ModuleCode {
@@ -31,41 +32,57 @@ extension ParameterSlot {
 extension ModuleManager {
   /// The parameters of a loaded module, with their values at this moment.
   ///
-  /// - Threads: as ``load(path:policy:parameters:)``.
+  /// - Threads: as ``load(path:policy:parameters:as:within:cancelledBy:)``.
   /// - Throws: `ENOENT` if the module is not loaded; `EBUSY` if it is not live, because its
   ///   variables may be unmapped.
   @available(*, noasync, message: "await parameters(of:) instead of blocking the task's thread")
   public func parameters(of name: String) throws(ModuleError) -> [ParameterStatus] {
-    try block(name) { self.startParameters(of: name, done: $0) }
+    try block(name) { self.startParameters(of: name, $0, done: $1) }
   }
 
   /// The parameters of a loaded module; see the blocking form.
   public func parameters(of name: String) async throws(ModuleError) -> [ParameterStatus] {
-    try await suspend(name) { self.startParameters(of: name, done: $0) }
+    try await suspend(name) { self.startParameters(of: name, $0, done: $1) }
   }
 
   /// Changes a parameter of a loaded module, if the parameter may be changed and the module agrees.
-  /// After an error the parameter is unchanged.
+  /// After an error the parameter is unchanged. An unload finds the call as a user of the module.
   ///
-  /// - Threads: as ``load(path:policy:parameters:)``. The module's `set` function runs on the
-  ///   manager's thread.
+  /// - Parameters:
+  ///   - limit: Then the request ends with `ETIMEDOUT`. A `set` function that has not returned runs
+  ///     on, and may still change the parameter.
+  ///   - cancellation: The same, with `EINTR`.
+  /// - Threads: as ``load(path:policy:parameters:as:within:cancelledBy:)``. The module's `set`
+  ///   function runs on a thread of the manager.
   /// - Throws: `ENOENT` for an unknown module or parameter; `EPERM` if the parameter cannot be
   ///   changed; `EINVAL`, `ERANGE`, `E2BIG` or `ENAMETOOLONG` if it cannot hold the value; `EBUSY`
   ///   if the module is not live; or the error that the module returns.
   @available(*, noasync, message: "await set(_:of:to:) instead of blocking the task's thread")
-  public func set(_ parameter: String, of name: String, to value: String) throws(ModuleError) {
-    try block(name) { self.startSet(parameter, of: name, to: value, done: $0) }
+  public func set(
+    _ parameter: String, of name: String, to value: String, within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
+  ) throws(ModuleError) {
+    try block(name, within: limit, cancelledBy: cancellation) {
+      self.startSet(parameter, of: name, to: value, $0, done: $1)
+    }
   }
 
   /// Changes a parameter of a loaded module; see the blocking form.
-  public func set(_ parameter: String, of name: String, to value: String) async throws(ModuleError) {
-    try await suspend(name) { self.startSet(parameter, of: name, to: value, done: $0) }
+  public func set(
+    _ parameter: String, of name: String, to value: String, within limit: Duration? = nil,
+    cancelledBy cancellation: WaitCancellation? = nil
+  ) async throws(ModuleError) {
+    try await suspend(name, within: limit, cancelledBy: cancellation) {
+      self.startSet(parameter, of: name, to: value, $0, done: $1)
+    }
   }
 
-  // Runs on the manager's thread. Only that thread unmaps images, so the variables exist while this
-  // runs.
-  private func startParameters(of name: String, done: @escaping Completion<[ParameterStatus]>) {
-    run(name, done: done) {
+  // Runs on the manager's queue. Only jobs of the queue unmap images, so the variables exist while
+  // this runs.
+  private func startParameters(
+    of name: String, _ end: RequestEnd, done: @escaping Completion<[ParameterStatus]>
+  ) {
+    begin(name, end, done: done) {
       do throws(ModuleError) {
         done(.success(try self.live(name).code.parameters.map { ParameterStatus($0) }))
       } catch { done(.failure(error)) }
@@ -73,25 +90,45 @@ extension ModuleManager {
   }
 
   private func startSet(
-    _ parameter: String, of name: String, to value: String, done: @escaping Completion<Void>
+    _ parameter: String, of name: String, to value: String, _ end: RequestEnd,
+    done: @escaping Completion<Void>
   ) {
-    run(name, done: done) {
+    begin(name, end, done: done) {
       do throws(ModuleError) {
-        done(.success(try self.change(parameter, of: self.live(name), to: value)))
+        try self.change(parameter, of: self.live(name), to: value, end, done)
       } catch { done(.failure(error)) }
     }
   }
 
-  private func change(_ parameter: String, of module: Module, to value: String) throws(ModuleError) {
+  /// As the last thing that its caller does.
+  private func change(
+    _ parameter: String, of module: Module, to value: String, _ end: RequestEnd,
+    _ done: @escaping Completion<Void>
+  ) throws(ModuleError) {
     let slot = try module.code.slot(parameter)
     if !slot.form.isWritable {
       throw ModuleError(
         module.name, EPERM, "\(parameter): cannot be changed while the module is loaded")
     }
-    let result = slot.change(to: try slot.parse(value, of: module.name))
-    if result == 0 { return }
-    throw ModuleError(
-      module.name, result < 0 ? -result : EINVAL, "\(parameter): the module refuses '\(value.prefix(40))'")
+    let content = try slot.parse(value, of: module.name)
+    // A user like any other: an unload finds it, and waits for it or says so.
+    let label = "set \(parameter)"
+    if !module.get(for: label) { throw ModuleError(module.name, EBUSY, "is \(module.currentState)") }
+    end.attach { reason in
+      let what = module.activity.map { "\($0)" } ?? "has not been asked"
+      done(.failure(ModuleError(module.name, reason.errno, "\(parameter): \(reason.text), \(what)")))
+    }
+    module.call(.set) {
+      slot.change(to: content)
+    } then: { result in
+      module.put(for: label)
+      if result == 0 { return done(.success(())) }
+      done(
+        .failure(
+          ModuleError(
+            module.name, result < 0 ? -result : EINVAL,
+            "\(parameter): the module refuses '\(value.prefix(40))'")))
+    }
   }
 
   private func live(_ name: String) throws(ModuleError) -> Module {

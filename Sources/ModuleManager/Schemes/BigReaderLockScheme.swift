@@ -2,7 +2,8 @@ internal import Glibc
 internal import Quiescence
 
 extension UnloadScheme {
-  /// Unregister everything, then take and drop the write side of the lock under which everybody calls. What netfilter did.
+  /// Unregister everything, then take and drop the write side of the lock under which hooks are
+  /// called. What netfilter did.
   public static let bigReaderLock = UnloadScheme(
     "big-reader-lock", "calls under a per-processor read lock; unregister, then take and drop its write side",
     source: "Rusty Russell, 22 September 2002 (ip_conntrack)",
@@ -13,16 +14,21 @@ extension UnloadScheme {
 
 /// Unregister, and pass the write side of a brlock.
 ///
-/// Each call of a hook holds the read side of the manager's one lock: a line of the processor's own, and two full fences.
+/// Each call of a hook holds the read side of the manager's one lock: a line of the processor's
+/// own, and two full fences.
 ///
 /// 1. check: references or counters: `EBUSY`, and nothing was touched.
 /// 2. unregister all hooks, and all names. "You can actually unregister all your hooks"
-/// 3. "and then take the write brlock for a moment". Who calls now has found the hook unregistered, under its read lock.
-/// 4. check again: callers may have counted themselves, or a packet. Registered again, and `EBUSY`; or wait for the last, and
-///    registered again if nobody wants to wait any longer. (The ip_conntrack of the time spun in its cleanup, for as long as it took.)
+/// 3. "and then take the write brlock for a moment". A call that comes now finds the hook
+///    unregistered, under its read lock.
+/// 4. check again: callers may have counted themselves, or a packet. Registered again, and `EBUSY`;
+///    or wait for the last, and registered again if the wait is given up. (The
+///    ip_conntrack of the time spun in its cleanup, for as long as it took.)
 /// 5. `exit`, and the manager frees.
 ///
-/// Objection: only for calls that do not sleep; one that does stops every call of every module at 3. And the window of 2 to 4.
+/// Objection: only for calls that do not sleep; one that does stops every call of every module at 3
+/// (here for a moment, since the writer goes on without keeping readers out: see
+/// ``BigReaderLock``). And the window of 2 to 4.
 final class BigReaderLockScheme: Scheme, Gate {
   private let lock: BigReaderLock
   private let isRegistered = Primitive.Flag(true)
@@ -53,31 +59,27 @@ final class BigReaderLockScheme: Scheme, Gate {
   var references: Int { users.value }
 
   func unload(_ operation: UnloadOperation) {
-    let holders = operation.module.holders
-    if !operation.mayWait && !holders.isEmpty { return operation.refuse(holders, errno: EBUSY) }
     operation.begin()
     let counters = operation.counters
     isRegistered.store(false, ordering: .sequentiallyConsistent)
     operation.takeInterfacesDown()
-    lock.passWrite()
-    counters.makeExact()
+    operation.block(.readers) {
+      lock.passWrite()
+    } then: {
+      operation.makeExact(counters) { [self] in recheck(operation, counters) }
+    }
+  }
+
+  private func recheck(_ operation: UnloadOperation, _ counters: CounterSet) {
     if !operation.mayWait && (users.value > 0 || !counters.areUnused) {
-      let holders = operation.module.holders
-      registerAgain(operation, counters)
-      return operation.refuse(holders, errno: EBUSY)
+      return operation.restoreAndRefuse(counters, register)
     }
     operation.tellUsers()
-    let restoreService: @Sendable () -> Void = { [self] in registerAgain(operation, counters) }
+    let restoreService: @Sendable () -> Void = { [self] in operation.restoreService(counters, register) }
     operation.awaitZero(of: users, orElse: restoreService) {
       operation.awaitZero(of: counters, orElse: restoreService) { operation.leave() }
     }
   }
 
-  private func registerAgain(_ operation: UnloadOperation, _ counters: CounterSet) {
-    counters.revive()
-    // Before the interfaces: who finds a hook on its point again must get past the gate.
-    isRegistered.store(true, ordering: .sequentiallyConsistent)
-    _ = operation.putInterfacesUp()
-    operation.stay()
-  }
+  private func register() { isRegistered.store(true, ordering: .sequentiallyConsistent) }
 }

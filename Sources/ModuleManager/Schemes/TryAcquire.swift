@@ -2,32 +2,40 @@ internal import Glibc
 internal import Quiescence
 
 extension UnloadScheme {
-  /// Per-processor counts that whoever comes in tries to take; an unload stops all processors for a moment. Rusty Russell's.
+  /// Per-processor counts that each user tries to take; an unload stops all processors for a
+  /// moment. Rusty Russell's.
   public static let tryAcquire = UnloadScheme(
     "try-acquire",
-    "try_module_get on per-processor counts; the unload stops everybody to read them (bogolock)",
+    "try_module_get on per-processor counts; the unload stops all processors to read them (bogolock)",
     source: "Rusty Russell, 26 November 2002; Linux 2.5.48 kernel/module.c",
     promises: [.noGracePeriod, .noWindow, .scalingGets, .noStarvation], busyErrno: EBUSY
   ) { _ in TryAcquire() }
 }
 
-/// Try to get the module, or fail; the counts are each processor's own, and the bogolock makes them readable.
+/// Try to get the module, or fail; the counts are each processor's own, and the bogolock makes them
+/// readable.
 ///
-/// To get in: one restartable sequence tests that the module is live and adds to the processor's slot. Each call of a hook does
-/// that: "call through a function pointer only while holding a reference".
+/// To get in: one restartable sequence tests that the module is live and adds to the processor's
+/// slot. Each call of a hook does that: "call through a function pointer only while holding a
+/// reference".
 ///
-/// 1. the bogolock: the mode says that slots are not counted on, and `membarrier(PRIVATE_EXPEDITED_RSEQ)` sends everybody who is
-///    between the test and the addition back to the test. "Think of it as a rwlock", whose read side is no lock at all. From here
-///    on the slots stand still; gets and puts use one atomic, which has a bias that keeps zero away.
+/// 1. the bogolock: the mode says that slots are not counted on, and
+///    `membarrier(PRIVATE_EXPEDITED_RSEQ)` sends every thread that is between the test and the
+///    addition back to the test. "Think of it as a rwlock", whose read side is no lock at all. From
+///    here on the slots stand still; gets and puts use one atomic, which has a bias that keeps zero
+///    away.
 /// 2. the sum of the slots goes into the atomic, and the bias out, in one step.
-/// 3. if the base reference is all there is, it is given up, and gets fail: the module is going. Otherwise `EBUSY`, and back to the
-///    slots; nobody has noticed.
-/// 4. unregister, `exit`, and the manager frees. Who read a hook before it was unregistered fails at its get.
+/// 3. if the base reference is all there is, it is given up, and gets fail: the module is going.
+///    Otherwise `EBUSY`, and back to the slots; users have not noticed.
+/// 4. unregister, `exit`, and the manager frees. A call that read a hook before it was unregistered
+///    fails at its get.
 ///
-/// To wait, or by force: gets fail first, then the base is given up, and the last put starts 4. A wait that is given up takes the
-/// base back unless the count is zero, then the bias, and then everybody counts on the slots again.
+/// To wait, or by force: gets fail first, then the base is given up, and the last put starts 4. A
+/// wait that is given up takes the base back unless the count is zero, then the bias, and then
+/// gets count on the slots again.
 ///
-/// Without restartable sequences the addition is atomic, in a `Memb` section with the test, and 1 is a grace period of `Memb`.
+/// Without restartable sequences the addition is atomic, in a `Memb` section with the test, and 1
+/// is a grace period of `Memb`.
 ///
 /// Objections (Adam J. Richter): error legs that no test reaches; a mount that fails although the
 /// module could be loaded again (here a load waits for a module that is going); yet another "most
@@ -44,7 +52,7 @@ final class TryAcquire: Scheme, Gate {
     case live
     /// Atomic additions count on the slots, in sections of `Memb`.
     case shared
-    /// The atomic counts: there are no slots, or everybody is stopped.
+    /// The atomic counts: there are no slots, or all processors are stopped.
     case counted
     /// Gets fail.
     case going
@@ -110,68 +118,72 @@ final class TryAcquire: Scheme, Gate {
   }
 
   func unload(_ operation: UnloadOperation) {
-    // At once, and not after the grace period of `Memb` that the counters may need.
-    if operation.mayWait {
-      operation.begin()
-    } else if references > 0 {
-      return operation.refuse(operation.module.holders, errno: EBUSY)
-    }
+    if operation.mayWait { operation.begin() }
     let counters = operation.counters
-    counters.makeExact()
-    stop()
-    if !operation.mayWait {
-      let holders = operation.module.holders
-      if !counters.areUnused || !count.releaseBaseIfUnused() {
-        restoreService(operation, counters)
-        return operation.refuse(holders, errno: EBUSY)
+    operation.makeExact(counters) { [self] in
+      stop(operation) { [self] in
+        if operation.mayWait { drain(operation, counters) } else { close(operation, counters) }
       }
-    }
-    enter(.going)
-    operation.begin()
-    if !operation.mayWait {
-      // A call that ended before the stop may have counted on them.
-      if !counters.areUnused {
-        let holders = operation.module.holders
-        count.restoreBase()
-        restoreService(operation, counters)
-        return operation.refuse(holders, errno: EBUSY)
-      }
-      return takeDown(operation, counters)
-    }
-    operation.tellUsers()
-    operation.awaitZero(of: count, orElse: { [self] in restoreService(operation, counters) }) { [self] in
-      takeDown(operation, counters)
     }
   }
 
   /// Steps 1 and 2.
-  private func stop() {
+  private func stop(_ operation: UnloadOperation, then next: @escaping @Sendable () -> Void) {
     let live = phase
     enter(.counted)
+    let addUp: @Sendable () -> Void = { [self] in
+      count.add(slots.sum &- Self.bias)
+      slots.clear()
+      next()
+    }
     switch live {
+    case .shared: return operation.afterReaders(addUp)
     case .live: Primitive.Slots.passBarrier(Primitive.Slots.nextBarrier)
-    case .shared: Primitive.waitForGracePeriods(of: [Memb.self])
     case .counted, .going: break
     }
-    count.add(slots.sum &- Self.bias)
-    slots.clear()
+    addUp()
+  }
+
+  /// Step 3, for an unload that does not wait.
+  private func close(_ operation: UnloadOperation, _ counters: CounterSet) {
+    if !counters.areUnused || !count.releaseBaseIfUnused() {
+      return operation.restoreAndRefuse(counters, open)
+    }
+    enter(.going)
+    operation.begin()
+    // A call that ended before the stop may have counted on them.
+    if !counters.areUnused {
+      return operation.restoreAndRefuse(counters) {
+        count.restoreBase()
+        open()
+      }
+    }
+    takeDown(operation, counters)
+  }
+
+  private func drain(_ operation: UnloadOperation, _ counters: CounterSet) {
+    enter(.going)
+    operation.begin()
+    operation.tellUsers()
+    operation.awaitZero(of: count, orElse: { [self] in operation.restoreService(counters, open) }) { [self] in
+      takeDown(operation, counters)
+    }
   }
 
   /// The base is there.
-  private func restoreService(_ operation: UnloadOperation, _ counters: CounterSet) {
+  private func open() {
     // The bias first: a put between the two must not find zero.
     count.add(Self.bias)
     enter(livePhase)
-    counters.revive()
-    _ = operation.putInterfacesUp()
-    operation.stay()
   }
 
   private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
     operation.takeInterfacesDown()
     let back: @Sendable () -> Void = { [self] in
-      count.restoreBase()
-      restoreService(operation, counters)
+      operation.restoreService(counters) {
+        count.restoreBase()
+        open()
+      }
     }
     operation.awaitZero(of: counters, orElse: back) { operation.leave() }
   }

@@ -65,15 +65,16 @@ public final class ModuleTrace: Sendable {
 }
 
 extension ModuleManager {
-  /// Switches tracing on, if it is not, and follows it from here on.
   /// Follows the manager's events from now on. Turns tracing on if it is off.
   ///
-  /// - Parameter capacity: how many unread events are kept, from 1 to 2²⁰, rounded up to a power of
+  /// - Parameter capacity: how many unread events are kept, from 1 to 2¹⁷, rounded up to a power of
   ///   two; about 280 bytes each. The first follower sets the capacity; later ones share its ring.
+  ///   All rings of a manager have 2¹⁷ places together, including those of followers that have
+  ///   stopped and still exist. ``ModuleTrace/capacity`` is how many this one has.
   /// - Complexity: an allocation of that size.
   /// - Threads: any. An event is recorded if its thread knows that this call has returned.
   public func trace(capacity: Int = 8192) -> ModuleTrace {
-    ModuleTrace(tracer, capacity: min(max(1, capacity), 1 << 20))
+    ModuleTrace(tracer, capacity: min(max(1, capacity), TraceMemory.slots))
   }
 
   /// Whether there is a follower.

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Quiescence
 internal import Synchronization
 
@@ -39,17 +40,29 @@ final class TraceRing: Sendable {
     static let size = label + TraceEvent.labelLimit / 8
   }
 
+  private let memory: TraceMemory?
+
   /// Creates an empty ring of `capacity` slots, rounded up to a power of two. A slot takes 280
-  /// bytes.
-  init(capacity: Int) {
+  /// bytes, which are touched when it is first written.
+  ///
+  /// - Parameter memory: grants the slots, perhaps fewer, and takes them back.
+  init(capacity: Int, from memory: TraceMemory? = nil) {
     var slots = 1
     while slots < capacity { slots *= 2 }
+    if let memory { slots = memory.take(slots) }
+    self.memory = memory
     self.capacity = slots
-    words = .allocate(capacity: slots * Slot.size)
-    for index in 0..<slots * Slot.size { (words + index).initialize(to: Atomic(0)) }
+    guard let words = calloc(slots * Slot.size, MemoryLayout<Atomic<UInt64>>.size) else {
+      fatalError("no memory for a trace of \(slots) events")
+    }
+    // Zero, as it comes from `calloc`, is what each begins with.
+    self.words = words.bindMemory(to: Atomic<UInt64>.self, capacity: slots * Slot.size)
   }
 
-  deinit { words.deallocate() }
+  deinit {
+    free(words)
+    memory?.giveBack(capacity)
+  }
 
   /// The next event's ticket, which is also the number of events so far.
   var end: UInt64 { tickets.load(ordering: .relaxed) }
@@ -164,4 +177,25 @@ enum TraceText {
     }
     return (bytes, true)
   }
+}
+
+/// The slots that the rings of one manager may have at the same time: the one that is written, and
+/// those that followers which have stopped may still read.
+final class TraceMemory: Sendable {
+  /// Of all rings together: 37 MB.
+  static let slots = 1 << 17
+
+  private let left = Locked(TraceMemory.slots)
+
+  /// So many, or as many as are left, as a power of two; one at least.
+  func take(_ wanted: Int) -> Int {
+    left.withLock { left in
+      var slots = wanted
+      while slots > 1 && slots > left { slots /= 2 }
+      left -= slots
+      return slots
+    }
+  }
+
+  func giveBack(_ slots: Int) { left.withLock { $0 += slots } }
 }

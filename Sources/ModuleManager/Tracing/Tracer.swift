@@ -9,6 +9,7 @@ final class Tracer: Sendable {
   private let flag = Atomic<Bool>(false)
   private let ring = RCUBox<TraceRing?, Memb>(nil)
   private let followers = Locked(0)
+  private let memory = TraceMemory()
 
   /// For modules that belong to no manager.
   static let none = Tracer()
@@ -23,7 +24,7 @@ final class Tracer: Sendable {
     followers.withLock { count in
       count += 1
       if count > 1, let ring = ring.read({ copy $0 }) { return (ring, ring.end) }
-      let new = TraceRing(capacity: capacity)
+      let new = TraceRing(capacity: capacity, from: memory)
       ring.exchange(new)
       // After the ring: a thread that sees the flag should find the ring.
       flag.store(true, ordering: .releasing)

@@ -5,7 +5,8 @@ extension UnloadOperation {
     withdrawObjects()
   }
 
-  /// Puts hooks and names back. Returns the names that somebody else took meanwhile; those stay away.
+  /// Puts hooks and names back. Returns the names that other modules took meanwhile; those stay
+  /// away.
   package func putInterfacesUp() -> [String] {
     linkHooks()
     return republishObjects()
@@ -15,26 +16,34 @@ extension UnloadOperation {
   package func unlinkHooks() {
     module.linking.withLock { _ in
       let linked = module.withLinks { links in
-        links.hooks.indices.compactMap { index in
-          links.hooks[index].id.take().map { (links.hooks[index].point, $0) }
+        links.hooks.indices.compactMap { index -> (point: any AnyHookPoint, id: UInt64)? in
+          guard links.hooks[index].isLinked, let id = links.hooks[index].id else { return nil }
+          links.hooks[index].isLinked = false
+          return (links.hooks[index].point, id)
         }
       }
       for (point, id) in linked { point.unlink(id) }
     }
   }
 
-  /// Puts the hooks that are off back on, behind the gates of the module's scheme.
+  /// Puts the hooks that are off back on, in their old places, behind the gates of the module's
+  /// scheme.
   package func linkHooks() {
     module.linking.withLock { _ in
-      for (index, hook) in module.withLinks({ $0.hooks }).enumerated() where hook.id == nil {
+      for (index, hook) in module.withLinks({ $0.hooks }).enumerated() where !hook.isLinked {
         let id = hook.point.link(
-          hook.function, closure: hook.closure, gate: module.gate(for: hook.point), priority: hook.priority)
-        module.withLinks { $0.hooks[index].id = id }
+          hook.function, closure: hook.closure, gate: module.gate(for: hook.point), priority: hook.priority,
+          as: hook.id)
+        module.withLinks { links in
+          links.hooks[index].id = id
+          links.hooks[index].isLinked = true
+        }
       }
     }
   }
 
-  /// Takes the names of the module's objects away. Nobody opens them from here on; what is open stays open.
+  /// Takes the names of the module's objects away. They cannot be opened from here on; what is open
+  /// stays open.
   package func withdrawObjects() { manager.withdraw(module) }
 
   /// Gives the names back that are still free; returns the others.

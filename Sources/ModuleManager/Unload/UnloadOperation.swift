@@ -2,50 +2,80 @@ package import Bigref
 internal import Glibc
 internal import Quiescence
 
-/// One attempt to unload one module, and the steps that schemes put in order. On the manager's thread, with no lock held.
+/// One attempt to unload one module, and the steps that schemes put in order. On the manager's
+/// queue, with no lock held.
 ///
-/// After a failed `init` it is the same way down, without the way back: ``mayWait`` is true, ``isFinal`` too.
+/// Requests join it and leave it; it can be given up, as long as something leads back, and forced.
+/// It does not own the module: that is `going` as long as an attempt is under way, and whatever the
+/// attempt waits for is in the module's ``ModuleActivity``.
+///
+/// A step that may last takes what comes next as a closure, and is the last thing that its caller
+/// does: see ``ModuleQueue``.
+///
+/// After a failed `init` it is the same way down, without the way back: ``mayWait`` is true,
+/// ``isFinal`` too.
 package final class UnloadOperation: Sendable {
   package let module: Module
-  private let policy: BusyPolicy
   /// Ends waits for locks.
-  package let cancellation: WaitCancellation?
+  package let cancellation = WaitCancellation()
   package let isAfterFailedInit: Bool
-  /// Those that begin together with it.
-  private let group: UnloadGroup?
   /// Takes the place of the answer "in use": the attempt is repeated.
   private let ifInUse: (@Sendable () -> Void)?
   let start = ContinuousClock.now
-  private let done: Primitive.Guarded<ModuleManager.Completion<UnloadOutcome>?>
-  private let wayBack = Primitive.Guarded(WayBack())
+  let state: Primitive.Guarded<State>
 
-  private struct WayBack {
-    var body: (@Sendable () -> Bool)?
-    /// Nobody wants to wait any longer; but it came when what comes next was on its way.
-    var overdue: (errno: Int32, reason: String)?
+  struct State {
+    var policy: BusyPolicy
+    /// The requests that it answers.
+    var waiters: [Waiter] = []
+    var wayBack = WayBack.none
+    /// What forces the wait that is under way; nil: telling the users does.
+    var onForce: (@Sendable () -> Void)?
+    /// No request waits any longer; but that came when nothing led back.
+    var givenUp: RequestEnd.Reason?
+    /// The caller was told that it will happen.
+    var isPromised = false
+    /// What it is inside, or waits for, lasts.
+    var isStuck = false
+    /// Requests that run when it is refused, has ended, or is certain.
+    var afterVerdict: [ModuleQueue.Job] = []
+    /// Answers the load whose `init` has failed.
+    var tellLoader: ModuleQueue.Job?
   }
 
-  init(
-    _ module: Module, _ policy: BusyPolicy, cancelledBy cancellation: WaitCancellation? = nil,
-    isAfterFailedInit: Bool = false, with group: UnloadGroup? = nil,
-    ifInUse: (@Sendable () -> Void)? = nil,
-    _ done: @escaping ModuleManager.Completion<UnloadOutcome>
-  ) {
+  /// A request that waits for the end of the operation.
+  final class Waiter: Sendable {
+    let done: ModuleManager.Completion<UnloadOutcome>
+
+    init(_ done: @escaping ModuleManager.Completion<UnloadOutcome>) { self.done = done }
+  }
+
+  init(_ module: Module, _ policy: BusyPolicy, ifInUse: (@Sendable () -> Void)? = nil) {
     self.module = module
-    self.policy = isAfterFailedInit ? .wait : policy
-    self.cancellation = cancellation
-    self.isAfterFailedInit = isAfterFailedInit
-    self.group = group
+    isAfterFailedInit = false
     self.ifInUse = ifInUse
-    self.done = Primitive.Guarded(done)
+    state = Primitive.Guarded(State(policy: policy))
+  }
+
+  /// The way down of a module whose `init` has failed.
+  init(afterFailedInitOf module: Module, tellLoader: @escaping ModuleQueue.Job) {
+    self.module = module
+    isAfterFailedInit = true
+    ifInUse = nil
+    state = Primitive.Guarded(State(policy: .wait, tellLoader: tellLoader))
   }
 
   var manager: ModuleManager { module.manager }
+  var policy: BusyPolicy { state.withLock { $0.policy } }
+  var isPromised: Bool { state.withLock { $0.isPromised } }
+  package var isGivenUp: Bool { state.withLock { $0.givenUp != nil } }
 
-  /// The policy is to go on when the last user lets go. Otherwise whoever finds users gives up, by ``refuse(_:errno:)``.
+  /// The policy is to go on when the last user lets go. Otherwise whatever finds users gives up, by
+  /// ``refuse(_:)``.
   package var mayWait: Bool { policy != .fail }
 
-  /// Whoever finds users makes the module serve as before, also where the scheme has no way back for others.
+  /// What finds users makes the module serve as before, also where the scheme has no way back for
+  /// others.
   package var restoresService: Bool { ifInUse != nil }
 
   /// New users are kept out, whatever the scheme does for those of a common unload.
@@ -53,11 +83,38 @@ package final class UnloadOperation: Sendable {
 
   package var isForced: Bool { policy == .force }
 
-  /// Runs `job` on the manager's thread, behind what is queued there.
-  package func later(_ job: @escaping @Sendable () -> Void) {
-    // From another thread it may come too late for the group, which has ended by the time that this is looked at.
-    if let group, manager.thread.isCurrent, group.later(job) { return }
-    _ = manager.thread.run(job)
+  /// Runs `job` on the manager's queue, behind what is queued there.
+  package func later(_ job: @escaping @Sendable () -> Void) { manager.queue.run(job) }
+}
+
+// MARK: - Step 1
+
+extension UnloadOperation {
+  /// The check that every scheme begins with: users that are seen now refuse an unload that does
+  /// not wait, before anything is touched. Then the scheme.
+  ///
+  /// The look is approximate: the scheme looks again when new users are kept out.
+  func check() {
+    if mayWait { return module.scheme.unload(self) }
+    if !module.code.hasUseCount { return check(own: 0) }
+    let once = Once()
+    // Nothing was touched yet.
+    offerWayBack { once.take() }
+    module.call(.useCount, onHandOver: stuck) { [code = module.code] in
+      code.useCount
+    } then: { [self] own in
+      if !once.take() { return }
+      isOnItsWay()
+      check(own: own)
+    }
+  }
+
+  private func check(own: Int) {
+    // Again, if its `usecount` took long: a module that needs it may have come.
+    if let error = manager.neededError(module) { return answer(.failure(error)) }
+    var holders = module.holders
+    if own > 0 { holders.append(ModuleHolder(label: "the module's own", count: own)) }
+    if holders.isEmpty { module.scheme.unload(self) } else { refuse(holders) }
   }
 }
 
@@ -71,15 +128,47 @@ extension UnloadOperation {
 
   /// The module serves on.
   package func stay() {
+    setWaitOver()
     if module.currentState != .live { manager.setState(.live, of: module) }
   }
 
-  /// Gives up, with the number for "in use", and who it is.
-  package func refuse(_ holders: [ModuleHolder], errno: Int32) {
-    if let ifInUse { return ifInUse() }
-    let name = errno == EWOULDBLOCK ? "EWOULDBLOCK" : nil
+  /// The module serves as before: its counters count on the processors, `open` lets users in, hooks
+  /// and names are up, and it is live. Returns the names that other modules took meanwhile; those
+  /// stay away.
+  ///
+  /// In this order: a user that gets in counts on a live counter, and one that finds a hook on its
+  /// point gets in.
+  ///
+  /// - Parameter isLive: Whether it is live although names were taken.
+  @discardableResult
+  package func restoreService(
+    _ counters: CounterSet, _ open: () -> Void = {}, isLive: ([String]) -> Bool = { _ in true }
+  ) -> [String] {
+    counters.revive()
+    open()
+    let taken = putInterfacesUp()
+    if isLive(taken) { stay() }
+    return taken
+  }
+
+  /// Users were found after something was touched: the module serves as before, and the request is
+  /// refused.
+  package func restoreAndRefuse(_ counters: CounterSet, _ open: () -> Void = {}) {
+    let holders = module.holders
+    restoreService(counters, open)
+    refuse(holders)
+  }
+
+  /// Gives up, with the scheme's number for "in use", and the holders.
+  package func refuse(_ holders: [ModuleHolder]) {
+    if let ifInUse {
+      module.endAttempt(self)
+      runAfterVerdict()
+      return ifInUse()
+    }
+    let errno = module.schemeName.busyErrno
     fail(
-      errno, named: name, "in use: " + holders.map(\.description).joined(separator: ", "), holders: holders)
+      errno, named: errno == EWOULDBLOCK ? "EWOULDBLOCK" : nil, "in use: \(holders.joined)", holders: holders)
   }
 
   /// Gives up.
@@ -89,144 +178,46 @@ extension UnloadOperation {
     answer(.failure(ModuleError(module.name, errno, named: name, reason, holders: holders)))
   }
 
-  /// The caller is told now that the unload will happen; it goes on without anybody who waits for it.
-  package func `defer`(_ holders: [ModuleHolder]) { answer(.success(.deferred(holders: holders))) }
+  /// The request is told why, and the module goes all the same.
+  package func failAndGoOn(_ errno: Int32, _ reason: String, holders: [ModuleHolder]) {
+    state.withLock { state in
+      state.isPromised = true
+      state.givenUp = nil
+    }
+    answerRequests(.failure(ModuleError(module.name, errno, reason, holders: holders)))
+  }
 
-  /// The first answer counts.
+  /// The caller is told now that the unload will happen; it goes on without a request that waits
+  /// for it.
+  package func `defer`(_ holders: [ModuleHolder]) {
+    state.withLock { $0.isPromised = true }
+    answerRequests(.success(.deferred(holders: holders)))
+  }
+
+  /// Answers the requests that wait: it is over, or its end is certain. One that joins later gets
+  /// the next answer.
   func answer(_ result: Result<UnloadOutcome, ModuleError>) {
-    closeWayBack()
-    done.withLock { $0.take() }?(result)
+    if module.currentState != .going { module.endAttempt(self) }
+    answerRequests(result)
   }
-}
 
-// MARK: - The end of a wait before its time
-
-extension UnloadOperation {
-  /// From here on the wait for users can be given up: `body` makes the module serve on, on the manager's thread. False: the
-  /// last user has let go meanwhile. A forced unload has no way back: its users were told to go.
-  ///
-  /// A wait of several stages offers one in each. If the end came between two of them, this is where it is noticed: else the
-  /// second stage would last as long as its users like.
-  package func offerWayBack(_ body: @escaping @Sendable () -> Bool) {
-    let isWaiting = done.withLock { $0 != nil }
-    if !isWaiting || isFinal { return }
-    let overdue = wayBack.withLock { wayBack in
-      wayBack.body = body
-      return wayBack.overdue
+  /// Answers the requests that wait, and goes on.
+  func answerRequests(_ result: Result<UnloadOutcome, ModuleError>) {
+    tellLoader()
+    let waiters = state.withLock { state in
+      defer { state.waiters = [] }
+      return state.waiters
     }
-    // As a job: the scheme has not finished what it does here.
-    if let overdue { _ = manager.thread.run { self.giveUp(overdue.errno, overdue.reason) } }
+    for waiter in waiters { waiter.done(result) }
+    runAfterVerdict()
   }
 
-  /// From here on nothing leads back.
-  package func closeWayBack() { wayBack.withLock { $0.body = nil } }
-
-  /// Nobody wants to wait any longer. On the manager's thread. Where the scheme has no way back the unload goes on alone.
-  func giveUp(_ errno: Int32, _ reason: String) {
-    if done.withLock({ $0 == nil }) { return }
-    let holders = module.holders
-    guard let back = wayBack.withLock({ $0.body }) else { return self.defer(holders) }
-    if !back() { return wayBack.withLock { $0.overdue = (errno, reason) } }
-    // The last of them may have let go a moment ago.
-    fail(errno, holders.isEmpty ? reason : "\(reason), in use: \(holders.joined)", holders: holders)
-  }
-}
-
-/// Ends the wait of one unload early: when its time is over, or somebody has cancelled it. Any thread.
-final class EarlyEnd: Sendable {
-  private struct State {
-    var operation: UnloadOperation?
-    var reason: (errno: Int32, text: String)?
-  }
-
-  private let state = Primitive.Guarded(State())
-  /// For a scheme that waits for locks.
-  let cancellation = WaitCancellation()
-
-  /// Nil while it may go on.
-  var reason: (errno: Int32, text: String)? { state.withLock { $0.reason } }
-
-  /// The first reason counts.
-  func request(_ errno: Int32, _ reason: String) {
-    let operation = state.withLock { state in
-      if state.reason != nil { return nil as UnloadOperation? }
-      state.reason = (errno, reason)
-      return state.operation
+  /// As jobs: the attempt has ended by then, where it ends.
+  private func runAfterVerdict() {
+    let jobs = state.withLock { state in
+      defer { state.afterVerdict = [] }
+      return state.afterVerdict
     }
-    cancellation.cancel()
-    if let operation { giveUp(operation, errno, reason) }
-  }
-
-  /// Before the scheme begins: what is requested then comes behind it.
-  func attach(_ operation: UnloadOperation) {
-    let reason = state.withLock { state in
-      state.operation = operation
-      return state.reason
-    }
-    if let reason { giveUp(operation, reason.errno, reason.text) }
-  }
-
-  private func giveUp(_ operation: UnloadOperation, _ errno: Int32, _ reason: String) {
-    // Not by `later`: in a group that would come before the operation has got to where it waits for users, and may offer a way
-    // back.
-    _ = operation.manager.thread.run { operation.giveUp(errno, reason) }
-  }
-}
-
-// MARK: - Waiting for readers
-
-extension UnloadOperation {
-  /// Calls `next` when whoever was inside the module without having counted itself has left it, or has counted itself.
-  package func afterReaders(_ next: @escaping @Sendable () -> Void) {
-    if let group, group.afterReaders(self, next) { return }
-    waitForReaders()
-    next()
-  }
-
-  /// The wait of ``afterReaders(_:)``, which operations that begin together do not share.
-  package func waitForReaders() { Self.waitForReaders(of: [self]) }
-
-  static func waitForReaders(of operations: [UnloadOperation]) {
-    var flavors: [any Flavor.Type] = []
-    for flavor in operations.flatMap(\.module.flavors) where !flavors.contains(where: { $0 == flavor }) {
-      flavors.append(flavor)
-    }
-    record(.readers, of: operations) { Primitive.waitForGracePeriods(of: flavors) }
-  }
-
-  /// For each of them, one inside the other: on a timeline the slices of a thread must not overlap.
-  private static func record(_ kind: TraceEvent.Kind, of operations: [UnloadOperation], _ body: () -> Void) {
-    let spans = operations.map { $0.manager.tracer.begin(kind, $0.module.name) }
-    body()
-    for (operation, span) in zip(operations, spans).reversed() { operation.manager.tracer.end(span) }
-  }
-}
-
-// MARK: - Waiting for callbacks
-
-extension UnloadOperation {
-  /// Calls `next` when everything that the module retired has run.
-  package func afterCallbacks(_ next: @escaping @Sendable () -> Void) {
-    if let group, group.afterCallbacks(self, next) { return }
-    runCallbacks()
-    next()
-  }
-
-  /// The wait of ``afterCallbacks(_:)``, which operations that begin together do not share.
-  package func runCallbacks() { Self.runCallbacks(of: [self]) }
-
-  static func runCallbacks(of operations: [UnloadOperation]) {
-    // Nobody retires on the modules' behalf any more: their hooks have returned, and so has each `exit`.
-    // One flavor after the other: what a module retires goes through them in this order (see `Module.retire`), and a
-    // barrier of the second that ran beside the first could miss it.
-    let flavors = operations.map(\.module.flavors)
-    record(.callbacks, of: operations) {
-      for step in 0..<(flavors.map(\.count).max() ?? 0) {
-        let cohorts = zip(operations, flavors).compactMap { operation, flavors in
-          step < flavors.count ? operation.module.cohort(of: flavors[step], isNeeded: false) : nil
-        }
-        RCUReclaimer.barrier(ofCohorts: cohorts)
-      }
-    }
+    for job in jobs { later(job) }
   }
 }

@@ -9,15 +9,15 @@ public import Synchronization
 /// }
 /// ```
 ///
-/// A read that finds the box unchanged touches nothing but its own copy and one number of the box: it opens no
-/// section, under every flavor. It is never staler than a read of the box: whatever a thread has read or
-/// published, and has told this one about, is seen here.
+/// A read that finds the box unchanged touches nothing but its own copy and one number of the box:
+/// it opens no section, under every flavor. It is never staler than a read of the box: whatever a
+/// thread has read or published, and has told this one about, is seen here.
 ///
-/// It belongs to one reader, cannot be sent or shared, and cannot outlive the box. Between reads it keeps the
-/// version's parts alive that the copy refers to.
+/// It belongs to one reader, cannot be sent or shared, and cannot outlive the box. Between reads it
+/// keeps the version's parts alive that the copy refers to.
 ///
-/// Source: the idea is arc-swap's `Cache`, which compares pointers and holds a count on the version so that
-/// its address cannot come back. Nothing is held here; the number never comes back.
+/// Source: the idea is arc-swap's `Cache`, which compares pointers and holds a count on the version
+/// so that its address cannot come back. Nothing is held here; the number never comes back.
 public struct Cached<Root: ~Copyable & Sendable, Value: Sendable, F: Flavor>: ~Copyable, ~Escapable {
   @usableFromInline
   let source: Projection<Root, Value, F>
@@ -63,8 +63,9 @@ public struct Cached<Root: ~Copyable & Sendable, Value: Sendable, F: Flavor>: ~C
   @inlinable @inline(__always)
   @_lifetime(self: copy self)
   mutating func renewIfNeeded() {
-    // Relaxed: behind a number that has not changed there is nothing new to read, and a publication that
-    // happened before this read is seen in any order. `copy` loads the number again, with acquire.
+    // Relaxed: behind a number that has not changed there is nothing new to read, and a publication
+    // that happened before this read is seen in any order. `copy` loads the number again, with
+    // acquire.
     if _slowPath(source.box.pointee.published.publications.load(ordering: .relaxed) != number) { renew() }
   }
 
@@ -76,11 +77,12 @@ public struct Cached<Root: ~Copyable & Sendable, Value: Sendable, F: Flavor>: ~C
 
   @inlinable
   static func copy(_ source: borrowing Projection<Root, Value, F>) -> (UInt, Value) {
-    // The number first, with acquire: the version is then that one or a later one. The other way round, a
-    // publication in between would give the old value the new number, and it would be kept for good.
+    // The number first, with acquire: the version is then that one or a later one. The other way
+    // round, a publication in between would give the old value the new number, and it would be kept
+    // for good.
     let number = source.box.pointee.published.publications.load(ordering: .acquiring)
-    // An odd number is a publication under way, and the value may be the one before it. The even number below
-    // has passed already and never comes again, so that the next read looks once more.
+    // An odd number is a publication under way, and the value may be the one before it. The even
+    // number below has passed already and never comes again, so that the next read looks once more.
     return (number & ~1, source.snapshot())
   }
 }
@@ -102,9 +104,10 @@ extension Projection where Root: ~Copyable, Value: Copyable {
 extension RCUBox {
   /// A reader with its own copy of the value, which it renews when the box has a new version.
   ///
-  /// For a value that is read very often on one thread and is cheap to copy. A box in a local variable or in a
-  /// field of a class gives caches inside ``lend(_:)``. The parameter does nothing: with it Swift 6.3 sees that
-  /// a local box is moved away under its cache, and without it does not.
+  /// For a value that is read very often on one thread and is cheap to copy. A box in a local
+  /// variable or in a field of a class gives caches inside ``lend(_:)``. The parameter does
+  /// nothing: with it Swift 6.3 sees that a local box is moved away under its cache, and without it
+  /// does not.
   ///
   /// - Complexity: one read and one copy.
   /// - Threads: as ``read(_:)``.

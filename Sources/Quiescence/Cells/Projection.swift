@@ -1,11 +1,13 @@
-/// A part of a box, or what a function makes of it, as a cell of its own: see ``RCUBox/map(_:)-(KeyPath<Value,Field>)``.
+/// A part of a box, or what a function makes of it, as a cell of its own: see
+/// ``RCUBox/map(_:)-(KeyPath<Value,Field>)``.
 ///
-/// Reads go to the box: each sees the version that is current then. A projection cannot outlive its box; the
-/// compiler refuses that. Any thread that may read the box may read it.
+/// Reads go to the box: each sees the version that is current then. A projection cannot outlive its
+/// box; the compiler refuses that. Any thread that may read the box may read it.
 public struct Projection<Root: ~Copyable & Sendable, Value: ~Copyable & Sendable, F: Flavor>:
   ~Escapable, @unchecked Sendable
 {
-  // Unchecked for the pointer only: it points to a box, which is Sendable, for as long as this value lives.
+  // Unchecked for the pointer only: it points to a box, which is Sendable, for as long as this
+  // value lives.
   @usableFromInline
   let box: UnsafePointer<RCUBox<Root, F>>
 
@@ -58,15 +60,15 @@ public struct Projection<Root: ~Copyable & Sendable, Value: ~Copyable & Sendable
 
   /// Lends the part of the current version to `body`, inside one read-side critical section.
   ///
-  /// - Complexity: as ``RCUBox/read(_:)``, and an addition for a stored property; else a call of the function
-  ///   that was given to `map`.
+  /// - Complexity: as ``RCUBox/read(_:)``, and an addition for a stored property; else a call of
+  ///   the function that was given to `map`.
   /// - Threads: as ``RCUBox/read(_:)``.
   @inlinable @inline(__always)
   public borrowing func read<Result: ~Copyable, Failure: Error>(
     _ body: (borrowing Value) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    F.unsafeEnter()
-    defer { F.unsafeLeave() }
+    let token = F.unsafeEnter()
+    defer { F.unsafeLeave(token) }
     let version = box.pointee.published.load()
     if _slowPath(offset < 0) { return try readLent(from: UnsafeRawPointer(version), body) }
     return try body((UnsafeRawPointer(version) + offset).assumingMemoryBound(to: Value.self).pointee)

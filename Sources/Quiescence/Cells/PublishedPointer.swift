@@ -1,9 +1,10 @@
 public import Synchronization
 
-/// The pointer that readers follow to the current version, and the lock that its writers take turns under.
+/// The pointer that readers follow to the current version, and the lock that its writers take turns
+/// under.
 ///
-/// ``RCUBox`` and ``SleepableBox`` are this pointer, behind 16 bytes of their own that never change. Both are 64
-/// bytes, a cache line:
+/// ``RCUBox`` and ``SleepableBox`` end with this pointer, behind 40 bytes of their own that never
+/// change, the first 16 of which set the alignment. Both are 64 bytes, a cache line:
 ///
 /// | bytes of the box | what lies there | read by | written by |
 /// |---|---|---|---|
@@ -12,23 +13,21 @@ public import Synchronization
 /// | 48 to 55 | ``publications`` | caches | publications |
 /// | 56 to 63 | ``current`` | readers | publications |
 ///
-/// So an update writes to the line that readers load in one place alone: where it publishes. The line of the two
-/// words holds no lock, whatever lies beside the box:
+/// So an update writes to the line that readers load in one place alone: where it publishes. The
+/// line of the two words holds no lock, whatever lies beside the box:
 ///
 /// - The two words lie in one line: boxes are aligned to 16 bytes.
 /// - The same words of a neighboring box lie 64 bytes away, in another line.
-/// - The reference count of an object or array that starts with the box lies at least 56 bytes before them, in
-///   another line. That is why the words are the last of the box and not the first.
+/// - The reference count of an object or array that starts with the box lies at least 56 bytes
+///   before them, in another line. That is why the words are the last of the box and not the first.
 @usableFromInline
 struct PublishedPointer<Value: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
-  // Unchecked for the pointer only: the value behind it is Sendable and changes by publication alone.
-  /// Sets the alignment, too.
-  private let padding = SIMD2<UInt>(0, 0)
-  private let morePadding: UInt = 0
-
+  // Unchecked for the pointer only: the value behind it is Sendable and changes by publication
+  // alone.
   let turn = WriterTurn()
 
-  /// Even between publications and odd during one; never the same number for two versions. See `publish(_:)`.
+  /// Even between publications and odd during one; never the same number for two versions. See
+  /// `publish(_:)`.
   @usableFromInline
   let publications = Atomic<UInt>(0)
 
@@ -43,12 +42,13 @@ struct PublishedPointer<Value: ~Copyable & Sendable>: ~Copyable, @unchecked Send
   /// The current version, for a reader inside a section.
   @inlinable @inline(__always)
   borrowing func load() -> UnsafeMutablePointer<Value> {
-    // Acquire: the version's contents were written before it was published. The pointer stays valid to the end of
-    // the section, since a writer destroys a version only after a grace period.
+    // Acquire: the version's contents were written before it was published. The pointer stays valid
+    // to the end of the section, since a writer destroys a version only after a grace period.
     current.load(ordering: .acquiring).unsafelyUnwrapped
   }
 
-  /// The current version, for a writer that has the turn: only writers change the pointer, so it needs no section.
+  /// The current version, for a writer that has the turn: only writers change the pointer, so it
+  /// needs no section.
   var latest: UnsafeMutablePointer<Value> { current.load(ordering: .relaxed).unsafelyUnwrapped }
 
   /// A new version, not published yet.
@@ -63,7 +63,8 @@ struct PublishedPointer<Value: ~Copyable & Sendable>: ~Copyable, @unchecked Send
 
 // Each returns the old version, which readers may still be using, or hands it to `retire`.
 extension PublishedPointer where Value: ~Copyable {
-  /// Publishes `value`. Runs `step` in the middle of the publication, before and after the pointer is stored.
+  /// Publishes `value`. Runs `step` in the middle of the publication, before and after the pointer
+  /// is stored.
   borrowing func exchange(
     _ value: consuming Value, step: () -> Void = {}
   ) -> UnsafeMutablePointer<Value> {
@@ -92,7 +93,8 @@ extension PublishedPointer where Value: ~Copyable {
 
   /// Publishes `new` if `expected` is still current, and else gives it back.
   ///
-  /// Under the lock and not by a compare-and-exchange of the pointer. That would lose a publication:
+  /// Under the lock and not by a compare-and-exchange of the pointer. That would lose a
+  /// publication:
   ///
   /// 1. an `update` takes the lock and copies version A;
   /// 2. the compare-and-exchange replaces A by B;
@@ -122,13 +124,15 @@ extension PublishedPointer where Value: ~Copyable {
   borrowing func publish(
     _ new: UnsafeMutablePointer<Value>, step: () -> Void = {}
   ) -> UnsafeMutablePointer<Value> {
-    // For ``Cached``, which takes an even number to mean "the version with this number, or a later one".
+    // For ``Cached``, which takes an even number to mean "the version with this number, or a later
+    // one".
     //
-    // Odd first. Otherwise: writer: stores the pointer; reader: reads the new version from the box; the same
-    // thread's cache finds the old number, and gives the thread the old version after the new one.
+    // Odd first. Otherwise: writer: stores the pointer; reader: reads the new version from the box;
+    // the same thread's cache finds the old number, and gives the thread the old version after the
+    // new one.
     //
-    // Even last. Otherwise: writer: stores the number; cache: loads the new number, copies the old version, and
-    // keeps it for good, since the number does not change again.
+    // Even last. Otherwise: writer: stores the number; cache: loads the new number, copies the old
+    // version, and keeps it for good, since the number does not change again.
     let number = publications.load(ordering: .relaxed)
     let old = latest
     publications.store(number &+ 1, ordering: .relaxed)
@@ -162,17 +166,19 @@ extension PublishedPointer {
     turn.closureEnded()
     let old = publish(new)
     turn.give()
-    // Without the lock: a full backlog may make this writer wait for readers, and a reader may wait for the lock.
+    // Without the lock: a full backlog may make this writer wait for readers, and a reader may wait
+    // for the lock.
     retire(old)
     return result
   }
 
-  /// Copies the current version, lets `change` change the copy without the lock, and publishes it if the version that
-  /// was copied is still current. Repeats until it is.
+  /// Copies the current version, lets `change` change the copy without the lock, and publishes it
+  /// if the version that was copied is still current. Repeats until it is.
   borrowing func updateRetrying<Result: ~Copyable, Failure: Error>(
     _ change: (inout Value) throws(Failure) -> Result, retire: (UnsafeMutablePointer<Value>) -> Void
   ) throws(Failure) -> Result {
-    var (new, number) = copyLatest()
+    let new = Version<Value>.allocate()
+    var number = copyLatest(to: new)
     while true {
       let result: Result
       do throws(Failure) {
@@ -182,8 +188,8 @@ extension PublishedPointer {
         throw error
       }
       if publish(new, over: number, retire) { return result }
-      Version.destroy(new)
-      (new, number) = copyLatest()
+      new.deinitialize(count: 1)
+      number = copyLatest(to: new)
     }
   }
 
@@ -192,7 +198,8 @@ extension PublishedPointer {
     _ change: nonisolated(nonsending) (inout Value) async throws(Failure) -> Result,
     retire: (UnsafeMutablePointer<Value>) -> Void
   ) async throws(Failure) -> Result {
-    var (new, number) = copyLatest()
+    let new = Version<Value>.allocate()
+    var number = copyLatest(to: new)
     while true {
       let result: Result
       do throws(Failure) {
@@ -202,27 +209,27 @@ extension PublishedPointer {
         throw error
       }
       if publish(new, over: number, retire) { return result }
-      Version.destroy(new)
-      (new, number) = copyLatest()
+      new.deinitialize(count: 1)
+      number = copyLatest(to: new)
     }
   }
 
-  /// A copy of the current version, and its number.
+  /// Initializes `new` as a copy of the current version, and returns the version's number.
   ///
-  /// Under the lock and not in a section. A writer that waits here for an update that is under way would otherwise copy
-  /// a version that is replaced a moment later; and a thread that is offline under `QSBR` has no sections.
-  private borrowing func copyLatest() -> (UnsafeMutablePointer<Value>, UInt) {
-    let new = Version<Value>.allocate()
+  /// Under the lock and not in a section. A writer that waits here for an update that is under way
+  /// would otherwise copy a version that is replaced a moment later; and a thread that is offline
+  /// under `QSBR` has no sections.
+  private borrowing func copyLatest(to new: UnsafeMutablePointer<Value>) -> UInt {
     turn.take()
     defer { turn.give() }
     new.initialize(to: latest.pointee)
-    return (new, publications.load(ordering: .relaxed))
+    return publications.load(ordering: .relaxed)
   }
 
   /// Publishes `new` if the version with this number is still current.
   ///
-  /// The number and not the address: no section keeps the old version's memory, so a later version may have the same
-  /// address.
+  /// The number and not the address: no section keeps the old version's memory, so a later version
+  /// may have the same address.
   private borrowing func publish(
     _ new: UnsafeMutablePointer<Value>, over number: UInt, _ retire: (UnsafeMutablePointer<Value>) -> Void
   ) -> Bool {

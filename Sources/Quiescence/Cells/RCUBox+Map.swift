@@ -11,8 +11,8 @@ extension RCUBox where Value: Copyable {
   /// }
   /// ```
   ///
-  /// A stored property is lent in place: no copy, no call. A computed one is computed at every read. A box in
-  /// a local variable or in a field of a class gives cells inside ``lend(_:)``.
+  /// A stored property is lent in place: no copy, no call. A computed one is computed at every
+  /// read. A box in a local variable or in a field of a class gives cells inside ``lend(_:)``.
   ///
   /// - Complexity: O(length of the key path), no allocation for a stored property. Best done once.
   /// - Threads: any.
@@ -31,7 +31,8 @@ extension RCUBox where Value: Copyable {
 extension RCUBox where Value: ~Copyable {
   /// What `transform` makes of the value, as a cell.
   ///
-  /// `transform` runs at every read, inside the section; ``Projection/cached()`` runs it once a version.
+  /// `transform` runs at every read, inside the section; ``Projection/cached()`` runs it once a
+  /// version.
   ///
   /// - Complexity: an allocation if `transform` captures something.
   /// - Threads: any. `transform` runs on the reading thread.
@@ -45,7 +46,8 @@ extension RCUBox where Value: ~Copyable {
       lending: { version, lend in lend(transform(version.assumingMemoryBound(to: Value.self).pointee)) })
   }
 
-  /// A part of the value as a cell, lent in place: for parts that cannot be copied, or that a function finds.
+  /// A part of the value as a cell, lent in place: for parts that cannot be copied, or that a
+  /// function finds.
   ///
   /// ```swift
   /// struct Key: ~Copyable, Sendable { let bits = 7 }
@@ -56,7 +58,8 @@ extension RCUBox where Value: ~Copyable {
   /// }
   /// ```
   ///
-  /// `function` calls its second argument once, with the part. A read traps when it does not, or does so twice.
+  /// `function` calls its second argument once, with the part. A read traps when it does not, or
+  /// does so twice.
   ///
   /// - Complexity: as with a function that makes the part.
   /// - Threads: any. `function` runs on the reading thread.
@@ -81,9 +84,10 @@ extension RCUBox where Value: ~Copyable {
   /// }
   /// ```
   ///
-  /// A global box, or one that is a parameter, needs no lending. Swift 6.3 borrows a noncopyable field of a class
-  /// for one expression only, and loses sight of a local one where a call may throw, if only `Never`; it refuses
-  /// what depends on them. Here the whole call is one borrow, and nothing can move the box meanwhile.
+  /// A global box, or one that is a parameter, needs no lending. Swift 6.3 borrows a noncopyable
+  /// field of a class for one expression only, and loses sight of a local one where a call may
+  /// throw, if only `Never`; it refuses what depends on them. Here the whole call is one borrow,
+  /// and nothing can move the box meanwhile.
   ///
   /// - Complexity: none.
   @inlinable @inline(__always)
@@ -96,9 +100,10 @@ extension RCUBox where Value: ~Copyable {
   /// Where the box lies, for as long as something depends on a borrow of it.
   @inlinable
   var address: UnsafePointer<RCUBox> {
-    // A box holds atomics, and Swift gives those one address for as long as they are borrowed (Groff,
-    // forums.swift.org/t/67350/16), which is longer than this call when the result's lifetime depends on the
-    // borrow. Tests look at boxes in locals, captures, globals, structs, classes and optionals.
+    // A box holds atomics, and Swift gives those one address for as long as they are borrowed
+    // (Groff, forums.swift.org/t/67350/16), which is longer than this call when the result's
+    // lifetime depends on the borrow. Tests look at boxes in locals, captures, globals, structs,
+    // classes and optionals.
     @inline(__always)
     borrowing get { withUnsafePointer(to: self) { $0 } }
   }

@@ -1,8 +1,9 @@
 /// The memory of one version of a box.
 ///
-/// 48 bytes on both sides of the value stay unused. malloc's blocks are aligned to 16 bytes, so no other block, and
-/// none of malloc's own words, lies in a cache line of the value. Without the margins, readers of a version would miss the
-/// cache whenever a writer fills or frees the block beside it: that of the next version, or of a neighboring box.
+/// 48 bytes on both sides of the value stay unused. malloc's blocks are aligned to 16 bytes, so no
+/// other block, and none of malloc's own words, lies in a cache line of the value. Without the
+/// margins, readers of a version would miss the cache whenever a writer fills or frees the block
+/// beside it: that of the next version, or of a neighboring box.
 enum Version<Value: ~Copyable & Sendable> {
   static func allocate() -> UnsafeMutablePointer<Value> {
     // Rounded up to 16 bytes: the last of them is then at most 48 bytes before the end of its line.

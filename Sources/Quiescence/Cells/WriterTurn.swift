@@ -1,7 +1,9 @@
 internal import Glibc
 internal import Synchronization
+internal import _QuiescenceShims
 
-/// The lock that the writers of one box take turns under, and the trap for a writer that would wait for itself.
+/// The lock that the writers of one box take turns under, and the trap for a writer that would wait
+/// for itself.
 ///
 /// One word, an address: what writers write lies behind it, in the cache line of the lock.
 struct WriterTurn: ~Copyable, Sendable {
@@ -14,8 +16,9 @@ struct WriterTurn: ~Copyable, Sendable {
 
   /// Waits for the turn. Traps inside a closure that this thread runs during its turn.
   func take() {
-    // Relaxed: this thread alone stores its own identity, and clears it before it gives the turn. So the word holds
-    // this thread's identity exactly while this thread's closure runs, whatever other threads store.
+    // Relaxed: this thread alone stores its own identity, and clears it before it gives the turn.
+    // So the word holds this thread's identity exactly while this thread's closure runs, whatever
+    // other threads store.
     let owner = closureOwner.pointee.load(ordering: .relaxed)
     if owner != 0, owner == UInt(pthread_self()) { Misuse.writeInsideWrite() }
     lock.acquire()
@@ -30,10 +33,13 @@ struct WriterTurn: ~Copyable, Sendable {
   func takeForClosure() {
     take()
     closureOwner.pointee.store(UInt(pthread_self()), ordering: .relaxed)
+    // What the closure retires must not wait for readers: one of them may wait for this turn.
+    qs_thread_begin_writing()
   }
 
   /// The closure has ended; the turn lasts until ``give()``.
   func closureEnded() {
+    qs_thread_end_writing()
     closureOwner.pointee.store(0, ordering: .relaxed)
   }
 }

@@ -19,18 +19,22 @@ public import _QuiescenceShims
 public enum QSBR: Flavor {
   /// Nests in an online reader; a thread that is not online traps, since nothing would protect it.
   ///
+  /// The token is what the thread was in before. Two plain stores: see `qs_qsbr_enter_from`.
+  ///
   /// - Safety: As for ``Flavor/unsafeEnter()``.
   @inlinable @inline(__always)
-  public static func unsafeEnter() {
-    if !qs_qsbr_is_online() { Misuse.qsbrReadOffline() }
-    qs_qsbr_nest()
+  public static func unsafeEnter() -> UInt32 {
+    let outside = qs_qsbr_enter_from()
+    // A thread that is online through other code is online as well.
+    if outside == 0 && !qs_qsbr_is_online() { Misuse.qsbrReadOffline() }
+    return outside
   }
 
   /// Ends the nested section; the thread stays online.
   ///
-  /// - Safety: As for ``Flavor/unsafeLeave()``.
+  /// - Safety: As for ``Flavor/unsafeLeave(_:)``.
   @inlinable @inline(__always)
-  public static func unsafeLeave() { qs_qsbr_unnest() }
+  public static func unsafeLeave(_ token: UInt32) { qs_qsbr_leave_to(token) }
 
   /// Whether the calling thread is online: all of its online time is a section.
   @inlinable
@@ -41,8 +45,8 @@ public enum QSBR: Flavor {
   /// - Safety: As for ``Flavor/unsafeSynchronize()``.
   public static func unsafeSynchronize() { qs_qsbr_synchronize() }
 
-  /// The thread `rcu-qsbr`.
-  public static let reclaimer = RCUReclaimer(named: "rcu-qsbr", defaultOf: QSBR.self)
+  /// The threads `rcu-qsbr` and `gp-qsbr`.
+  public static let domain = FlavorDomain(QSBR.self, named: "qsbr", number: Int(QS_QSBR.rawValue))
 
   /// Brings the thread online, runs `body` with its reader, and takes it offline again.
   ///

@@ -1,6 +1,7 @@
 /// How long something took, many times: counts by power of two, from nanoseconds to centuries.
 public struct DurationHistogram: Hashable, Sendable {
-  /// At index i, how many took from 2^i up to 2^(i+1) nanoseconds; those under a nanosecond are at index 0.
+  /// At index i, how many took from 2^i up to 2^(i+1) nanoseconds; those under a nanosecond are at
+  /// index 0.
   public private(set) var counts = [Int](repeating: 0, count: 63)
   /// The longest one.
   public private(set) var longest = Duration.zero
@@ -11,7 +12,8 @@ public struct DurationHistogram: Hashable, Sendable {
   /// How many there were.
   public var total: Int { counts.reduce(0, +) }
 
-  /// An upper bound for the fastest `fraction` of them, to within a factor of two; zero without any.
+  /// An upper bound for the fastest `fraction` of them, to within a factor of two; zero without
+  /// any.
   ///
   /// - Parameter fraction: from 0 to 1; 0.5 for the median.
   public func quantile(_ fraction: Double) -> Duration {

@@ -1,4 +1,5 @@
-/// A grace period that was asked for, and that one can look at: "has everyone let go who was there when I asked?"
+/// A cookie for a grace period: says whether every section that was open when the grace period was
+/// started has been left.
 ///
 /// ```swift
 /// let gracePeriod = Memb.startGracePeriod()
@@ -37,15 +38,19 @@ public struct GracePeriod<F: Flavor>: Hashable, Sendable {
 }
 
 extension Flavor {
-  /// Starts a grace period and returns at once. It elapses by itself, without anybody waiting.
+  /// Starts a grace period and returns at once. It elapses by itself, without a thread that waits
+  /// for it. When the system refuses the flavor's thread, it elapses with the next one that is
+  /// waited for.
   ///
-  /// - Complexity: two locks and an append; wakes the grace-period thread if it sleeps.
+  /// - Complexity: two locks, no memory; wakes the grace-period thread if it sleeps. All requests
+  ///   that come before the next grace period begins are one.
   /// - Threads: any, also inside a section: the section is one of those that it waits for.
   public static func startGracePeriod() -> GracePeriod<Self> {
-    // The number first: the grace period that the request leads to begins afterwards, so it has that number or
-    // a higher one. The other way round it could have begun in between, and nobody would run the number.
+    // The number first: the grace period that the request leads to begins afterwards, so it has
+    // that number or a higher one. The other way round it could have begun in between, and the
+    // number might never run.
     let number = domain.sequence.next
-    domain.thread.after(.call {})
+    domain.thread.request()
     return GracePeriod(number: number)
   }
 }

@@ -1,14 +1,16 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
-/// The grace periods of one flavor, numbered: whoever waits shares them, and one thread at a time runs one.
+/// The grace periods of one flavor, numbered. Callers that wait share them, and one thread at a
+/// time runs one.
 ///
-/// A number is what a caller waits for. Number n + 1 is the first that begins after a moment at which n had begun,
-/// so it waits for every section that was open at that moment; n itself may have begun too early.
+/// A caller waits for a number. Number n + 1 is the first grace period that begins after a moment
+/// at which n had begun, so it waits for every section that was open at that moment; n itself may
+/// have begun too early.
 ///
-/// liburcu shares grace periods between threads too, but a thread that shares can end up in a `poll` of 10 ms
-/// (0.13.2, `urcu-wait.h`), and its grace periods have no numbers. Here only one thread is
-/// inside liburcu; the others sleep on a futex of their own.
+/// liburcu shares grace periods between threads too, but a thread that shares can end up in a
+/// `poll` of 10 ms (0.13.2, `urcu-wait.h`), and its grace periods have no numbers. Here only one
+/// thread is inside liburcu; the others sleep on a futex of their own.
 final class GracePeriodSequence: Sendable {
   private let synchronizeRaw: @Sendable () -> Void
   private let state = Locked(State())
@@ -20,9 +22,11 @@ final class GracePeriodSequence: Sendable {
   private struct State {
     /// The last one that has begun; it has ended too unless `isRunning`.
     var started: UInt64 = 0
-    /// Somebody runs one, or keeps others from it.
+    /// A thread runs one, or forks keep others from it.
     var isRunning = false
-    /// Threads that wait for number `started + 1`: nobody can wait for a later one.
+    /// How many forks keep others from it: several threads may fork at the same time.
+    var holds = 0
+    /// Threads that wait for number `started + 1`. No thread can wait for a later one.
     var followers: [Follower] = []
     /// Threads that wait until none is running, to fork.
     var holders: [Parker] = []
@@ -34,7 +38,7 @@ final class GracePeriodSequence: Sendable {
   /// A thread that came while a grace period was running.
   private final class Follower: Sendable {
     let parker = Parker()
-    /// Set before the parker is opened: the thread runs the next one, for all who wait.
+    /// Set before the parker is opened: the thread runs the next grace period for all followers.
     let leads = Atomic<Bool>(false)
   }
 
@@ -45,13 +49,17 @@ final class GracePeriodSequence: Sendable {
   /// The last one that has ended.
   var completed: UInt64 { completedCount.load(ordering: .acquiring) }
 
-  /// The first one that begins after this call. Somebody has to run it: see ``wait()``.
+  /// The first one that begins after this call. A thread has to run it: see ``wait()``.
   var next: UInt64 { state.withLock { $0.started + 1 } }
+
+  /// One was lost by a fork: no other can end.
+  var isLost: Bool { state.withLock { $0.isBroken } }
 
   /// How long those took that have ended.
   var durations: DurationHistogram { state.withLock { $0.durations } }
 
-  /// Blocks until a grace period has passed that begins after this call. The caller is outside every section.
+  /// Blocks until a grace period has passed that begins after this call. The caller is outside
+  /// every section.
   func wait() {
     let follower: Follower? = state.withLock { state in
       if state.isBroken { Misuse.gracePeriodLostByFork() }
@@ -71,13 +79,15 @@ final class GracePeriodSequence: Sendable {
     run()
   }
 
-  /// Runs the next number, and hands the next one to somebody who waits for it.
+  /// Runs the next grace period, and hands the one after it to a thread that waits for it.
   private func run() {
     let followersBefore = state.withLock { state in
-      // Here and not where it was handed over: whoever comes in between waits for this one. With the number of the next
-      // one, a cookie of theirs would never elapse, since nobody runs that.
+      // Counted here and not where it was handed over: a thread that comes in between waits for
+      // this one. Its cookie would otherwise have the number of the next one, which no thread runs,
+      // and would never elapse.
       state.started += 1
-      // They wait for this one. Whoever comes from here on waits for the next.
+      // These threads wait for this grace period. A thread that comes from here on waits for the
+      // next.
       defer { state.followers = [] }
       return state.followers
     }
@@ -90,34 +100,45 @@ final class GracePeriodSequence: Sendable {
     let next = state.withLock { state in
       completedCount.store(state.started, ordering: .releasing)
       state.durations.add(duration)
-      return nextOwner(&state)
+      return nextOwners(&state)
     }
-    next?.open()
+    for owner in next { owner.open() }
     for follower in followersBefore { follower.parker.open() }
   }
 
-  /// Hands on the right to run a grace period; whoever gets it has to be woken.
-  private func nextOwner(_ state: inout State) -> Parker? {
-    if !state.holders.isEmpty { return state.holders.removeFirst() }
+  /// Hands on the right to run a grace period, or to keep others from it. The threads that get it
+  /// have to be woken.
+  private func nextOwners(_ state: inout State) -> [Parker] {
+    if !state.holders.isEmpty {
+      // All that fork.
+      defer { state.holders = [] }
+      state.holds = state.holders.count
+      return state.holders
+    }
     guard let leader = state.followers.first else {
       state.isRunning = false
-      return nil
+      return []
     }
     state.followers.removeFirst()
     leader.leads.store(true, ordering: .releasing)
-    return leader.parker
+    return [leader.parker]
   }
 }
 
 // MARK: - Forks
 
 extension GracePeriodSequence {
-  /// Waits until none is running, and lets none begin. False when one is running that waits for the calling thread,
-  /// which is inside a section: the child cannot have grace periods then.
+  /// Waits until none is running, and lets none begin. False when one is running that waits for the
+  /// calling thread, which is inside a section: the child cannot have grace periods then.
+  ///
+  /// Where another fork keeps grace periods from running, this one does so as well, and does not
+  /// wait for the other: that one may wait for a grace period of another flavor, and so for a
+  /// section of the calling thread.
   func holdForFork(isInside: Bool) -> Bool {
     let parker: Parker? = state.withLock { state in
-      if !state.isRunning {
+      if !state.isRunning || state.holds > 0 {
         state.isRunning = true
+        state.holds += 1
         return nil
       }
       let parker = Parker()
@@ -132,10 +153,16 @@ extension GracePeriodSequence {
   func lockForFork() { state.holdForFork() }
 
   func releaseAfterFork(held: Bool) {
-    var next: Parker?
-    if held { state.whileHeld { next = nextOwner(&$0) } }
+    var next: [Parker] = []
+    if held {
+      state.whileHeld { state in
+        state.holds -= 1
+        // The last one.
+        if state.holds == 0 { next = nextOwners(&state) }
+      }
+    }
     state.releaseAfterFork()
-    next?.open()
+    for owner in next { owner.open() }
   }
 
   /// In the child: the threads that waited are gone.
@@ -143,6 +170,7 @@ extension GracePeriodSequence {
     state.whileHeld { state in
       state.followers = []
       state.holders = []
+      state.holds = 0
       state.isRunning = false
       state.isBroken = state.isBroken || !held
     }

@@ -1,98 +1,110 @@
 internal import Synchronization
 internal import _QuiescenceShims
 
-/// What an ``RCUReclaimer`` shares with the queues of the threads that retire, and with its own thread.
+/// What an ``RCUReclaimer`` shares with the queues of the threads that retire, and with the thread
+/// that runs the callbacks.
 ///
-/// Each thread retires into a queue of its own, so that threads that retire do not meet. Whoever empties the queues
-/// notes how far they are filled, waits for a grace period, and runs the entries up to there.
+/// Each thread retires into a queue of its own, so that threads that retire do not meet. A consumer
+/// notes how far the listed queues are filled, waits for a grace period, and runs the entries up to
+/// there. Threads that do not retire have no listed queue and cost nothing, however many there are.
 final class ReclaimerCore: Sendable {
   let name: String
-  let domain: FlavorDomain
-  /// Whose thread runs the callbacks of this one; nil for one of its own.
-  let host: ReclaimerCore?
-  let executor: (any TaskExecutor)?
+  /// Whose grace periods it waits for.
+  let gracePeriods: any GracePeriodSource
+  let runner: ReclaimerRunner
+  /// Several reclaimers share the runner: a thread that waits for this one runs its callbacks
+  /// itself, and does not wait for those of the others.
+  let sharesRunner: Bool
   /// Tells it from those that had its place before. From 1.
   let id: UInt64
   /// Where its queue is in each thread's table.
   let place: UInt32
-  /// Nobody would notice a new entry. See `RetireQueue.append`. At the start there is no thread.
-  let isIdle = Atomic<Bool>(true)
   let state: Locked<State>
-  /// Whoever runs callbacks has it: one at a time.
+  /// A thread that runs callbacks has it: one at a time.
   let consumer = Locked(())
-  let inlineRuns = Atomic<Int>(0)
 
   struct State: Sendable {
+    /// Every queue, for statistics and forks.
     var queues: [RetireQueue] = []
-    var barriers: [Waiter] = []
-    /// Threads that wait for room.
-    var producers: [Parker] = []
-    /// Reclaimers whose callbacks this one's thread runs.
-    var cohorts: [ReclaimerCore] = []
+    /// Those that have entries, or whose threads may append without asking.
+    var listed: [RetireQueue] = []
+    /// The runner looks at it: it has listed queues or ``closedSets``.
+    var isActive = false
+    /// What callbacks of this one retire to other reclaimers. See ``CallbackSet``.
+    var openSet: CallbackSet
+    /// Sets whose barriers wait for the grace period of the next round.
+    var closedSets: [CallbackSet] = []
+    /// Threads and tasks that wait for room.
+    var producers: [Waiter] = []
     var limit: RetireLimit?
+    /// The library chose the limit, and exceeds it where the thread cannot wait.
+    var isLimitSoft: Bool
+    /// What takes up room, while there is a limit: entries of listed queues that have not returned,
+    /// and those that their threads may append without asking.
+    var reserved = 0
     var highWater = 0
-    /// What has run of queues that are gone.
-    var ranBefore = 0
-    var isRunning = false
-    var sleeper: Parker?
-    /// Threads that wait for the end of the reclaimer's thread.
-    var stoppers: [Waiter] = []
-    /// Nobody can retire any more.
+    /// Entries that have returned, and those that ran at once because there was no room.
+    var ran = 0
+    /// No thread can retire to it any more.
     var isAbandoned = false
-    /// In a forked child, who waited in the parent: see ``Waiter``.
-    var lost: [Waiter] = []
+    var isClosed = false
+    /// In a forked child, what threads and tasks of the parent waited for: see ``Waiter``.
+    var lost: [CallbackSet] = []
+    var lostProducers: [Waiter] = []
   }
 
   init(
-    named name: String, domain: FlavorDomain, place: UInt32?, host: ReclaimerCore? = nil,
-    executor: (any TaskExecutor)? = nil, limit: RetireLimit?
+    named name: String, _ gracePeriods: any GracePeriodSource, place: UInt32? = nil,
+    runner: ReclaimerRunner, sharesRunner: Bool = false, limit: RetireLimit?, isLimitSoft: Bool = false
   ) {
     self.name = name
-    self.domain = domain
-    self.host = host
-    self.executor = executor
+    self.gracePeriods = gracePeriods
+    self.runner = runner
+    self.sharesRunner = sharesRunner
     let (id, free) = Places.take(fixed: place)
     self.id = id
     self.place = free
-    state = Locked(State(limit: limit))
+    state = Locked(State(openSet: CallbackSet(owner: id), limit: limit, isLimitSoft: isLimitSoft))
+    runner.join()
     ForkWatch.add(self)
-    host?.state.withLock { $0.cohorts.append(self) }
   }
 
-  deinit {
-    ForkWatch.remove(self)
-    // They are empty: the last to let go of the core is a thread that found them so, or nobody retired.
-    state.withLock { state in
-      for queue in state.queues { queue.end(.reclaimer) }
-    }
-    Places.giveBack(place)
-  }
+  deinit { close() }
 
-  /// Queues `callback` for after the next grace period. False when it is refused, which happens only when it may be.
+  /// Queues `callback` for after the next grace period. False when it is refused, which happens
+  /// only when it may be.
   @inline(__always)
-  func enqueue(_ callback: Callback, mayRefuse: Bool = false) -> Bool {
+  func enqueue(_ callback: Callback, whenFull: WhenFull = .followPolicy) -> Bool {
     if let opaque = qs_thread_retire_queue(place) {
       let queue = RetireQueue(opaque: opaque)
-      if queue.reclaimerID == id { return queue.append(callback, mayRefuse: mayRefuse) }
+      if queue.coreID == id { return queue.append(callback, whenFull: whenFull) }
     }
-    return enqueueFirst(callback, mayRefuse: mayRefuse)
+    return enqueueFirst(callback, whenFull: whenFull)
   }
 
   /// The first time on a thread.
   @inline(never)
-  func enqueueFirst(_ callback: Callback, mayRefuse: Bool = false) -> Bool {
-    // Of a reclaimer that is gone, whose place this one has.
-    if let opaque = qs_thread_retire_queue(place) { RetireQueue(opaque: opaque).end(.thread) }
+  func enqueueFirst(_ callback: Callback, whenFull: WhenFull = .followPolicy) -> Bool {
+    // Of a reclaimer that is closed, whose place this one has.
+    if let opaque = qs_thread_retire_queue(place) {
+      let queue = RetireQueue(opaque: opaque)
+      CallbackRun.current?.forget(queue)
+      Self.threadEnded(queue)
+    }
     let queue = RetireQueue(for: self)
-    state.withLock { $0.queues.append(queue) }
+    state.withLock { state in
+      queue.shared.index = state.queues.count
+      state.queues.append(queue)
+    }
     qs_thread_set_retire_queue(place, queue.opaque) { queue in
       // Set by the call that this is an argument of.
-      RetireQueue(opaque: queue!).end(.thread)
+      ReclaimerCore.threadEnded(RetireQueue(opaque: queue!))
     }
-    return queue.append(callback, mayRefuse: mayRefuse)
+    return queue.append(callback, whenFull: whenFull)
   }
 
-  /// Places in each thread's table of queues. Those below the number of flavors belong to the flavors' own.
+  /// Places in each thread's table of queues. Those below the number of flavors belong to the
+  /// flavors.
   private enum Places {
     private static let state = Locked((lastID: UInt64(0), free: [] as [UInt32], next: QS_FLAVORS.rawValue))
 
@@ -112,95 +124,73 @@ final class ReclaimerCore: Sendable {
   }
 }
 
-// MARK: - Room
+// MARK: - Ends
 
 extension ReclaimerCore {
-  enum Room {
-    case granted
-    case refused
-    /// A grace period has passed since the call: the callback can run at once.
-    case elapsed
-  }
-
-  /// The thread of `queue` wants to append, and has no room or no segment.
-  func makeRoom(in queue: RetireQueue, mayRefuse: Bool) -> Room {
-    while true {
-      let (policy, parker) = state.withLock { state -> (RetireLimit.Policy?, Parker?) in
-        // A callback that retires in turn cannot wait for itself, nor for the thread that it runs on.
-        guard let limit = state.limit, !qs_thread_reclaims() else {
-          queue.grant(upTo: .max)
-          return (nil, nil)
-        }
-        if queue.isGrantedBeyond && queue.granted != .max {
-          queue.grant(upTo: queue.granted)
-          return (nil, nil)
-        }
-        let backlog = state.noteBacklog()
-        // What threads were granted and do not use leaves at least a few: see the parts below. But a limit that was
-        // lowered since can be below the one that each thread keeps; then one more is better than waiting for ever.
-        let free = max(limit.count - state.reserved, backlog == 0 ? 1 : 0)
-        if free > 0 {
-          // A part of it: others may want to append too. Asking is dear, so not one by one.
-          queue.grant(upTo: queue.appended + max(1, min(4096, free / 8)))
-          return (nil, nil)
-        }
-        let parker = limit.policy == .wait && !domain.isInside() ? Parker() : nil
-        if let parker { state.producers.append(parker) }
-        return (limit.policy, parker)
+  /// The thread of `queue` has ended, or uses its place for another reclaimer.
+  private static func threadEnded(_ queue: RetireQueue) {
+    // The queue holds the core.
+    let core = queue.core
+    let isDone = core.state.withLock { state in
+      queue.shared.hasThreadEnded = true
+      if state.isClosed { return true }
+      // At once, without a fence: the thread that could append is the one that ends. Else threads
+      // that come and go would hold all the room.
+      if state.limit != nil && queue.shared.isListed {
+        state.reserved -= queue.shared.granted - min(queue.shared.granted, queue.claimed)
       }
-      guard let policy else { return .granted }
-      if policy == .refuse && mayRefuse { return .refused }
-      if domain.isInside() { Misuse.fullInSection(name, domain.name) }
-      guard let parker else {
-        synchronizeInline(queue)
-        return .elapsed
-      }
-      wakeUp()
-      parker.wait()
+      queue.clampGrant()
+      return state.removeIfDone(queue)
     }
+    if isDone { queue.free() }
   }
 
-  /// Waits for a grace period, and runs what the calling thread has retired.
-  private func synchronizeInline(_ queue: RetireQueue) {
-    let bound = queue.filled
-    domain.sequence.wait()
-    let before = queue.consumed
-    consume { queue.run(upTo: bound) }
-    // The one that is about to run, and that had no room.
-    inlineRuns.add(1, ordering: .relaxed)
-    if before != bound { openToProducers() }
+  /// No thread can retire to it any more: what is left runs, and then it closes.
+  func abandon() {
+    let (isDone, activates) = state.withLock { state in
+      state.isAbandoned = true
+      if state.isActive { return (false, false) }
+      state.isActive = !state.listed.isEmpty
+      return (state.listed.isEmpty, state.isActive)
+    }
+    if isDone { close() }
+    if activates { runner.activate(self) }
   }
 
-  /// Runs callbacks on the calling thread, while nobody else does.
-  func consume(_ body: () -> Void) {
-    consumer.withLock { _ in
-      let outer = qs_thread_reclaims()
-      qs_thread_set_reclaims(true)
-      body()
-      qs_thread_set_reclaims(outer)
+  /// Gives up its place, its queues and its part in the runner. Every entry has run.
+  func close() {
+    let done: [RetireQueue]? = state.withLock { state in
+      if state.isClosed { return nil }
+      state.isClosed = true
+      defer { state.queues = [] }
+      return state.queues.filter(\.shared.hasThreadEnded)
     }
-  }
-
-  func openToProducers() {
-    let producers = state.withLock { state in
-      defer { state.producers = [] }
-      return state.producers
-    }
-    for producer in producers { producer.open() }
+    guard let done else { return }
+    for queue in done { queue.free() }
+    ForkWatch.remove(self)
+    Places.giveBack(place)
+    runner.leave()
   }
 }
 
 extension ReclaimerCore.State {
-  /// How much waits now; remembers the most.
+  /// Forgets a queue whose thread has ended and that has nothing left, unless a consumer has it.
+  mutating func removeIfDone(_ queue: RetireQueue) -> Bool {
+    let shared = queue.shared
+    if !shared.hasThreadEnded || shared.isListed || shared.pins > 0 || !queue.isFinished { return false }
+    let last = queues.removeLast()
+    if last.memory != queue.memory {
+      queues[shared.index] = last
+      last.shared.index = shared.index
+    }
+    return true
+  }
+
+  /// Entries that wait now; remembers the most.
   @discardableResult
   mutating func noteBacklog() -> Int {
-    let backlog = queues.reduce(0) { $0 + $1.filled - $1.consumed }
+    let backlog = listed.reduce(0) { $0 + $1.filled - $1.consumed }
     highWater = max(highWater, backlog)
     return backlog
   }
-
-  /// What takes up room: what waits, and what threads may append without asking.
-  var reserved: Int { queues.reduce(0) { $0 + $1.reserved } }
-
-  var ran: Int { queues.reduce(ranBefore) { $0 + $1.consumed } }
 }

@@ -1,15 +1,18 @@
-/// How much may be retired and not yet run, and what happens to whoever retires more.
+/// How much may be retired and not yet run, and what happens to a thread that retires more. See
+/// ``RCUReclaimer/limit``.
 ///
-/// While a reader stays in its section nothing that was retired can be freed. Without a limit a fast producer fills the
-/// memory meanwhile.
+/// While a reader stays in its section nothing that was retired can be freed. Without a limit a
+/// fast producer fills the memory meanwhile.
 public struct RetireLimit: Hashable, Sendable {
   /// What a reclaimer does when it is full.
   public enum Policy: Hashable, Sendable {
     /// The producer waits until there is room.
     case wait
-    /// The producer waits for a grace period itself, and runs on its own thread what it has retired.
+    /// The producer waits for a grace period itself, and runs on its own thread what it has
+    /// retired.
     case synchronizeInline
-    /// `tryRetire` throws, and the caller keeps what it has. `retire`, which cannot refuse, synchronizes inline.
+    /// `tryRetire` throws, and the caller keeps what it has. `retire`, which cannot refuse,
+    /// synchronizes inline.
     case refuse
   }
 
@@ -26,17 +29,9 @@ public struct RetireLimit: Hashable, Sendable {
   }
 }
 
-/// Why something was not retired.
+/// A reclaimer refused to retire something: as much waits as its limit allows, and its policy is to
+/// refuse more.
 public struct RetireError: Error, Hashable, CustomStringConvertible {
-  /// What was wrong. More may come.
-  public struct Code: Hashable, Sendable {
-    private let rawValue: Int
-    /// As much is retired as the limit allows, and the policy is to refuse.
-    public static let limitReached = Code(rawValue: 1)
-  }
-
-  /// What was wrong.
-  public let code: Code
   /// The name of the reclaimer.
   public let reclaimer: String
   /// Its limit.
@@ -44,6 +39,7 @@ public struct RetireError: Error, Hashable, CustomStringConvertible {
 
   /// One line.
   public var description: String {
-    "\(reclaimer): \(limit) callbacks wait for a grace period already, and its policy is to refuse more"
+    "\(reclaimer): \(limit) callback\(limit == 1 ? " waits" : "s wait") for a grace period already, and its policy is "
+      + "to refuse more"
   }
 }

@@ -3,15 +3,16 @@
 /// Reading ``value`` is one load from memory: no copy of the value, no reference counting.
 public struct Borrowed<Value: ~Copyable>: ~Escapable {
   @usableFromInline
-  let pointer: UnsafePointer<Value>
+  package let pointer: UnsafePointer<Value>
 
   @inlinable @inline(__always)
   @_lifetime(immortal)
-  init(unsafe pointer: UnsafePointer<Value>) {
+  package init(unsafe pointer: UnsafePointer<Value>) {
     self.pointer = pointer
   }
 
-  /// The value in place. Others may have published a newer one; this one stays until the section ends.
+  /// The value in place. Others may have published a newer one; this one stays until the section
+  /// ends.
   @inlinable
   public var value: Value {
     @inline(__always)

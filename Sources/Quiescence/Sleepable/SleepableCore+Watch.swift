@@ -21,12 +21,18 @@ extension SleepableCore {
   func lockForFork() { state.holdForFork() }
   func releaseAfterFork() { state.releaseAfterFork() }
 
-  /// In the child: tasks and other threads are gone, and with them whoever would leave their sections.
+  /// In the child: tasks and other threads are gone, so their sections are never left.
   func resetAfterFork() {
     state.whileHeld { state in
       let open = sections
+      // What waited in the parent is neither resumed nor released here: see `Waiter`. The reclaimer
+      // collects its callbacks again.
+      state.lost += state.waiters + state.nextWaiters
+      state.waiters = []
+      state.nextWaiters = []
+      state.isWanted = false
       if open == 0 {
-        // As at the start. What was retired runs in both processes; those who waited are gone.
+        // As at the start.
         for cell in [cells.0, cells.1] {
           cell.clear()
           Self.count(cell).pointee.store(Self.bias, ordering: .relaxed)
@@ -34,10 +40,6 @@ extension SleepableCore {
         }
         let cell = ProcessorCell(front.pointee.load(ordering: .relaxed))
         cell.mode.pointee.store(Self.openPhase(cell).mode, ordering: .releasing)
-        state.nextWaiters = (state.waiters + state.nextWaiters).filter {
-          if case .call = $0 { true } else { false }
-        }
-        state.waiters = []
         state.isRunning = false
       } else if state.isRunning || open != sectionsOfThisThread {
         state.isBroken = true

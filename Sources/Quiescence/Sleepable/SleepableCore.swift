@@ -3,17 +3,20 @@ internal import _QuiescenceShims
 
 /// The grace periods of one ``SleepableDomain``.
 ///
-/// Two cells take turns. `front` names the one that is open; the other is closed, and nobody is counted on it. A grace
-/// period:
+/// Two cells take turns. `front` names the one that is open; the other is closed, and no section
+/// is counted on it. A grace period:
 ///
 /// 1. opens the other cell, makes it the front, and closes the one before;
-/// 2. passes a barrier: a restartable sequence that saw the cell open has counted, or starts again and finds it
-///    closed. From then on nobody is counted on it any more, and whoever leaves it goes the slow way;
-/// 3. adds the slots to `count`, which holds a bias until then, so that those who leave before do not reach zero. One
-///    atomic step: whoever makes it zero, this or the last to leave, ends the grace period.
+/// 2. passes a barrier: a restartable sequence that saw the cell open has counted, or starts again
+///    and finds it closed. From then on no section is counted on it any more, and a section that
+///    leaves it takes the slow path;
+/// 3. adds the slots to `count`, which holds a bias until then, so that sections that leave before
+///    do not make it zero. One atomic step: the one that makes it zero, this step or the last
+///    section to leave, ends the grace period.
 ///
-/// Nobody looks at sums while sections move between processors: the sum is taken when only `count` changes. That is why
-/// the two counters a processor of Linux's SRCU (locks and unlocks) are one here.
+/// No thread takes a sum while sections move between processors: the sum is taken when only `count`
+/// changes. That is why the two counters a processor of Linux's SRCU (locks and unlocks) are one
+/// here.
 @usableFromInline
 final class SleepableCore: Sendable {
   let name: String
@@ -26,8 +29,17 @@ final class SleepableCore: Sendable {
   let runningSince = Atomic<UInt64>(0)
   let stallReports = Atomic<Int>(0)
 
-  /// Runs what all domains have retired. Without a limit: whoever ends a grace period hands it over, and must not wait.
-  static let reclaimer = RCUReclaimer(named: "rcu-sleepable", Memb.self)
+  /// Runs what is retired in all domains. It asks each domain for its grace periods, so that a
+  /// section that sleeps for an hour holds up the callbacks of its own domain only.
+  static let runner = ReclaimerRunner(named: "rcu-sleepable", waitingFor: nil)
+
+  /// Begins grace periods that no caller has time to begin. It waits for no reader and runs no
+  /// callback.
+  static let starter: GracePeriodThread = {
+    let thread = GracePeriodThread(named: "gp-sleepable") {}
+    ForkWatch.add(thread)
+    return thread
+  }()
 
   /// How a cell counts. In its mode.
   enum Phase: UInt32 {
@@ -37,7 +49,7 @@ final class SleepableCore: Sendable {
     case shared
     /// On `count`, inside `Memb` sections: there are no slots.
     case counted
-    /// Nobody enters; who leaves counts on `count`.
+    /// No section enters; sections that leave count on `count`.
     case closed
 
     var mode: UInt64 { ProcessorCell.mode(ProcessorCell.firstPhase + rawValue, isLive: self == .open) }
@@ -55,8 +67,13 @@ final class SleepableCore: Sendable {
     var waiters: [Waiter] = []
     /// For the one that begins next.
     var nextWaiters: [Waiter] = []
+    /// One has to begin after the one that is running.
+    var isWanted = false
     var durations = DurationHistogram()
-    /// This process was forked while sections were open that nobody leaves here.
+    /// In a forked child, what waited in the parent: see ``Waiter``.
+    var lost: [Waiter] = []
+    /// This process was forked while sections of other threads were open, which are never left
+    /// here.
     var isBroken = false
   }
 
@@ -103,30 +120,27 @@ final class SleepableCore: Sendable {
 // MARK: - Requests
 
 extension SleepableCore {
-  /// Calls `waiter` after a grace period that begins after this call.
-  ///
-  /// - Parameter begins: the caller may spend the time to begin it. Else a thread of the library does.
-  func after(_ waiter: Waiter, begins: Bool) {
-    let isFirst = state.withLock { state in
+  /// Calls `waiter` after a grace period that begins after this call. The caller spends the time to
+  /// begin it: a few system calls, and no wait.
+  func after(_ waiter: Waiter) {
+    if want(waiter) { begin() }
+  }
+
+  /// Runs a grace period that begins after this call. Requests that come before it begins are one.
+  func request() {
+    if want(nil) { beginElsewhere() }
+  }
+
+  /// Returns whether none is under way, so that the caller has to begin it.
+  private func want(_ waiter: Waiter?) -> Bool {
+    state.withLock { state in
       if state.isBroken { Misuse.domainLostByFork(name) }
-      state.nextWaiters.append(waiter)
+      if let waiter { state.nextWaiters.append(waiter) }
+      state.isWanted = true
       defer { state.isRunning = true }
       return !state.isRunning
     }
-    if !isFirst { return }
-    if begins { begin() } else { beginElsewhere() }
   }
-
-  /// Blocks until a grace period has passed that begins after this call. Traps where it would wait for itself.
-  func wait(_ what: String) {
-    checkNotInside(what)
-    let parker = Parker()
-    after(.thread(parker), begins: true)
-    parker.wait()
-  }
-
-  /// The same for a task.
-  func wait() async { await suspended { after(.task($0), begins: true) } }
 
   /// The number of the first that begins after this call.
   var next: UInt64 { state.withLock { $0.started + 1 } }
@@ -134,28 +148,13 @@ extension SleepableCore {
   /// The last one that has ended.
   var completed: UInt64 { completedCount.load(ordering: .acquiring) }
 
-  func enqueue(_ callback: Callback) {
-    after(.call { _ = Self.reclaimer.core.enqueue(callback) }, begins: false)
-  }
-
-  private func checkNotInside(_ what: String) {
-    var frame = qs_sleepable_innermost()
-    while let current = frame {
-      if current.pointee.domain == UnsafeRawPointer(front) { Misuse.waitInDomain(what, name) }
-      frame = current.pointee.outer
-    }
-    // Without restartable sequences it waits for a grace period of Memb.
-    if Memb.isInside { Misuse.waitInSection("synchronize() by SleepableDomain.\(what)", "Memb") }
-  }
-
-  var statistics: SleepableStatistics {
+  var statistics: GracePeriodStatistics {
     let durations = state.withLock { $0.durations }
-    return SleepableStatistics(
-      sections: sections, gracePeriods: Int(completed), durations: durations,
-      stalls: stallReports.load(ordering: .relaxed))
+    return GracePeriodStatistics(
+      gracePeriods: Int(completed), durations: durations, stalls: stallReports.load(ordering: .relaxed))
   }
 
-  /// Open ones; exact while nobody comes or goes.
+  /// Open ones; exact while no section is entered or left.
   var sections: Int {
     var sections = 0
     for cell in [cells.0, cells.1] {
@@ -167,15 +166,50 @@ extension SleepableCore {
   }
 }
 
+// MARK: - Grace periods for the reclaimer
+
+extension SleepableCore: GracePeriodSource {
+  var title: String { "SleepableDomain \"\(name)\"" }
+
+  /// Sections that suspend are not seen: they belong to no thread.
+  var isInside: Bool {
+    var frame = qs_sleepable_innermost()
+    while let current = frame {
+      if current.pointee.domain == UnsafeRawPointer(front) { return true }
+      frame = current.pointee.outer
+    }
+    // Without restartable sequences a grace period waits for one of Memb.
+    return Memb.isInside
+  }
+
+  var isLost: Bool { state.withLock { $0.isBroken } }
+
+  func checkNotInside(_ what: String) {
+    if !isInside { return }
+    if Memb.isInside { Misuse.waitInSection("synchronize() by SleepableDomain.\(what)", "Memb") }
+    Misuse.waitInDomain(what, name)
+  }
+
+  /// Blocks until a grace period has passed that begins after this call.
+  func wait() {
+    let parker = Parker()
+    after(.thread(parker))
+    parker.wait()
+  }
+
+  /// The same for a task.
+  func waitSuspended() async { await suspended { after(.task($0)) } }
+}
+
 // MARK: - One grace period
 
 extension SleepableCore {
-  /// A thread that waits for grace periods of `Memb` begins one; it runs nobody's code but the library's.
   private func beginElsewhere() {
-    Memb.afterGracePeriod(.call { [self] in begin() })
+    // Without that thread the caller does: slower for a reader that leaves, and nothing is lost.
+    if !Self.starter.after(.call { [self] in begin() }) { Self.starter.serve() }
   }
 
-  /// Steps 1 to 3. Whoever set `isRunning`, and nobody else until ``finish(_:)``.
+  /// Steps 1 to 3. By the thread that set `isRunning`, once until ``finish(_:)``.
   private func begin() {
     startNext()
     let (old, isRestartable) = flip()
@@ -188,10 +222,11 @@ extension SleepableCore {
 
   func startNext() {
     state.withLock { state in
-      // Here and not at the request: whoever comes in between shares this one, and a number that was taken in between
-      // is this one's.
+      // Here and not at the request: a request that comes in between shares this one, and a number
+      // that was taken in between is this one's.
       state.started += 1
       swap(&state.waiters, &state.nextWaiters)
+      state.isWanted = false
     }
     runningSince.store(MonotonicClock.nanoseconds, ordering: .relaxed)
     ForkWatch.note(self, isRunning: true)
@@ -202,8 +237,8 @@ extension SleepableCore {
   func flip() -> (old: ProcessorCell, isRestartable: Bool) {
     let old = ProcessorCell(front.pointee.load(ordering: .relaxed))
     let new = old.pointer == cells.0.pointer ? cells.1 : cells.0
-    // What was unpublished before the request is seen by everybody who sees the new cell open: they load the mode
-    // without order, and then whatever they read in the section.
+    // A section that finds the new cell open also finds everything unpublished that was unpublished
+    // before the request: it loads the mode without order, and then what it reads.
     if ProcessorCell.isRestartable { qs_fence_heavy() }
     // In this order: at every moment one of them is open, and `enterSlowly` finds it.
     new.mode.pointee.store(Self.openPhase(new).mode, ordering: .releasing)
@@ -217,11 +252,14 @@ extension SleepableCore {
     if count == 0 { finish(old) }
   }
 
-  /// On the thread that brought `count` to zero: short, and takes no lock but the domain's.
+  /// On the thread that brought `count` to zero, often a reader that leaves: short. What the
+  /// domain's reclaimer waits with is one waiter, however much was retired, and hands over one
+  /// batch.
   func finish(_ old: ProcessorCell) {
     // Before the next request: that one opens the cell again.
     old.clear()
-    Self.count(old).pointee.store(Self.bias, ordering: .relaxed)
+    // Release: see `enterOutsideOfSlots`.
+    Self.count(old).pointee.store(Self.bias, ordering: .releasing)
     let duration = MonotonicClock.nanoseconds - runningSince.load(ordering: .relaxed)
     runningSince.store(0, ordering: .relaxed)
     ForkWatch.note(self, isRunning: false)
@@ -229,10 +267,11 @@ extension SleepableCore {
       completedCount.store(state.started, ordering: .releasing)
       state.durations.add(.nanoseconds(Int64(duration)))
       defer { state.waiters = [] }
-      state.isRunning = !state.nextWaiters.isEmpty
+      state.isRunning = state.isWanted
       return (state.waiters, state.isRunning)
     }
-    // Not here: a section that leaves would begin one after the other for those who ask all the time.
+    // Not here: where requests never cease, a section that leaves would begin one grace period
+    // after the other.
     if isWanted { beginElsewhere() }
     for waiter in waiters { waiter.resume() }
   }

@@ -1,6 +1,7 @@
 /// A grace period of a ``SleepableDomain`` that was asked for, and that one can look at.
 ///
-/// Copy it, keep it, ask from any thread; any number can be outstanding. It keeps what it needs of the domain alive.
+/// Copy it, keep it, ask from any thread; any number can be outstanding. It keeps what it needs of
+/// the domain alive.
 ///
 /// Source: Linux `start_poll_synchronize_srcu()`.
 public struct SleepableGracePeriod: Hashable, Sendable {
@@ -11,10 +12,11 @@ public struct SleepableGracePeriod: Hashable, Sendable {
     self.core = core
     // The number first, as in `Flavor.startGracePeriod()`.
     number = core.next
-    core.after(.call {}, begins: false)
+    core.request()
   }
 
-  /// Whether every section of the domain that was open when it was started has been left. Once true, always true.
+  /// Whether every section of the domain that was open when it was started has been left. Once
+  /// true, always true.
   ///
   /// - Complexity: one load. Any thread, also inside a section.
   public var isElapsed: Bool { core.completed >= number }
@@ -23,13 +25,15 @@ public struct SleepableGracePeriod: Hashable, Sendable {
   public func elapsed() async {
     if isElapsed { return }
     // One that begins now has a number at least as high.
-    await core.wait()
+    await core.waitSuspended()
   }
 
   /// Blocks until it has elapsed. Traps as ``SleepableDomain/synchronize()-()``.
   @available(*, noasync, message: "await elapsed() instead of blocking the task's thread")
   public func wait() {
-    if !isElapsed { core.wait("synchronize()") }
+    if isElapsed { return }
+    core.checkNotInside("synchronize()")
+    core.wait()
   }
 
   /// Whether they are the same grace period of the same domain.

@@ -3,27 +3,28 @@ internal import _QuiescenceShims
 
 /// The thread that looks at how long grace periods take, for all flavors.
 ///
-/// It sleeps while none is under way. Whoever begins one wakes it, but not each time: once awake it looks again after
-/// the threshold, and sleeps when nothing is under way then.
+/// It sleeps while none is under way. A thread that begins one wakes it, but not each time: once
+/// awake it looks again after the threshold, and sleeps when nothing is under way then.
 enum StallMonitor {
   private static let sleeper = Sleeper()
-  /// The thread sleeps until somebody begins a grace period.
+  /// The thread sleeps until a grace period begins.
   private static let isAsleep = Atomic<Bool>(true)
 
-  /// Somebody has begun a grace period: its `runningSince` is set.
+  /// A grace period has begun: its `runningSince` is set.
   @inline(__always)
   static func noteStart() {
-    // The monitor says that it sleeps, passes the heavy half of this fence, and looks once more. Without the pair
-    // both could miss each other's store: it would sleep while this one stalls.
-    qs_fence_light()
+    // The monitor says that it sleeps, passes the other half of this fence, and looks once more.
+    // Without the pair both could miss each other's store: it would sleep while this one stalls. A
+    // full fence, since a grace period of MB must not depend on membarrier(2).
+    qs_fence()
     if isAsleep.load(ordering: .relaxed) { wake() }
   }
 
   @inline(never)
   private static func wake() {
-    // One of those who come at once.
+    // One of the threads that come at once.
     if !isAsleep.exchange(false, ordering: .relaxed) { return }
-    sleeper.wake()
+    if !sleeper.wake() { isAsleep.store(true, ordering: .relaxed) }
   }
 
   /// See `ForkWatch.rehearsal`.
@@ -36,28 +37,47 @@ enum StallMonitor {
 
   /// The thread, from its start with the first grace period.
   private final class Sleeper: Sendable {
-    private let state = Locked((isStarted: false, parker: nil as Parker?))
+    private let state = Locked(State())
 
-    func wake() {
-      let (parker, starts) = state.withLock { state in
-        defer { state.isStarted = true }
-        return (state.parker.take(), !state.isStarted)
-      }
+    private struct State {
+      var isStarted = false
+      var parker: Parker?
+      /// Before this time no thread is asked for: the system has refused one. 0 while it has not.
+      var nextStart: UInt64 = 0
+    }
+
+    /// False when there is no thread. Then there are no reports, and everything else works. A grace
+    /// period that begins after the threshold asks for the thread again.
+    func wake() -> Bool {
+      let (isStarted, parker) = state.withLock { ($0.isStarted, $0.parker.take()) }
       parker?.open()
-      // Without a thread there are no reports, and everything else works.
-      if starts, ServiceThread.start(named: "rcu-stalls", { StallMonitor.run() }) != 0 { reset() }
+      return isStarted || start()
+    }
+
+    /// By one thread at a time: the one that has found the monitor asleep.
+    private func start() -> Bool {
+      let now = MonotonicClock.nanoseconds
+      let mayStart = state.withLock { state in
+        state.isStarted = now >= state.nextStart
+        return state.isStarted
+      }
+      if !mayStart { return false }
+      if ServiceThread.start(named: "rcu-stalls", { StallMonitor.run() }) == 0 { return true }
+      let next = now + UInt64(StallReports.threshold.nanoseconds)
+      state.withLock { $0 = State(nextStart: next) }
+      return false
     }
 
     func wait(_ isNeeded: () -> Bool) {
       let parker = Parker()
       state.withLock { $0.parker = parker }
       isAsleep.store(true, ordering: .relaxed)
-      qs_fence_heavy()
+      qs_fence()
       if isNeeded() { StallMonitor.wake() }
       parker.wait()
     }
 
-    func reset() { state.withLock { $0 = (false, nil) } }
+    func reset() { state.withLock { $0 = State() } }
   }
 
   private static func run() -> Never {
@@ -76,7 +96,7 @@ enum StallMonitor {
       if let next {
         Parker().wait(for: .nanoseconds(Int64(next > now ? next - now : 1)))
       } else {
-        // Grace periods often come one after the other: whoever begins one soon need not wake this thread.
+        // Grace periods often come one after the other: the next one need not wake this thread.
         Parker().wait(for: StallReports.threshold)
         if !isNeeded { sleeper.wait { isNeeded } }
       }
@@ -102,7 +122,8 @@ enum StallMonitor {
       }
       if now >= due {
         source.reportStall(.nanoseconds(Int64(now - since)))
-        // Twice the time that has passed: a report that comes late does not bring the next one nearer.
+        // Twice the time that has passed: a report that comes late does not bring the next one
+        // nearer.
         due = since + 2 * (now - since)
       }
       return due

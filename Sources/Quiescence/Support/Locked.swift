@@ -2,14 +2,20 @@ internal import Synchronization
 internal import _QuiescenceShims
 
 /// A lock that works in a forked child, and that the thread sanitizer sees: see `qs_lock.h`.
-struct Lock: ~Copyable, @unchecked Sendable {
+@usableFromInline
+package struct Lock: ~Copyable, @unchecked Sendable {
   // Unchecked for the pointer: the lock behind it is made for several threads.
   private let lock = qs_lock_create()
 
+  @usableFromInline
+  package init() {}
+
   deinit { qs_lock_destroy(lock) }
 
-  borrowing func acquire() { qs_lock_acquire(lock) }
-  borrowing func release() { qs_lock_release(lock) }
+  @usableFromInline
+  package borrowing func acquire() { qs_lock_acquire(lock) }
+  @usableFromInline
+  package borrowing func release() { qs_lock_release(lock) }
 
   /// In a forked child: the lock is free, also when another thread of the parent had it.
   borrowing func reset() { qs_lock_reset(lock) }
@@ -46,11 +52,11 @@ package struct Locked<State>: ~Copyable, @unchecked Sendable {
     return try body(&state.pointee)
   }
 
-  /// For the time of a fork: nobody is inside, so that the child's copy is whole.
+  /// For the time of a fork: no thread changes the state, so the child's copy is whole.
   borrowing func holdForFork() { lock.acquire() }
   borrowing func releaseAfterFork() { lock.release() }
 
-  /// In a forked child: whoever had the lock is gone.
+  /// In a forked child: the thread that had the lock is gone.
   borrowing func resetAfterFork() { lock.reset() }
 
   /// Changes the state, by the thread that holds it for a fork.

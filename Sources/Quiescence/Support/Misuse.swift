@@ -29,10 +29,17 @@ package enum Misuse {
   }
 
   @inline(never)
-  static func fullInSection(_ reclaimer: String, _ flavor: String) -> Never {
+  static func fullInSection(_ reclaimer: String, _ source: String) -> Never {
     fatalError(
-      "\(reclaimer) is full, and a thread retires inside a \(flavor) read-side critical section: it would wait for "
-        + "itself; retire after the section, or set a higher limit")
+      "\(reclaimer) is full, and a thread retires inside a \(source) read-side critical section: it would wait for "
+        + "itself; retire after the section, use tryRetire, or set a higher limit")
+  }
+
+  @inline(never)
+  static func fullInUpdate(_ reclaimer: String) -> Never {
+    fatalError(
+      "\(reclaimer) is full, and a thread retires inside the closure of a box's update or replace: a reader may wait "
+        + "for that box; retire after the update, use tryRetire, or set a higher limit")
   }
 
   @inline(never)
@@ -55,7 +62,7 @@ package enum Misuse {
   static func domainLostByFork(_ name: String) -> Never {
     fatalError(
       "a grace period of the SleepableDomain \"\(name)\" in a child that was forked while sections of it were open: "
-        + "nobody leaves them here")
+        + "it would never end, because no thread of the child leaves them")
   }
 
   @inline(never)
@@ -69,7 +76,14 @@ package enum Misuse {
   package static func writeInsideWrite() -> Never {
     fatalError(
       "a write to a box inside the closure of its own update or replace would wait for itself: "
-        + "write after it, or use RCUBox.updateRetrying")
+        + "write after it, or use updateRetrying")
+  }
+
+  @inline(never)
+  static func otherReclaimer(_ name: String, _ flavor: String) -> Never {
+    fatalError(
+      "RCUBox of \(flavor) with the reclaimer \"\(name)\" of another flavor, which does not wait for its readers"
+    )
   }
 
   @inline(never) @usableFromInline

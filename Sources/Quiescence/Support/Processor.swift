@@ -2,10 +2,10 @@ internal import _QuiescenceShims
 
 /// The machine's processors.
 package enum Processor {
-  /// The largest number of processors that the system can have: a bound for ``current``.
+  /// The number of configured processors. No bound for ``current``: see `qs_processor.h`.
   package static let count = Int(qs_processor_count())
 
-  /// The processor that the calling thread is running on. The thread may move before the caller
-  /// uses the result.
+  /// The number of the processor that the calling thread is running on: any number. The thread may
+  /// move before the caller uses the result.
   package static var current: Int { Int(qs_processor_current()) }
 }

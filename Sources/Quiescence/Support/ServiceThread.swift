@@ -15,12 +15,6 @@ package enum ServiceThread {
     return error
   }
 
-  /// The same, for a thread that the library cannot do without.
-  static func require(named name: String, _ body: @escaping @Sendable () -> Void) {
-    let error = start(named: name, body)
-    if error != 0 { fatalError("no thread \(name): \(ErrorNumber.name(error))") }
-  }
-
   /// The kernel's id of the calling thread.
   package static var currentID: Int32 { qs_thread_id() }
 

@@ -1,12 +1,13 @@
 // A lock that survives a fork and that the thread sanitizer sees: pthread's.
 //
-// Not the standard library's Mutex: it remembers the kernel's id of the owner, which a forked child has wrong: a thread
-// that has to wait there takes the process down.
+// Not the standard library's Mutex: it remembers the kernel's id of the owner, which a forked child
+// has wrong: a thread that has to wait there takes the process down.
 #pragma once
 
 #include <stdint.h>
 
-/// A cache line of its own: memory that readers load never shares a line with a lock, whatever malloc puts beside it.
+/// A cache line of its own: memory that readers load never shares a line with a lock, whatever
+/// malloc puts beside it.
 struct qs_lock;
 
 struct qs_lock *qs_lock_create(void);

@@ -7,27 +7,39 @@
 #if !defined(QUIESCENCE_OUT_OF_LINE)
 // See qs_memb.h for why this declaration is repeated.
 extern __thread struct urcu_reader urcu_mb_reader __attribute__((tls_model("initial-exec")));
+
+/// As qs_memb_wake_cold.
+void qs_mb_wake_cold(unsigned long word) __attribute__((cold, noinline));
 #endif
 
 /// Enters a read-side critical section; sections nest.
 static inline void qs_mb_enter(void) {
   // An unregistered reader is invisible to synchronize: what it reads could be freed under it.
-  if (__builtin_expect(!qs_thread.mb_registered, 0)) qs_mb_enter_cold();
+  if (__builtin_expect(!qs_thread.mb_registered, 0)) return qs_mb_enter_cold();
   urcu_mb_read_lock();
 }
 
 /// Leaves the innermost section.
-static inline void qs_mb_leave(void) {
+QS_UNSANITIZED static inline void qs_mb_leave(void) {
 #if defined(QUIESCENCE_OUT_OF_LINE)
   qs_mb_leave_cold();
 #else
-  unsigned long depth = urcu_mb_reader.ctr & URCU_GP_CTR_NEST_MASK;
-  if (__builtin_expect((depth & QS_ANNOUNCED) != 0, 0))
+  unsigned long word = urcu_mb_reader.ctr;
+  unsigned long depth = word & URCU_GP_CTR_NEST_MASK;
+  if (__builtin_expect(depth == URCU_GP_COUNT, 1)) {
+    // liburcu's unlock, but for the way to wake: see wake.h. The first fence keeps the section's
+    // accesses before the store, the second one keeps the store before the futex test: without it
+    // the writer could sleep after we looked.
+    cmm_smp_mb();
+    _CMM_STORE_SHARED(urcu_mb_reader.ctr, word - URCU_GP_COUNT);
+    cmm_smp_mb();
+    if (__builtin_expect(uatomic_read(&urcu_mb_gp.futex) != 0, 0)) qs_mb_wake_cold(word);
+  } else if (depth > URCU_GP_COUNT && depth < QS_ANNOUNCED) {
+    _CMM_STORE_SHARED(urcu_mb_reader.ctr, word - URCU_GP_COUNT);
+  } else {
     qs_mb_leave_cold();
-  else if (__builtin_expect(depth == 0, 0))
-    qs_unbalanced_cold("MB");
-  else
-    urcu_mb_read_unlock();
+  }
+  cmm_barrier();
 #endif
 }
 

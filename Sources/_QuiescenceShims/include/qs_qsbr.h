@@ -13,6 +13,9 @@ extern __thread struct urcu_qsbr_reader urcu_qsbr_reader __attribute__((tls_mode
 /// Whether the calling thread is online.
 static inline bool qs_qsbr_is_online(void) { return urcu_qsbr_read_ongoing() != 0; }
 
+/// Registers the thread if it is not registered, and leaves it offline.
+void qs_qsbr_register(void);
+
 /// Registers the thread when needed and brings it online.
 void qs_qsbr_go_online(void);
 
@@ -22,11 +25,21 @@ void qs_qsbr_go_offline(void);
 /// Lets the grace period that waits for this thread go on.
 void qs_qsbr_quiescent_state_cold(void) __attribute__((cold, noinline));
 
-/// Says that the calling thread holds no reference. A load and a compare when no grace period waits.
+/// Gives the processor up while a grace period waits for other threads.
+void qs_qsbr_yield_cold(void) __attribute__((cold, noinline));
+
+/// Says that the calling thread holds no reference. Two loads of one cache line and two compares
+/// when no grace period waits.
 static inline void qs_qsbr_quiescent_state(void) {
 #if !defined(QUIESCENCE_OUT_OF_LINE)
   // liburcu's own test: the thread has seen the last grace period that started.
-  if (__builtin_expect(CMM_LOAD_SHARED(urcu_qsbr_gp.ctr) == urcu_qsbr_reader.ctr, 1)) return;
+  unsigned long now = CMM_LOAD_SHARED(urcu_qsbr_gp.ctr);
+  if (__builtin_expect(now == urcu_qsbr_reader.ctr, 1)) {
+    // The grace period may wait for others, which are preempted: see wake.h. No call when the
+    // thread has yielded as often as it may, for as long as a reader stalls.
+    if (QS_SELDOM(uatomic_read(&urcu_qsbr_gp.futex) != 0) && qs_thread.yields[QS_QSBR].used_up != now) qs_qsbr_yield_cold();
+    return;
+  }
 #endif
   qs_qsbr_quiescent_state_cold();
 }
@@ -35,15 +48,11 @@ static inline void qs_qsbr_quiescent_state(void) {
 #define QS_QSBR_ONLINE (UINT32_C(1) << 31)
 
 static inline uint32_t qs_qsbr_depth(void) { return qs_thread.qsbr_word & ~QS_QSBR_ONLINE; }
-static inline void qs_qsbr_nest(void) { qs_thread.qsbr_word += 1; }
-static inline void qs_qsbr_unnest(void) {
-  if (__builtin_expect(qs_qsbr_depth() == 0, 0)) qs_unbalanced_cold("QSBR");
-  qs_thread.qsbr_word -= 1;
-}
 
-/// Nests, for a section whose end is where its beginning is: returns what to give to `qs_qsbr_leave_to`; 0 when the
-/// thread did not go online through us and is in no section. Two plain stores: with a count up and down again each read
-/// would wait for the one before it. One word, which the compiler keeps in a register from one read to the next.
+/// Nests, for a section whose end is where its beginning is: returns what to give to
+/// `qs_qsbr_leave_to`; 0 when the thread did not go online through us and is in no section. Two
+/// plain stores: with a count up and down again each read would wait for the one before it. One
+/// word, which the compiler keeps in a register from one read to the next.
 static inline uint32_t qs_qsbr_enter_from(void) {
   uint32_t word = qs_thread.qsbr_word;
   qs_thread.qsbr_word = QS_QSBR_ONLINE + 1;

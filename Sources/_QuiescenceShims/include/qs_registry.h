@@ -1,4 +1,4 @@
-// Who reads: how many threads, and which of them a grace period waits for.
+// Readers: how many threads, and which of them a grace period waits for.
 #pragma once
 
 #include <stdbool.h>
@@ -12,18 +12,22 @@ struct qs_reader {
   char name[16];
 };
 
-/// Threads that are registered with the flavor through this library.
+/// Threads that are registered with the flavor through this library. For QS_BP a system call for
+/// each of them.
 uint32_t qs_readers_registered(uint32_t flavor);
 
-/// The threads that the running grace period of the flavor waits for: up to `capacity` of them into `readers`. Returns
-/// how many there are.
+/// The threads that the running grace period of the flavor waits for: up to `capacity` of them into
+/// `readers`. Returns how many there are.
 uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t capacity);
 
-/// Before, and after a fork, in the parent and in the child. `skip_bp`: a grace period of liburcu-bp is under way that
-/// waits for the calling thread.
-void qs_registry_before_fork(bool skip_bp);
+/// Before, and after a fork, in the parent and in the child. `lost_flavors`: a bit for each flavor
+/// with a grace period under way, which waits for the calling thread.
+void qs_registry_before_fork(uint32_t lost_flavors);
 void qs_registry_after_fork_parent(void);
 void qs_registry_after_fork_child(void);
+
+/// How many forks lie between this process and the one that the library was loaded in.
+uint32_t qs_fork_generation(void);
 
 /// Has the three called around every fork of the process. Once.
 void qs_fork_watch(void (*before)(void), void (*parent)(void), void (*child)(void));

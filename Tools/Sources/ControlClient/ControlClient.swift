@@ -47,8 +47,8 @@ public final class ControlClient {
     try call(.insmod(module: Self.absolute(nameOrPath), parameters: parameters, seconds: seconds))
   }
 
-  /// Unloads a module. Busy: `EBUSY`; or with another policy an answer once the last user has let
-  /// go, or `ETIMEDOUT` after so many seconds.
+  /// Unloads a module. Busy: `EBUSY`, or with `wait` an answer once the last user has let go, or
+  /// `ETIMEDOUT` after so many seconds.
   public func rmmod(
     _ name: String, _ policy: UnloadPolicy = .fail, seconds: Double? = nil
   ) throws(ControlError) -> RmmodReply {
@@ -97,7 +97,7 @@ public final class ControlClient {
     let _: EmptyReply = try call(.set(parameter: parameter, module: name, value: value, seconds: seconds))
   }
 
-  /// Unloads a module, found by name or alias, and the modules that are needed no longer then.
+  /// Unloads a module, found by name or alias, and what no module needs then.
   public func remove(
     _ name: String, firstTime: Bool = false, dryRun: Bool = false, seconds: Double? = nil
   ) throws(ControlError) -> RemoveReply {

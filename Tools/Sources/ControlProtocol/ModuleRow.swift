@@ -25,7 +25,7 @@ public struct ModuleRow: Codable, Sendable, Hashable {
   public let size: Int
   /// About how many uses there are.
   public let users: Int
-  /// The same, by their holders.
+  /// The same, by holder.
   public let holders: [Holder]
   /// How long it has been in its state.
   public let ageSeconds: Double

@@ -154,7 +154,7 @@ public struct ModuleRules: Codable, Sendable, Hashable {
 
 /// The answer to `remove`.
 public struct RemoveReply: Codable, Sendable, Hashable {
-  /// What was unloaded, in order: the module, and what is needed no longer.
+  /// What was unloaded, in order: the module, and what no module needs any more.
   public let modules: [String]
 
   /// Why code of the module stays, when it does.

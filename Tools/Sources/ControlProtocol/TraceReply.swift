@@ -3,7 +3,7 @@ public struct TraceReply: Codable, Sendable, Hashable {
   /// In order.
   public let events: [TraceRow]
 
-  /// How many before these were overwritten before the follower asked.
+  /// How many earlier ones were overwritten before they were read.
   public let lost: Int
 
   /// The host's clock now, as in ``TraceRow/time``.
@@ -29,7 +29,7 @@ public struct TraceRow: Codable, Sendable, Hashable {
   public let time: UInt64
   /// The kernel's id of the thread.
   public let thread: Int32
-  /// What the thread is called; nil when it had ended before the follower asked.
+  /// What the thread is called; nil when it had ended before the request.
   public let threadName: String?
   /// `get`, `load`, `init` and so on.
   public let event: String

@@ -2,7 +2,7 @@ import CControl
 import ControlProtocol
 import Foundation
 
-/// An event that stays: once rung, all present and future waits end.
+/// An event that stays: once rung, it lets every present and later waiter through.
 final class Bell: Sendable {
   let descriptor: Int32
 

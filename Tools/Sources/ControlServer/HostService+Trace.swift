@@ -7,7 +7,7 @@ extension HostService {
   public func trace(capacity: Int) -> any ControlTrace { HostTrace(manager.trace(capacity: capacity)) }
 }
 
-/// A follower of the manager that knows the threads by name.
+/// A follower of the manager's trace, which knows the threads by name.
 private final class HostTrace: ControlTrace {
   private let trace: ModuleTrace
   /// As they were called when they were first seen: afterwards they may be gone.

@@ -115,10 +115,10 @@ public final class HostService: ControlService {
         module: module, unmapped: false, unloadMicroseconds: 0, residentReason: reason,
         moduleCalls: calls)
     case .deferred(let holders):
-      let who = holders.map(\.description).joined(separator: ", ")
+      let names = holders.map(\.description).joined(separator: ", ")
       return RmmodReply(
         module: module, unmapped: false, unloadMicroseconds: 0,
-        residentReason: "it goes when these let go: \(who)", moduleCalls: calls)
+        residentReason: "it goes when these let go: \(names)", moduleCalls: calls)
     }
   }
 }

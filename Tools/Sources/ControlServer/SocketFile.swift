@@ -12,7 +12,7 @@ struct SocketFile: Sendable {
 
   /// Binds `socket` to `path` and listens. The file has its mode from its first instant on.
   ///
-  /// A socket on which no process listens any more is replaced. `EADDRINUSE` when one does,
+  /// A socket that no process listens on is replaced. `EADDRINUSE` when one does,
   /// `EEXIST` when something else has the name, `ENAMETOOLONG` beyond what a socket's address
   /// holds.
   init(claiming path: String, for socket: Int32, backlog: Int32, mode: mode_t = 0o600) throws(ControlError) {
@@ -47,7 +47,7 @@ struct SocketFile: Sendable {
     }
   }
 
-  /// Removes the name while it is still this socket's. Call it before the socket closes: nobody
+  /// Removes the name while it is still this socket's. Call it before the socket closes: no host
   /// replaces the file of a host that listens.
   func remove() {
     var status = stat()
@@ -74,7 +74,7 @@ struct SocketFile: Sendable {
     case -ECONNREFUSED:
       if unlink(path) != 0, errno != ENOENT { throw error(errno, path, "cannot replace the stale socket") }
     case -EACCES, -EPERM: throw error(EACCES, path, "the socket is another user's")
-    // Connected, a full queue, or a socket of another type: a process is there.
+    // Connected, a full queue, or a socket of another type: a process has it.
     default: throw error(EADDRINUSE, path, "another host serves there")
     }
   }
@@ -93,7 +93,7 @@ private struct StartLock {
       let reason = errno == ENOENT ? "no such directory" : "cannot open the directory"
       throw ControlError(errno, "control socket \(path): \(reason)")
     }
-    // Each process that can read the directory can hold this lock: the wait has a limit.
+    // Any process that can read the directory can hold this lock: wait, but not for ever.
     for _ in 0..<200 {
       if flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK { return }
       usleep(10_000)

@@ -12,7 +12,7 @@ package struct Interruption: @unchecked Sendable {
     sigemptyset(&signals)
     for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, signal) }
     pthread_sigmask(SIG_BLOCK, &signals, nil)
-    // A reader that went away shows as EPIPE.
+    // A reader that has gone shows as EPIPE.
     signal(SIGPIPE, SIG_IGN)
     self.signals = signals
   }

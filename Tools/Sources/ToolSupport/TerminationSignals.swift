@@ -13,7 +13,7 @@ package struct TerminationSignals: @unchecked Sendable {
     for signal in [SIGTERM, SIGINT] { sigaddset(&set, signal) }
     if !Self.ignoresHangup { sigaddset(&set, SIGHUP) }
     pthread_sigmask(SIG_BLOCK, &set, nil)
-    // A reader of standard error that went away must not end the host either.
+    // A reader of standard error that has gone must not end the host either.
     signal(SIGPIPE, SIG_IGN)
   }
 

@@ -1,40 +1,46 @@
+import CTorture
 import Foundation
 import Quiescence
 import Synchronization
 
 /// A flavor whose grace periods end at once, while readers are inside.
 enum NoGracePeriod<Base: TortureFlavor>: TortureFlavor {
-  static func unsafeEnter() { Base.unsafeEnter() }
-  static func unsafeLeave() { Base.unsafeLeave() }
+  static func unsafeEnter() -> Base.Token { Base.unsafeEnter() }
+  static func unsafeLeave(_ token: Base.Token) { Base.unsafeLeave(token) }
   static var isInside: Bool { Base.isInside }
   static func unsafeSynchronize() {}
-  static var reclaimer: RCUReclaimer { Base.noGracePeriodReclaimer }
+  static var domain: FlavorDomain { Base.noGracePeriodDomain }
 
   static func round(of reader: some RoundReader) { Base.round(of: reader) }
-  static var noGracePeriodReclaimer: RCUReclaimer { Base.noGracePeriodReclaimer }
-  static var lostWakeupReclaimer: RCUReclaimer { Base.lostWakeupReclaimer }
+  static var noGracePeriodDomain: FlavorDomain { Base.noGracePeriodDomain }
+  static var lostWakeupDomain: FlavorDomain { Base.lostWakeupDomain }
 }
 
-/// A flavor of whose grace periods one never ends: the readers have left, and the wakeup by the
-/// last of them was lost.
+/// A flavor whose readers skip the wakeups that a sleeping grace period needs: it sleeps forever
+/// after they have left.
+///
+/// Readers do not wake grace periods of `Bulletproof`; one of these never ends.
 enum LostWakeup<Base: TortureFlavor>: TortureFlavor {
-  static func unsafeEnter() { Base.unsafeEnter() }
-  static func unsafeLeave() { Base.unsafeLeave() }
+  static func unsafeEnter() -> Base.Token { Base.unsafeEnter() }
+  static func unsafeLeave(_ token: Base.Token) { Base.unsafeLeave(token) }
   static var isInside: Bool { Base.isInside }
 
   static func unsafeSynchronize() {
-    Base.unsafeSynchronize()
     if GracePeriodsUntilLoss.left.subtract(1, ordering: .relaxed).oldValue == 0 {
-      // No thread signals this semaphore.
-      DispatchSemaphore(value: 0).wait()
+      if Base.self == Bulletproof.self {
+        // No thread signals this semaphore.
+        DispatchSemaphore(value: 0).wait()
+      }
+      torture_lose_wakeups()
     }
+    Base.unsafeSynchronize()
   }
 
-  static var reclaimer: RCUReclaimer { Base.lostWakeupReclaimer }
+  static var domain: FlavorDomain { Base.lostWakeupDomain }
 
   static func round(of reader: some RoundReader) { Base.round(of: reader) }
-  static var noGracePeriodReclaimer: RCUReclaimer { Base.noGracePeriodReclaimer }
-  static var lostWakeupReclaimer: RCUReclaimer { Base.lostWakeupReclaimer }
+  static var noGracePeriodDomain: FlavorDomain { Base.noGracePeriodDomain }
+  static var lostWakeupDomain: FlavorDomain { Base.lostWakeupDomain }
 }
 
 /// The number of correct grace periods before the lost one, so that the run does some work first.

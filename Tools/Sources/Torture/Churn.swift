@@ -79,7 +79,7 @@ private final class ShortLivedThread<F: TortureFlavor>: RoundReader, @unchecked 
   func section() {
     let slot = scene.pools[random.below(scene.pools.count)].slot
     let spins = random.below(2000)
-    F.unsafeEnter()
+    let token = F.unsafeEnter()
     if let element = slot.pointee.current.load(ordering: .acquiring) {
       let number = element.pointee.contents()
       torture_spin(spins)
@@ -91,7 +91,7 @@ private final class ShortLivedThread<F: TortureFlavor>: RoundReader, @unchecked 
         scene.failures.record(.overtaken, "a thread that was about to end held an element of age \(age)")
       }
     }
-    F.unsafeLeave()
+    F.unsafeLeave(token)
     scene.readsOfChurned.add(1, ordering: .relaxed)
   }
 

@@ -65,11 +65,11 @@ final class Reader<F: TortureFlavor>: RoundReader {
     shape = Shape()
     tally.bump(.sections)
     let choice = random.below(4096)
-    F.unsafeEnter()
+    var token = F.unsafeEnter()
     presence.entered(index)
     switch choice {
     case 0..<256: nested(depth: 2 + random.below(5))
-    case 256..<512: overlapping(count: 1 + random.below(8))
+    case 256..<512: overlapping(&token, count: 1 + random.below(8))
     case 512..<576: batch()
     case 576..<592: polled()
     case 592..<600: retiring()
@@ -77,7 +77,7 @@ final class Reader<F: TortureFlavor>: RoundReader {
     default: hold()
     }
     presence.leaves(index)
-    F.unsafeLeave()
+    F.unsafeLeave(token)
   }
 
   /// Holds one element up to the end, and runs `inside` in between.
@@ -120,16 +120,22 @@ final class Reader<F: TortureFlavor>: RoundReader {
     }
   }
 
-  /// Enters a new section before it leaves the old one, several times.
-  private func overlapping(count: Int) {
+  /// Enters a new section before it leaves the old one, several times. A flavor with tokens
+  /// requires the reverse order: there it leaves the new section.
+  private func overlapping(_ token: inout F.Token, count: Int) {
     tally.bump(.overlapping)
     shape.overlaps = count
     hold {
       for _ in 0..<count {
-        F.unsafeEnter()
+        let new = F.unsafeEnter()
         hold()
-        // Leaves the old section; the new one protects from here on.
-        F.unsafeLeave()
+        if F.Token.self == Void.self {
+          // Leaves the old section; the new one protects from here on.
+          F.unsafeLeave(token)
+          token = new
+        } else {
+          F.unsafeLeave(new)
+        }
         hold()
       }
     }

@@ -5,10 +5,10 @@ protocol TortureFlavor: Flavor {
   /// One round of a reader: sections, and pauses outside of them.
   static func round(of reader: some RoundReader)
 
-  /// Runs what is retired under `NoGracePeriod` of this flavor.
-  static var noGracePeriodReclaimer: RCUReclaimer { get }
-  /// Runs what is retired under `LostWakeup` of this flavor.
-  static var lostWakeupReclaimer: RCUReclaimer { get }
+  /// The domain of `NoGracePeriod` of this flavor.
+  static var noGracePeriodDomain: FlavorDomain { get }
+  /// The domain of `LostWakeup` of this flavor.
+  static var lostWakeupDomain: FlavorDomain { get }
 }
 
 /// The parts of a round.
@@ -29,24 +29,23 @@ extension TortureFlavor {
 }
 
 extension Memb: TortureFlavor {
-  static let noGracePeriodReclaimer = RCUReclaimer(named: "no-gp-memb", defaultOf: NoGracePeriod<Memb>.self)
-  static let lostWakeupReclaimer = RCUReclaimer(named: "lost-memb", defaultOf: LostWakeup<Memb>.self)
+  static let noGracePeriodDomain = FlavorDomain(of: NoGracePeriod<Memb>.self, named: "no-gp-memb")
+  static let lostWakeupDomain = FlavorDomain(of: LostWakeup<Memb>.self, named: "lost-memb")
 }
 
 extension MB: TortureFlavor {
-  static let noGracePeriodReclaimer = RCUReclaimer(named: "no-gp-mb", defaultOf: NoGracePeriod<MB>.self)
-  static let lostWakeupReclaimer = RCUReclaimer(named: "lost-mb", defaultOf: LostWakeup<MB>.self)
+  static let noGracePeriodDomain = FlavorDomain(of: NoGracePeriod<MB>.self, named: "no-gp-mb")
+  static let lostWakeupDomain = FlavorDomain(of: LostWakeup<MB>.self, named: "lost-mb")
 }
 
 extension Bulletproof: TortureFlavor {
-  static let noGracePeriodReclaimer = RCUReclaimer(
-    named: "no-gp-bp", defaultOf: NoGracePeriod<Bulletproof>.self)
-  static let lostWakeupReclaimer = RCUReclaimer(named: "lost-bp", defaultOf: LostWakeup<Bulletproof>.self)
+  static let noGracePeriodDomain = FlavorDomain(of: NoGracePeriod<Bulletproof>.self, named: "no-gp-bp")
+  static let lostWakeupDomain = FlavorDomain(of: LostWakeup<Bulletproof>.self, named: "lost-bp")
 }
 
 extension QSBR: TortureFlavor {
-  static let noGracePeriodReclaimer = RCUReclaimer(named: "no-gp-qsbr", defaultOf: NoGracePeriod<QSBR>.self)
-  static let lostWakeupReclaimer = RCUReclaimer(named: "lost-qsbr", defaultOf: LostWakeup<QSBR>.self)
+  static let noGracePeriodDomain = FlavorDomain(of: NoGracePeriod<QSBR>.self, named: "no-gp-qsbr")
+  static let lostWakeupDomain = FlavorDomain(of: LostWakeup<QSBR>.self, named: "lost-qsbr")
 
   /// Online for a while, with quiescent states in between, and offline during long pauses.
   static func round(of reader: some RoundReader) {

@@ -39,7 +39,7 @@ public enum Breakage: String, CaseIterable, Codable, Sendable {
   case noGracePeriod = "no-grace-period"
   /// Removed elements are reused without waiting for their readers.
   case earlyFree = "early-free"
-  /// A grace period that sleeps until a reader leaves is not woken.
+  /// A reader skips a wake-up that a sleeping grace period needs.
   case lostWakeup = "lost-wakeup"
   /// One callback in many is dropped.
   case leak

@@ -51,7 +51,7 @@ final class Child: Sendable {
 
   deinit {
     close(input)
-    // Not waited for yet: nobody else can have this number.
+    // Not waited for yet: no other process can have this number.
     if waitpid(process, nil, WNOHANG) == 0 {
       kill(process, SIGKILL)
       waitpid(process, nil, 0)

@@ -75,7 +75,7 @@ import Testing
     }
   }
 
-  /// Clients come, hold, and die without a word; nothing stays held and nobody loses an answer.
+  /// Clients come, hold, and die without a word; nothing stays held and no client loses an answer.
   @Test func survivesClientsThatComeAndGo() async throws {
     let server = try TestServer()
     _ = try await onThread { try server.connect().insmod("a") }

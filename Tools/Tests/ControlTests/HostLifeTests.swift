@@ -27,7 +27,7 @@ extension EndToEndTests {
           }
           #expect(
             try holder.wait().error == "quiesce: cat: held: the host closed the connection (ECONNRESET)\n")
-          // Hung up on, or just in time told that the module went with the one who held it.
+          // Hung up on, or just in time told that the module went with its holder.
           #expect([0, 1].contains(try waiting.wait().status))
           #expect(try host.run("lsmod").error == "quiesce: lsmod: no host at \(host.control) (ENOENT)\n")
         }

@@ -86,8 +86,8 @@ extension EndToEndTests {
       }
     }
 
-    /// On a terminal, which `script` provides, a line says who is waited for; it is taken back at
-    /// the end. Elsewhere there is none.
+    /// On a terminal, which `script` provides, a line names the holders that it waits for; it is
+    /// taken back at the end. Elsewhere there is none.
     @Test func whatTakesLongIsShownOnATerminal() async throws {
       try await onThread {
         let host = try TestHost()
@@ -103,7 +103,7 @@ extension EndToEndTests {
         #expect(shown.output.contains("\r\u{1b}[Kquiesce: rmmod: conntrack: waited 1.6 seconds"), "\(shown)")
         #expect(shown.status == 1)
         // People are told what to do next; programs, above, get the one line.
-        #expect(shown.output.contains("It serves on. `quiesce trace` shows who"), "\(shown)")
+        #expect(shown.output.contains("It serves on. `quiesce trace` shows the references"), "\(shown)")
         let busy = "\(Built.quiesce) rmmod --control \(host.control) conntrack"
         let refused = try Child("script", ["-qec", busy, "/dev/null"]).wait()
         #expect(
@@ -119,7 +119,7 @@ extension EndToEndTests {
       try await onThread {
         let folder = try tower()
         try folder.add("round", #"QUIESCENT_DEPENDS("round");"#)
-        try folder.add("gap", #"QUIESCENT_DEPENDS("nobody");"#)
+        try folder.add("gap", #"QUIESCENT_DEPENDS("absent");"#)
         try folder.add("failing", start: "return -28;")
         try folder.add("user", #"QUIESCENT_DEPENDS("failing");"#)
         let host = try TestHost(modules: folder.path)
@@ -130,7 +130,7 @@ extension EndToEndTests {
           outcome.error == """
             quiesce: modprobe: nosuch: \(unknown)
             quiesce: modprobe: round: depends on itself: round → round (ELOOP)
-            quiesce: modprobe: gap: depends on nobody, which is not in \(folder.path) (ENOENT)
+            quiesce: modprobe: gap: depends on absent, which is not in \(folder.path) (ENOENT)
             quiesce: modprobe: user: needs failing: its init failed (ENOSPC)
             quiesce: modprobe: a/b: \(unknown)
             quiesce: modprobe: : \(unknown)
@@ -162,7 +162,7 @@ extension EndToEndTests {
       }
     }
 
-    /// It can be opened while somebody waits for it to be unused; and what has gone is known.
+    /// It can be opened while a client waits for it to be unused; and what has gone is known.
     @Test func whatIsToGoWhenIdleServesOn() async throws {
       try await onThread {
         let host = try TestHost()
@@ -202,8 +202,8 @@ extension EndToEndTests {
         try host.expectRefusal(
           "quiesce: modprobe: impatient: its init failed (EDEADLK)", from: "modprobe", "impatient")
         let error = try String(contentsOfFile: "\(folder.path)/error", encoding: .utf8)
-        let who = "by a process that thread "
-        #expect(error.hasPrefix("quiesce: depmod: \(folder.path): cannot be locked \(who)"))
+        let holder = "by a process that thread "
+        #expect(error.hasPrefix("quiesce: depmod: \(folder.path): cannot be locked \(holder)"))
         #expect(error.hasSuffix("has started, which has its lock: it would wait for itself (EDEADLK)\n"))
         #expect(error.split(separator: "\n").count == 1)
         #expect(try Child(Built.quiesce, ["depmod", folder.path]).wait().status == 0)

@@ -87,12 +87,12 @@ import Testing
     let socket = OwnedSocket()
     let file = try SocketFile(claiming: path, for: socket.descriptor, backlog: 1)
     unlink(path)
-    try directory.write("somebody else's", to: "s")
+    try directory.write("another's", to: "s")
     file.remove()
-    #expect(try directory.read("s") == "somebody else's")
+    #expect(try directory.read("s") == "another's")
   }
 
-  /// Hosts that start at the same moment: one gets the name, whoever was there before was dead.
+  /// Hosts that start at the same moment: one gets the name; the host before them was dead.
   @Test func oneOfManyWinsAStaleSocket() async throws {
     for _ in 0..<50 {
       let path = directory.file("s")
@@ -121,7 +121,7 @@ import Testing
   /// A process that another test starts meanwhile has copies of this one's sockets until it
   /// executes its program: what was closed here may listen a moment longer.
   private func untilNobodyListens(at path: String) throws {
-    try eventually("nobody listens at \(path)") {
+    try eventually("no host listens at \(path)") {
       let probe = OwnedSocket()
       let result = control_connect(probe.descriptor, path, 0)
       return result == -ECONNREFUSED || result == -ENOENT

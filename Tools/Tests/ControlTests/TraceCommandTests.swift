@@ -36,10 +36,10 @@ extension EndToEndTests {
         let events = lines.dropFirst().map { line in
           line.split(separator: " ", omittingEmptySubsequences: true).dropFirst(2).joined(separator: " ")
         }
-        let who = "client \(holder.process) holds object held"
+        let client = "client \(holder.process) holds object held"
         for wanted in [
-          "load begin holdable", "init end holdable after", "get holdable \(who)",
-          "unload end holdable in use: \(who) (EBUSY), after", "put holdable \(who)",
+          "load begin holdable", "init end holdable after", "get holdable \(client)",
+          "unload end holdable in use: \(client) (EBUSY), after", "put holdable \(client)",
           "readers end holdable after",
           "exit end holdable after", "unmap end holdable after", "state holdable gone",
           "unload end holdable after",
@@ -144,7 +144,7 @@ extension EndToEndTests {
       }
     }
 
-    /// A host that does not answer cannot keep anybody from leaving.
+    /// A host that does not answer cannot keep a client from leaving.
     @Test func aHostThatHangsIsLeft() async throws {
       try await onThread {
         let host = try TestHost()
@@ -158,7 +158,7 @@ extension EndToEndTests {
       }
     }
 
-    /// A follower that does not read is told how much it has missed, and so is whoever reads its
+    /// A follower that does not read is told how much it has missed, and so is the reader of its
     /// errors.
     @Test func whatIsLostIsCounted() async throws {
       try await onThread {
@@ -200,7 +200,7 @@ extension EndToEndTests {
           try eventually("it follows") { manager.isTraced }
           trace.signal(signal)
           _ = try trace.wait()
-          try eventually("nobody follows") { !manager.isTraced }
+          try eventually("no client follows") { !manager.isTraced }
         }
       }
     }
@@ -225,8 +225,8 @@ extension EndToEndTests {
         let pipe = try host.run("trace", "--seconds", "0.1", "--output", "/dev/null")
         #expect(pipe.status == 0 && pipe.error.isEmpty)
         #expect(try host.terminate().status == 0)
-        let nobody = try host.run("trace", "--output", host.directory.file("new"))
-        #expect(nobody.status == 1 && nobody.error == "quiesce: trace: no host at \(host.control) (ENOENT)\n")
+        let absent = try host.run("trace", "--output", host.directory.file("new"))
+        #expect(absent.status == 1 && absent.error == "quiesce: trace: no host at \(host.control) (ENOENT)\n")
         #expect(!FileManager.default.fileExists(atPath: host.directory.file("new")))
       }
     }

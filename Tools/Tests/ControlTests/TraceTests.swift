@@ -45,7 +45,7 @@ import Testing
     #expect(service.followers.withLock { $0 } == 0)
   }
 
-  /// A client that goes while the host waits for something to tell: nobody follows any more.
+  /// A client that goes while the host waits for something to tell: no client follows any more.
   @Test func aClientThatHangsUpWhileItWaitsFollowsNoLonger() async throws {
     let server = try TestServer()
     try await onThread {
@@ -56,7 +56,7 @@ import Testing
         #expect(try client.reply()?.contains(#""ok":true"#) == true)
         #expect(server.service.followers.withLock { $0 } == 1)
       }
-      try eventually("nobody follows") { server.service.followers.withLock { $0 } == 0 }
+      try eventually("no client follows") { server.service.followers.withLock { $0 } == 0 }
     }
   }
 

@@ -18,9 +18,15 @@ enum TrafficModule {
     return path
   }
 
-  /// The module's hook, by name. The image stays mapped: the peers that call it know of no unload.
+  /// The hook of the loaded module, for the peers. Call it no longer once the module is unloaded.
   static func hook() throws -> peer_hook {
-    guard let image = dlopen(try path(), RTLD_NOW), let address = dlsym(image, "traffic_hook") else {
+    guard let image = dlopen(try path(), RTLD_NOW) else {
+      throw MeasurementError("traffic.so cannot be opened")
+    }
+    // The manager's reference keeps the image mapped. With a second one, the unload would leave it
+    // mapped, and the next experiment could not load the module.
+    defer { dlclose(image) }
+    guard let address = dlsym(image, "traffic_hook") else {
       throw MeasurementError("traffic.so has no function traffic_hook")
     }
     return unsafeBitCast(address, to: peer_hook.self)

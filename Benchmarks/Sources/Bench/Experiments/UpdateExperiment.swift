@@ -83,7 +83,7 @@ struct UpdateExperiment: Experiment {
   }
 
   /// Nanoseconds per read, and updates per second.
-  private func round(
+  func round(
     _ contender: Contender, rate: Double?, chunk: UInt64, readers: Int, on machine: Machine, _ scale: Scale
   ) throws -> (read: Double, updates: Double) {
     let duration: UInt64 = scale.isQuick ? 20_000_000 : 100_000_000

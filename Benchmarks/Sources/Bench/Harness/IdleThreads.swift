@@ -65,20 +65,21 @@ extension IdleThreads {
   }
 }
 
-/// Threads that read as fast as they can until they are ended, each on one processor.
+/// Threads that read as fast as they can until they are ended, each on one processor, or where the
+/// system puts them.
 final class BusyReaders {
   private let isOver = Counter()
   private let figures = Figures()
   private var threads: [Thread] = []
 
   /// The first reader runs on the second processor: the first processor is for the thread that is
-  /// measured.
-  init(_ count: Int, of contender: Contender, on processors: [Int32]) throws {
+  /// measured. Without `processors` no reader is pinned.
+  init(_ count: Int, of contender: Contender, on processors: [Int32]?) throws {
     let started = Counter()
     for index in 0..<count {
       threads.append(
         try Thread { [isOver, figures] in
-          _ = peer_pin(processors[(index + 1) % processors.count])
+          if let processors { _ = peer_pin(processors[(index + 1) % processors.count]) }
           contender.begin()
           started.add()
           let before = peer_thread_nanoseconds()

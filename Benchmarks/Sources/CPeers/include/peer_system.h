@@ -1,6 +1,7 @@
 // Clocks and processors.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /// The processors that the calling thread may run on, in ascending order; at most `capacity`.
@@ -26,3 +27,6 @@ const char *peer_c_library(void);
 
 /// Sleeps for about this many nanoseconds.
 void peer_sleep(uint64_t nanoseconds);
+
+/// Whether leaves of this library's sections give the processor up while a grace period sleeps.
+void peer_forbid_yields(bool forbids);

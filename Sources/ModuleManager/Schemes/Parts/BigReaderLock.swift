@@ -1,7 +1,8 @@
 internal import Glibc
 internal import Quiescence
 
-/// A read-write lock whose readers write to a cache line of their processor's own, and whose writer visits all of them.
+/// A read-write lock whose readers write to a cache line of their processor's own, and whose writer
+/// visits all of them.
 ///
 /// Source: Linux 2.4 lib/brlock.c (Ingo Molnar, David Miller).
 package final class BigReaderLock: Sendable {
@@ -25,16 +26,18 @@ package final class BigReaderLock: Sendable {
     slots.deallocate()
   }
 
-  /// Takes the read side of the current processor's slot; returns which, for ``leaveRead(_:)``. A thread may do so again.
+  /// Takes the read side of the current processor's slot; returns which, for ``leaveRead(_:)``. A
+  /// thread may do so again.
   package func enterRead() -> Int {
     let index = Processor.current % Processor.count
     let depth = ThreadDepth.value
     while true {
       slots[index].readers.add(1, ordering: .sequentiallyConsistent)
-      // The slot, then the flag; a writer does the flag, then the slots. With less than a full fence on either side, both can
-      // miss the other: each store still waits in its processor's store buffer.
+      // The slot, then the flag; a writer does the flag, then the slots. With less than a full
+      // fence on either side, both can miss the other: each store still waits in its processor's
+      // store buffer.
       Primitive.fence()
-      // Who reads already goes on: the writer waits for it.
+      // A thread that reads already goes on: the writer waits for it.
       if depth > 0 || !isWriting.load(ordering: .sequentiallyConsistent) { break }
       slots[index].readers.subtract(1, ordering: .sequentiallyConsistent)
       while isWriting.load(ordering: .relaxed) { Primitive.yield() }
@@ -48,17 +51,30 @@ package final class BigReaderLock: Sendable {
     slots[index].readers.subtract(1, ordering: .sequentiallyConsistent)
   }
 
-  /// Takes the write side, and drops it: whoever was reading has stopped once. Blocks; not while reading.
+  /// Takes the write side, and drops it: every reader that was inside has stopped once. Blocks; not
+  /// while reading.
+  ///
+  /// New readers are kept out, so that a stream of them does not keep the writer; but only for so
+  /// many yields: a reader that sleeps would stop every call of every module. Without that the
+  /// writer still sees each slot at zero once, which is all that it needs: a reader that comes
+  /// later sees what was written before this.
   package func passWrite() {
     turn.withLock { _ in
       isWriting.store(true, ordering: .sequentiallyConsistent)
       Primitive.fence()
+      var yields = 0
       for index in 0..<Processor.count {
-        while slots[index].readers.load(ordering: .sequentiallyConsistent) != 0 { Primitive.yield() }
+        while slots[index].readers.load(ordering: .sequentiallyConsistent) != 0 {
+          yields += 1
+          if yields == Self.patience { isWriting.store(false, ordering: .sequentiallyConsistent) }
+          Primitive.yield()
+        }
       }
       isWriting.store(false, ordering: .sequentiallyConsistent)
     }
   }
+
+  private static let patience = 10_000
 }
 
 /// How often the calling thread reads under the process's big reader locks.

@@ -1,7 +1,8 @@
 package import Bigref
 internal import Quiescence
 
-/// The locks that have to be held to unload one module: a list sorted by address, on which a lock may be several times.
+/// The locks that have to be held to unload one module: a list sorted by address, on which a lock
+/// may be several times.
 ///
 /// The manager owns the list's nodes. In Adam J. Richter's patch (23 December 2002) the module
 /// owned them, and the unload walked them to unlock after it had freed the module.
@@ -28,11 +29,14 @@ package final class LockOrder: Sendable {
     }
   }
 
-  /// Takes the write side of each. Two modules with the same locks take them in the same order, so neither waits for the other in
-  /// a circle. When one cannot be had, those that were taken are released: nil, and why (`EINTR`, `EDEADLK`).
-  package func acquire(
-    cancelledBy cancellation: WaitCancellation? = nil
-  ) -> Result<Held, LockError> {
+  /// Runs `body` with the write side of each. Two modules with the same locks take them in the same
+  /// order, so neither waits for the other in a circle. When one cannot be had, those that
+  /// were taken are released, and the failure says why (`EINTR`, `EDEADLK`). All on one thread: a
+  /// lock is released by the thread that took it.
+  package func withAll<Result>(
+    cancelledBy cancellation: WaitCancellation? = nil, _ body: () -> Result
+  ) -> Swift.Result<Result, LockError> {
+    // Remembered: others may be registered meanwhile.
     let locks = distinct
     for (index, lock) in locks.enumerated() {
       let error = lock.acquireWrite(cancelledBy: cancellation)
@@ -40,15 +44,8 @@ package final class LockOrder: Sendable {
       for held in locks[..<index] { held.releaseWrite() }
       return .failure(LockError(errno: error))
     }
-    return .success(Held(locks: locks))
-  }
-
-  /// What ``acquire(cancelledBy:)`` took: remembered, since others may be registered meanwhile.
-  package struct Held: Sendable {
-    fileprivate let locks: [ReadWriteSemaphore]
-
-    /// Once.
-    package func release() { for lock in locks { lock.releaseWrite() } }
+    defer { for lock in locks { lock.releaseWrite() } }
+    return .success(body())
   }
 
   private static func address(_ lock: ReadWriteSemaphore) -> UInt {

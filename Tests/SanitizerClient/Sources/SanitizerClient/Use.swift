@@ -30,8 +30,7 @@ extension Flavor {
   /// which would order the threads.
   static func register() {
     if self == QSBR.self { return QSBR.withOnlineReader { _ in } }
-    unsafeEnter()
-    unsafeLeave()
+    unsafeLeave(unsafeEnter())
   }
 
   static func runReader(_ use: Use, _ shared: Shared) {

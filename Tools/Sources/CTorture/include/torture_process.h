@@ -3,10 +3,11 @@
 
 #include <sys/types.h>
 
-/// Forks; the child calls `body` and exits with what it returns, without running anything at exit. It is killed
-/// when the thread that forked it ends. Returns the child's number, or a negative errno.
+/// Forks; the child calls `body` and exits with what it returns, without running anything at exit.
+/// It is killed when the thread that forked it ends. Returns the child's number, or a negative
+/// errno.
 pid_t torture_fork(int (*body)(void *argument), void *argument);
 
-/// Waits until the child has ended, for at most `milliseconds`, after which it is killed. Returns its exit status,
-/// 128 and the signal that ended it, or -ETIMEDOUT.
+/// Waits until the child has ended, for at most `milliseconds`, after which it is killed. Returns
+/// its exit status, 128 and the signal that ended it, or -ETIMEDOUT.
 int torture_wait(pid_t child, int milliseconds);

@@ -48,7 +48,7 @@ final class Demo {
   /// Nothing was lost or damaged, every image went, and the host ended in order.
   var isFlawless: Bool { complaints.isEmpty }
 
-  /// Runs until the time is over, a signal arrives, or something fails. Returns what was wrong.
+  /// Runs until the time is over, the user interrupts, or something fails. Returns what was wrong.
   func run() -> [String] {
     cycles.start()
     watch()
@@ -89,8 +89,8 @@ final class Demo {
   }
 
   private func finish() {
-    // From here on everything ends by itself; a second
-    // interruption ends it at once.
+    // From here on everything ends by itself; a user that does not want to wait interrupts once
+    // more.
     interruption.endProcess { [host] in host.end() }
     let isHostGone = host.ended != nil
     if let ended = host.ended { complain("the host ended \(ended) in the middle of it") }

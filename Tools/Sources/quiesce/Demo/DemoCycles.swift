@@ -96,7 +96,7 @@ final class DemoCycles: Sendable {
       return try client.rmmod(module)
     } catch {
       if error.errno != EBUSY { throw error }
-      // Packets with the module's callbacks wait for a socket that takes no more.
+      // Packets with the module's callbacks wait for a socket that is full.
       return try client.rmmod(module, .wait)
     }
   }

@@ -35,7 +35,7 @@ struct ConfigurationDirectory {
   ///   and with the key for what means nothing.
   init(path: String) throws(ControlError) {
     var configuration = ModuleConfiguration()
-    /// The modules that have an alias, so that a later file can take it away.
+    /// The owner of each alias, so that a later file can take it away.
     var aliases: [String: [String]] = [:]
     for file in try Self.files(path) {
       try ConfigurationFile(path: file).apply(to: &configuration, &aliases)

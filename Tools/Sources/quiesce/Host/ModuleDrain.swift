@@ -7,8 +7,8 @@ import ToolSupport
 struct ModuleDrain {
   private let manager: ModuleManager
 
-  /// How long to wait before modules are asked again whose `exit` has refused: nothing says when it
-  /// would agree.
+  /// How long to wait before modules are asked again whose `exit` has refused: no event says when
+  /// it would agree.
   private static let interval = Duration.milliseconds(10)
 
   init(_ manager: ModuleManager) { self.manager = manager }
@@ -37,7 +37,7 @@ struct ModuleDrain {
   private func isHopeless(
     _ module: ModuleStatus, _ refusals: [String: ModuleError], among all: [ModuleStatus]
   ) -> Bool {
-    // What needs it was still being loaded.
+    // A request was still loading a module that needs it.
     if module.state == .live, let refusal = refusals[module.name], refusal.errno != EWOULDBLOCK {
       return true
     }

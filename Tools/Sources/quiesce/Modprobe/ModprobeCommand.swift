@@ -11,7 +11,7 @@ struct ModprobeCommand: ParsableCommand {
     abstract: "Load modules into a running host with what they need, or unload them.",
     discussion: """
       Modules are found by name or alias in the host's module directory, see depmod. What is loaded already stays as it \
-      is. With --remove the modules go that were loaded for others only, too, once they are needed no longer.
+      is. With --remove the modules go that were loaded for others only, too, once no module needs them.
 
       Example:
         quiesce modprobe --dry-run conntrack

@@ -25,7 +25,7 @@ enum Hint {
       return "`quiesce rmmod --wait` waits for them."
     case ("EWOULDBLOCK", _): return "Unload those as well: `quiesce rmmod` takes several, in any order."
     case ("ETIMEDOUT", _):
-      return "It serves on. `quiesce trace` shows who takes references and gives them back."
+      return "It serves on. `quiesce trace` shows the references that are taken and given back."
     case ("EEXIST", "insmod"), ("EEXIST", "modprobe"):
       return "`quiesce set` changes parameters of a loaded module; `quiesce rmmod` unloads it."
     case ("ENOENT", "insmod") where message.contains("which is not loaded"):

@@ -35,7 +35,7 @@ struct SchemeCosts {
         _ = point.dispatch(&argument, in: reader)
       }
       if argument.failed > 0 {
-        throw DemoError(description: "\(scheme): a reference was refused while no unload was under way")
+        throw DemoError(description: "\(scheme): a reference was refused although nothing unloads")
       }
       return time
     }

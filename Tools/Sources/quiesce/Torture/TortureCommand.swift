@@ -110,7 +110,7 @@ struct TortureCommand: ParsableCommand {
         options,
         isOver: { pause in
           if !interruption.wait(for: pause) { return false }
-          // A second interruption ends it at once.
+          // A user that does not want to wait for the end interrupts once more.
           interruption.endProcess {}
           return true
         },

@@ -12,7 +12,7 @@ struct TraceCommand: ParsableCommand {
     abstract: "Follow what happens to the modules of a running host.",
     discussion: """
       References taken, given back and refused, with their holders; requests, loads and unloads with their parts and \
-      how long each took. Recording is on while there is a follower. Ends with Ctrl-C, after --seconds, or with the host. \
+      how long each took. Recording is on while a client follows. Ends with Ctrl-C, after --seconds, or with the host. \
       What was overwritten before it could be read is counted on standard error.
 
       Times in json are nanoseconds of the host's monotonic clock. The format chrome is for timeline viewers: \
@@ -65,7 +65,7 @@ struct TraceCommand: ParsableCommand {
       } catch {
         // Whatever ended it, what was read is worth having, and has its closing bracket.
         try follower.finish()
-        // The reader of standard output has seen enough.
+        // The reader of standard output has gone.
         let isEnough = output == nil && error.errno == EPIPE && follower.isOutputClosed
         if isEnough || isInterrupted.isSet { return }
         throw error

@@ -1,0 +1,43 @@
+/// A shared reference to an ``RCUBox``: for fields of classes, arrays, dictionaries and closures
+/// that stay.
+///
+/// ```swift
+/// var tables = ["a": SharedRCUBox([1, 2]), "b": SharedRCUBox([3])]
+/// let first = tables["a"]
+/// tables["a"] = nil
+/// print(first?.read { $0.count } ?? 0)
+/// first?.box.update { $0.append(3) }
+/// ```
+///
+/// Noncopyable types cannot be elements of arrays and dictionaries, and code that takes a copyable
+/// cell cannot take a box. This is an object that holds one. A read through it costs the read of
+/// the box and a load; what Swift adds for the object, a retain and a release, depends on where the
+/// reference is.
+public final class SharedRCUBox<Value: ~Copyable & Sendable, F: Flavor>: Sendable {
+  /// The box, with all its verbs.
+  public let box: RCUBox<Value, F>
+
+  /// An object with a box of its own.
+  ///
+  /// - Complexity: an allocation, and those of the box.
+  public init(_ box: consuming RCUBox<Value, F>) {
+    self.box = box
+  }
+
+  /// Lends the current version to `body`. As ``RCUBox/read(_:)``.
+  @inlinable @inline(__always)
+  public func read<Result: ~Copyable, Failure: Error>(
+    _ body: (borrowing Value) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try box.read(body)
+  }
+}
+
+extension SharedRCUBox where F == Memb, Value: ~Copyable {
+  /// An object with a box of `value`, under the default flavor.
+  public convenience init(_ value: consuming Value) {
+    self.init(RCUBox(value))
+  }
+}
+
+extension SharedRCUBox: RCUCell {}
