@@ -58,6 +58,12 @@ package final class LineChannel {
     }
   }
 
+  /// Ends both directions: the peer sees the end now.
+  ///
+  /// Closing alone is not enough while another thread polls the descriptor, as the server's does:
+  /// poll(2) keeps the socket open until it returns, and the peer would see no end.
+  package func hangUp() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
   /// Ends the sending side, and lets a peer that still sends finish: closing with bytes unread
   /// would reset the connection, possibly before the peer read the answer.
   package func finish(discardingAtMost limit: Int, milliseconds: Int32) {

@@ -21,10 +21,11 @@ struct Connection {
     Thread.start(named: "control-client") {
       let connection = handover.take()
       connection.serve()
-      // First the objects, then the place, then the descriptor: whatever waits for the place finds
+      // First the objects, then the place, then the descriptor: a client that gets the place finds
       // the objects closed, and no other thread hangs up on a descriptor that has another owner by
       // then.
       connection.session.end()
+      connection.channel.hangUp()
       withExtendedLifetime(connection) { place.leave() }
     }
   }

@@ -38,7 +38,8 @@ public final class ControlServer: Sendable {
   ///
   /// - Parameters:
   ///   - maximumConnections: at that many, a client is answered `EAGAIN`.
-  ///   - idleLimit: a client that holds nothing and asks for nothing for so long is hung up on.
+  ///   - idleLimit: the server hangs up on a client that has no object open and sends no request for
+  ///     so long.
   ///   - log: gets one line for every client that is refused; any thread.
   public convenience init(
     path: String, service: any ControlService, access: Access = .control, maximumConnections: Int = 64,

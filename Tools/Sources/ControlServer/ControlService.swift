@@ -30,15 +30,16 @@ public protocol ControlService: Sendable {
     _ module: String, parameters: [String: String], firstTime: Bool, dryRun: Bool, _ end: RequestEnd
   ) throws(ControlError) -> RequestReply
 
-  /// Unloads a module, found by name or alias, and the modules that are needed no longer then; or
+  /// Unloads a module, found by name or alias, and what no module needs then; or
   /// with `dryRun` says what that would be. `ENOENT` when it is not loaded and this should be the
   /// first time.
   func remove(
     _ module: String, firstTime: Bool, dryRun: Bool, _ end: RequestEnd
   ) throws(ControlError) -> RemoveReply
 
-  /// Ends the requests for the module that are under way; returns how many there were.
-  func cancel(_ module: String) -> Int
+  /// Cancels the requests for the module that are under way; returns how many there were. Throws
+  /// when what is under way cannot be given up.
+  func cancel(_ module: String) throws(ControlError) -> Int
 
   /// The rules that requests follow.
   func configuration() -> [ModuleRules]
@@ -70,8 +71,8 @@ public protocol ControlService: Sendable {
   func trace(capacity: Int) -> any ControlTrace
 }
 
-/// When a request ends at the latest: at its limit, or when it is cancelled, because its client
-/// went or another one asked.
+/// When a request ends at the latest: at its limit, or when it is cancelled, because its client has
+/// gone or another client cancels it.
 public struct RequestEnd: Sendable {
   /// How long it may take; nil for as long as it takes.
   public let limit: Duration?
@@ -102,6 +103,6 @@ public protocol ControlObject: Sendable {
   /// At most `capacity` bytes from `offset` on; none at the end.
   func read(from offset: UInt64, upTo capacity: Int) throws(ControlError) -> [UInt8]
 
-  /// Lets go; idempotent.
+  /// Lets go, at the end of a read that is under way. Any thread; idempotent.
   func close()
 }

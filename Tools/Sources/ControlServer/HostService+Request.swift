@@ -14,7 +14,8 @@ extension HostService {
     }
     if !dryRun {
       try asked(for: [module] + plan.map(\.module), end) { () throws(ModuleError) in
-        try manager.request(module, parameters: parameters)
+        try manager.request(
+          module, parameters: parameters, within: end.limit, cancelledBy: end.cancellation)
       }
     }
     return RequestReply(
@@ -41,7 +42,8 @@ extension HostService {
         continue
       }
       let (outcome, others) = try asked(for: [name], end) { () throws(ModuleError) in
-        try manager.unloadWithUnused(name, ifBusy: .fail, within: end.limit)
+        try manager.unloadWithUnused(
+          name, ifBusy: .fail, within: end.limit, cancelledBy: end.cancellation)
       }
       gone += [name] + others
       residentReason = residentReason ?? reply(outcome, for: name).residentReason
@@ -65,7 +67,8 @@ extension HostService {
     _ parameter: String, of module: String, to value: String, _ end: RequestEnd
   ) throws(ControlError) {
     try asked(for: [module], end) { () throws(ModuleError) in
-      try manager.set(parameter, of: module, to: value)
+      try manager.set(
+        parameter, of: module, to: value, within: end.limit, cancelledBy: end.cancellation)
     }
   }
 }

@@ -31,17 +31,16 @@ public final class HostService: ControlService {
   ) throws(ControlError) -> InsmodReply {
     let path = try path(of: module)
     let status = try asked(for: [module], end) { () throws(ModuleError) in
-      try manager.load(path: path, parameters: parameters)
+      try manager.load(
+        path: path, parameters: parameters, within: end.limit, cancelledBy: end.cancellation)
     }
     return InsmodReply(module: status.name, moduleCalls: statistics().moduleCalls)
   }
 
-  /// Unloads through the manager, or says what holds the module. By force, the requests that wait
-  /// for the module end first.
+  /// Unloads through the manager, or names the holders of the module.
   public func rmmod(
     _ module: String, _ policy: UnloadPolicy, _ end: RequestEnd
   ) throws(ControlError) -> RmmodReply {
-    if policy == .force { try endAttempts(at: [module], end) }
     return try asked(for: [module], end) { () throws(ModuleError) in
       reply(
         try manager.unload(
@@ -54,7 +53,6 @@ public final class HostService: ControlService {
   public func rmmod(
     together modules: [String], _ policy: UnloadPolicy, _ end: RequestEnd
   ) throws(ControlError) -> [UnloadRow] {
-    if policy == .force { try endAttempts(at: modules, end) }
     let unloads = try asked(for: modules, end) { () throws(ModuleError) in
       try manager.unload(
         together: modules, ifBusy: policy.busyPolicy, within: end.limit, cancelledBy: end.cancellation)
@@ -67,22 +65,18 @@ public final class HostService: ControlService {
     }
   }
 
-  /// Ends the requests that wait for these modules: one that waits for users would keep its module
-  /// going, and the force out.
-  private func endAttempts(at modules: [String], _ end: RequestEnd) throws(ControlError) {
-    let deadline = ContinuousClock.now + (end.limit ?? .seconds(10))
-    for module in modules {
-      while pending.cancel(module) > 0 {
-        if end.cancellation.isCancelled || ContinuousClock.now >= deadline {
-          throw ControlError(ETIMEDOUT, "\(module): a request for it does not end")
-        }
-        usleep(100)
-      }
+  /// Cancels the requests of clients for the module. Without one, gives up an unload that no client
+  /// has asked for: the module itself, or the host, has.
+  public func cancel(_ module: String) throws(ControlError) -> Int {
+    let count = pending.cancel(module)
+    guard count == 0, let attempt = manager.unloadAttempt(of: module) else { return count }
+    do throws(ModuleError) { try attempt.cancel() } catch {
+      // It has ended in between.
+      if error.errno == ENOENT { return 0 }
+      throw ControlError(error)
     }
+    return 1
   }
-
-  /// Through the requests that are under way.
-  public func cancel(_ module: String) -> Int { pending.cancel(module) }
 
   /// The manager's modules.
   public func lsmod() -> [ModuleRow] { manager.list().map { ModuleRow($0) } }
@@ -100,7 +94,7 @@ public final class HostService: ControlService {
   public func open(
     _ object: String, holder: String
   ) throws(ControlError) -> any ControlObject {
-    try asked { () throws(ModuleError) in HeldObject(object: try manager.open(object, holder: holder)) }
+    try asked { () throws(ModuleError) in try HeldObject(object, of: manager, for: holder) }
   }
 
   func reply(_ outcome: UnloadOutcome, for module: String) -> RmmodReply {
@@ -186,21 +180,4 @@ extension HostService {
     else { throw ControlError(code, "\(module): no such module in \(directory)") }
     return "\(directory)/\(other)"
   }
-}
-
-/// An open object of the manager, with the control connection's errors.
-private struct HeldObject: ControlObject {
-  let object: OpenObject
-
-  var module: String { object.module }
-
-  func read(from offset: UInt64, upTo capacity: Int) throws(ControlError) -> [UInt8] {
-    do throws(ModuleError) {
-      return try object.read(from: offset, upTo: capacity)
-    } catch {
-      throw ControlError(error)
-    }
-  }
-
-  func close() { object.close() }
 }

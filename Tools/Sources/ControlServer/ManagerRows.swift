@@ -23,7 +23,8 @@ extension ModuleRules {
 extension ModuleRow {
   init(_ status: ModuleStatus) {
     self.init(
-      module: status.name, state: status.state.rawValue, size: status.size, users: status.users,
+      module: status.name, state: status.state.rawValue, activity: status.activity?.description,
+      size: status.size, users: status.users,
       holders: status.holders.map { Holder(label: $0.label, count: $0.count) },
       ageSeconds: status.age / .seconds(1), path: status.path, version: status.version,
       summary: status.summary, hookPoints: status.hookPoints, objects: status.objects,

@@ -5,13 +5,11 @@ import Synchronization
 /// The objects that one client holds open, by their handles.
 ///
 /// The client's thread opens, reads and closes; any thread may end the table when the client has
-/// gone. An object that is being read then is closed by the thread that reads it: its module must
-/// stay loaded until the read has returned.
+/// gone.
 final class ObjectTable: Sendable {
   private struct State {
     var objects: [Int: any ControlObject] = [:]
     var lastHandle = 0
-    var beingRead: Int?
     var isEnded = false
   }
 
@@ -38,21 +36,9 @@ final class ObjectTable: Sendable {
     return OpenReply(handle: handle ?? 0, module: object.module)
   }
 
-  /// Reads an object, which stays open meanwhile.
+  /// Reads an object.
   func read(_ handle: Int, from offset: UInt64, upTo capacity: Int) throws(ControlError) -> [UInt8] {
-    let object = state.withLock { state in
-      let object = state.objects[handle]
-      if object != nil { state.beingRead = handle }
-      return object
-    }
-    guard let object else { throw Self.isUnknown(handle) }
-    defer {
-      let left = state.withLock { state in
-        state.beingRead = nil
-        return state.isEnded ? state.objects.removeValue(forKey: handle) : nil
-      }
-      left?.close()
-    }
+    guard let object = state.withLock({ $0.objects[handle] }) else { throw Self.isUnknown(handle) }
     return try object.read(from: offset, upTo: capacity)
   }
 
@@ -74,9 +60,8 @@ final class ObjectTable: Sendable {
   func end() {
     let objects = state.withLock { state in
       state.isEnded = true
-      let left = state.objects.filter { $0.key == state.beingRead }
-      defer { state.objects = left }
-      return state.objects.filter { $0.key != state.beingRead }.map(\.value)
+      defer { state.objects = [:] }
+      return Array(state.objects.values)
     }
     for object in objects { object.close() }
   }

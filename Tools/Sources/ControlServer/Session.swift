@@ -105,7 +105,7 @@ final class Session {
           try service.remove(removal.module, firstTime: removal.firstTime, dryRun: removal.dryRun, end)
         })
     case .cancel(let module):
-      let count = service.cancel(module)
+      let count = try service.cancel(module)
       if count == 0 { throw ControlError(ENOENT, "\(module): no request for it is under way") }
       return success(CancelReply(module: module, cancelled: count))
     case .configuration: return success(ConfigurationReply(modules: service.configuration()))
@@ -151,7 +151,9 @@ extension Session {
   private func rmmod(_ unload: Request.Unload) throws(ControlError) -> Data? {
     let modules = unload.modules
     let keys = Set(modules.map(ModuleName.key))
-    if unload.policy != .fail, let own = objects.module(where: { keys.contains(ModuleName.key($0)) }) {
+    // A forced unload closes the object.
+    let waits = unload.policy == .wait || unload.policy == .whenIdle
+    if waits, let own = objects.module(where: { keys.contains(ModuleName.key($0)) }) {
       throw ControlError(EDEADLK, "\(own): this connection holds an object of it open itself")
     }
     return try limited(to: unload.seconds, modules.joined(separator: ", ")) { end throws(ControlError) in

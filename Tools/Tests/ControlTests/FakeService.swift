@@ -55,7 +55,7 @@ final class FakeService: ControlService {
   /// How many requests wait for users.
   var waiting: Int { state.withLock { $0.waiters.values.reduce(0, +) } }
 
-  func cancel(_ module: String) -> Int { 0 }
+  func cancel(_ module: String) throws(ControlError) -> Int { 0 }
 
   private func rmmod(_ module: String) throws(ControlError) -> RmmodReply {
     let holders: [String]? = state.withLock { state in
