@@ -74,22 +74,24 @@ final class Host: Sendable {
       + "\(workers) \(workers == 1 ? "worker" : "workers"), control \(server.path))"
   }
 
-  /// Hangs up on the clients, unloads every module, and stops the relay, within `limit` altogether.
-  /// False when a module stays, or when code of a module holds the end up: the log says which and
-  /// why then.
-  func stop(within limit: Duration) -> Bool {
-    let deadline = ContinuousClock.now + limit
+  /// How long clients and modules have to end, and how long everything together has: what is said
+  /// at the end takes less than a second more, so that the host ends within 10 s.
+  private static let drainLimit = Duration.seconds(6), stopLimit = Duration.seconds(7)
+
+  /// Hangs up on the clients, unloads every module, and stops the relay, within 8 s altogether.
+  /// False when a module stays, or when a step does not end: the log says which and why then.
+  func stop() -> Bool {
+    let deadline = ContinuousClock.now + Self.drainLimit
     // On a thread of its own: each step may run into code of a module that does not return.
     let stop = TimedWork(named: "stop") { [self] in stopAll(until: deadline) }
-    if let stayed = stop.result(within: limit) {
+    if let stayed = stop.result(within: Self.stopLimit) {
       for module in stayed { log.write("quiesce: host: \(module)") }
       return stayed.isEmpty
     }
-    // The list takes no time, unless a lock of the manager is held by what does not return.
+    // The list takes no time, unless a lock of the manager is held by a thread that does not go on.
     let list = TimedWork(named: "list") { [self] in ModuleDrain(manager).left }
-    let left = list.result(within: .milliseconds(200))
-    for module in left ?? [] { log.write("quiesce: host: \(module)") }
-    log.write("quiesce: host: not everything ended within \(Int(limit / .seconds(1))) s")
+    for module in list.result(within: .milliseconds(200)) ?? [] { log.write("quiesce: host: \(module)") }
+    log.write("quiesce: host: not everything ended within \(Int(Self.stopLimit / .seconds(1))) s")
     return false
   }
 
@@ -98,11 +100,13 @@ final class Host: Sendable {
     // First: what clients hold open keeps its module loaded. A request that does not end is no
     // reason to unload nothing.
     lookout?.stop(within: .zero)
-    server.stop(within: min(.seconds(1), max(.zero, ContinuousClock.now.duration(to: deadline))))
+    server.stop(within: .seconds(1))
     let stayed = ModuleDrain(manager).run(until: deadline)
-    if stayed.isEmpty { events.settle(within: .seconds(1)) }
+    // A module that stays may hold a thread of the relay in its hook: the process ends without it.
+    if !stayed.isEmpty { return stayed }
+    events.settle(within: .seconds(1))
     relay.stop()
-    return stayed
+    return []
   }
 
   /// Throws when there is no such directory.

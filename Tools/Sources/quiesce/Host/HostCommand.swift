@@ -63,7 +63,7 @@ struct HostCommand: ParsableCommand {
   func run() throws {
     let signals = TerminationSignals()
     let log = LineWriter(STDERR_FILENO, name: "quiesce: host")
-    try reporting {
+    do {
       if exitWithParent {
         let error = TerminationSignals.sendWithParent()
         if error != 0 { throw ControlError(error, "cannot watch the parent process") }
@@ -80,15 +80,31 @@ struct HostCommand: ParsableCommand {
       LineWriter(STDOUT_FILENO, name: "quiesce: host").write(host.greeting)
       signals.wait()
       signals.endProcessAtNext()
-      let isFlawless = host.stop(within: Self.stopLimit)
-      log.flush(within: .milliseconds(500))
+      let isFlawless = host.stop()
+      log.flush(within: Self.flushLimit)
       // An orderly end would wait for what does not return.
       if !isFlawless { _exit(1) }
+      Self.endProcess(within: .seconds(1), log)
+    } catch {
+      // Through the log: a write to standard error itself may block.
+      for line in Hint.lines(error, of: "host") { log.write(line) }
+      log.flush(within: Self.flushLimit)
+      throw ExitCode(1)
     }
   }
 
-  /// What is said at the end takes less than a second more: 10 s at most.
-  private static let stopLimit = Duration.seconds(8)
+  private static let flushLimit = Duration.milliseconds(500)
+
+  /// Ends the process after `limit` if it has not ended by itself: exit(3) waits for the loader's
+  /// lock, which a constructor of a module holds while it runs.
+  private static func endProcess(within limit: Duration, _ log: LineWriter) {
+    Thread.start(named: "end") {
+      Thread.sleep(forTimeInterval: limit / .seconds(1))
+      log.write("quiesce: host: the process did not end: code of a module runs in the loader")
+      log.flush(within: flushLimit)
+      _exit(1)
+    }
+  }
 
   /// `modules` in the folder of the executable.
   static var defaultModuleDirectory: String {

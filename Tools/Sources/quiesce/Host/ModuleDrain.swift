@@ -15,19 +15,30 @@ struct ModuleDrain {
 
   /// Blocks until no module is loaded, or until `deadline`. Returns a line for each that stayed.
   func run(until deadline: ContinuousClock.Instant) -> [ControlError] {
+    waitForLoads(until: ContinuousClock.now + ContinuousClock.now.duration(to: deadline) / 2)
     while true {
       let names = manager.list().map(\.name)
-      let limit = max(.zero, ContinuousClock.now.duration(to: deadline))
+      // In tenths, since refusals say it.
+      let tenths = max(0, Int(ContinuousClock.now.duration(to: deadline) / .milliseconds(100)))
+      let limit = Duration.milliseconds(100 * tenths)
       let unloads = (try? manager.unload(together: names, ifBusy: .wait, within: limit)) ?? []
       var refusals: [String: ModuleError] = [:]
       for unload in unloads {
         if case .failure(let error) = unload.result { refusals[unload.module] = error }
       }
       let modules = manager.list()
-      let isOver = ContinuousClock.now >= deadline
+      let isOver = ContinuousClock.now + .milliseconds(100) >= deadline
       if isOver || modules.allSatisfy({ isHopeless($0, refusals, among: modules) }) {
         return modules.map { reason($0, refusals[$0.name]) }
       }
+      Thread.sleep(forTimeInterval: Self.interval / .seconds(1))
+    }
+  }
+
+  /// Modules whose `init` runs refuse to be unloaded, and the unload of the others may take all the
+  /// time that is left: so the drain begins when the loads have ended, or after a while.
+  private func waitForLoads(until deadline: ContinuousClock.Instant) {
+    while manager.list().contains(where: { $0.state == .coming }) && ContinuousClock.now < deadline {
       Thread.sleep(forTimeInterval: Self.interval / .seconds(1))
     }
   }
@@ -50,8 +61,8 @@ struct ModuleDrain {
   private func reason(_ module: ModuleStatus, _ refusal: ModuleError?) -> ControlError {
     if let refusal { return ControlError(refusal) }
     let holders = module.holders.map(\.description).joined(separator: ", ")
-    let why = holders.isEmpty ? "" : ": \(holders)"
-    return ControlError(
-      EBUSY, "\(module.name): still \(module.state) after \(Int(module.age / .seconds(1))) s\(why)")
+    let reasons = [module.activity.map { "\($0)" } ?? "", holders.isEmpty ? "" : "in use: \(holders)"]
+    let line = ["is still \(module.state)"] + reasons.filter { !$0.isEmpty }
+    return ControlError(EBUSY, "\(module.name): \(line.joined(separator: ", "))")
   }
 }

@@ -7,10 +7,16 @@ import ToolSupport
 enum Hint {
   /// Writes what went wrong with `command`, and on a terminal what to do next.
   static func write(_ error: any Error, of command: String) {
-    StandardError.write("quiesce: \(command): \(error)")
-    if isatty(STDERR_FILENO) != 0, let error = error as? ControlError, let hint = text(for: error, command) {
-      StandardError.write("  \(hint)")
-    }
+    for line in lines(error, of: command) { StandardError.write(line) }
+  }
+
+  /// What went wrong with `command`, and on a terminal what to do next.
+  static func lines(_ error: any Error, of command: String) -> [String] {
+    let line = "quiesce: \(command): \(error)"
+    guard isatty(STDERR_FILENO) != 0, let error = error as? ControlError,
+      let hint = text(for: error, command)
+    else { return [line] }
+    return [line, "  \(hint)"]
   }
 
   /// Nil where there is nothing better to do than what the line says.
