@@ -4,15 +4,15 @@ internal import _QuiescenceShims
 extension RetireQueue {
   /// What the core's lock protects.
   var shared: Shared {
-    get { memory.pointee.shared }
-    nonmutating _modify { yield &memory.pointee.shared }
+    get { locked.pointee }
+    nonmutating _modify { yield &locked.pointee }
   }
 
   /// Complete entries that have not begun to run.
   var hasEntries: Bool { filled > consumed }
 
   /// Every complete entry has returned. Under the core's lock.
-  var isFinished: Bool { filled == memory.pointee.shared.finished }
+  var isFinished: Bool { filled == locked.pointee.finished }
 
   /// Whether the thread has to ask before it appends again.
   var isStopped: Bool {
@@ -25,7 +25,7 @@ extension RetireQueue {
   func stopThread() { memory.pointee.stop.store(0, ordering: .releasing) }
 
   /// What the thread has not claimed is not granted any more. Under the core's lock.
-  func clampGrant() { memory.pointee.shared.granted = min(memory.pointee.shared.granted, claimed) }
+  func clampGrant() { locked.pointee.granted = min(locked.pointee.granted, claimed) }
 
   /// Runs the entries below `bound`, in order. By the one consumer.
   func run(upTo bound: Int) {
@@ -33,14 +33,14 @@ extension RetireQueue {
       let number = consumed
       // By the segment's own number: a child that was forked in between goes on where this thread
       // was.
-      if number == memory.pointee.head.pointee.first + Segment.capacity {
-        let done = memory.pointee.head
+      if number == consumer.pointee.head.pointee.first + Segment.capacity {
+        let done = consumer.pointee.head
         // Linked before the entry was counted.
-        memory.pointee.head = done.pointee.next!
+        consumer.pointee.head = done.pointee.next!
         giveBack(done)
       }
-      let callback = memory.pointee.head.pointee.entries[number & (Segment.capacity - 1)]
-      memory.pointee.consumed.store(number + 1, ordering: .relaxed)
+      let callback = consumer.pointee.head.pointee.entries[number & (Segment.capacity - 1)]
+      consumer.pointee.consumed.store(number + 1, ordering: .relaxed)
       callback.run()
     }
   }

@@ -41,7 +41,7 @@ extension RetireQueue {
   func addSegment() {
     if memory.pointee.spare == nil {
       // Acquire: the consumer is done with them.
-      memory.pointee.spare = memory.pointee.returned.exchange(nil, ordering: .acquiring)
+      memory.pointee.spare = consumer.pointee.returned.exchange(nil, ordering: .acquiring)
     }
     let segment: UnsafeMutablePointer<Segment>
     if let spare = memory.pointee.spare {
@@ -61,17 +61,17 @@ extension RetireQueue {
   /// Returns an empty segment to the thread: malloc would take the lock of the thread's arena, on a
   /// line that both then write. By the consumer.
   func giveBack(_ segment: UnsafeMutablePointer<Segment>) {
-    memory.pointee.givenBack.add(1, ordering: .relaxed)
+    consumer.pointee.givenBack.add(1, ordering: .relaxed)
     push(segment, to: segment)
   }
 
   /// Pushes a list. Others push too, and the thread takes all: a head that was taken and came back
   /// is as good as one that stayed, since no thread takes a single one.
   private func push(_ first: UnsafeMutablePointer<Segment>, to last: UnsafeMutablePointer<Segment>) {
-    var head = memory.pointee.returned.load(ordering: .relaxed)
+    var head = consumer.pointee.returned.load(ordering: .relaxed)
     while true {
       last.pointee.next = head
-      let (done, now) = memory.pointee.returned.compareExchange(
+      let (done, now) = consumer.pointee.returned.compareExchange(
         expected: head, desired: first, ordering: .releasing)
       if done { return }
       head = now
@@ -81,27 +81,30 @@ extension RetireQueue {
   /// Frees empty segments but a few: the backlog that needed them is gone. Under the core's lock.
   func trim() {
     let spare =
-      memory.pointee.givenBack.load(ordering: .relaxed) - memory.pointee.reused.load(ordering: .relaxed)
+      consumer.pointee.givenBack.load(ordering: .relaxed) - memory.pointee.reused.load(ordering: .relaxed)
     if spare <= Segment.spares { return }
-    guard let first = memory.pointee.returned.exchange(nil, ordering: .acquiring) else { return }
+    guard let first = consumer.pointee.returned.exchange(nil, ordering: .acquiring) else { return }
     var last = first
     for _ in 1..<Segment.spares {
       guard let next = last.pointee.next else { break }
       last = next
     }
     let freed = Segment.freeAll(from: last.pointee.next)
-    memory.pointee.givenBack.subtract(freed, ordering: .relaxed)
+    consumer.pointee.givenBack.subtract(freed, ordering: .relaxed)
     push(first, to: last)
   }
 
   /// Frees the queue. Both sides are done with it, and every entry has run.
   func free() {
-    _ = Segment.freeAll(from: memory.pointee.head)
+    _ = Segment.freeAll(from: consumer.pointee.head)
     _ = Segment.freeAll(from: memory.pointee.spare)
-    _ = Segment.freeAll(from: memory.pointee.returned.load(ordering: .acquiring))
+    _ = Segment.freeAll(from: consumer.pointee.returned.load(ordering: .acquiring))
     let core = memory.pointee.core
+    consumer.deinitialize(count: 1)
+    locked.deinitialize(count: 1)
+    let (consumer, locked) = (consumer, locked)
     memory.deinitialize(count: 1)
-    memory.deallocate()
+    for part in [UnsafeMutableRawPointer(consumer), .init(locked), .init(memory)] { part.deallocate() }
     core.release()
   }
 }

@@ -25,8 +25,10 @@ struct RetireQueue: @unchecked Sendable {
   // lock.
   let memory: UnsafeMutablePointer<Memory>
 
+  /// What the thread writes. What others write is behind pointers of its own: a change of one field
+  /// is an access to the whole struct.
   struct Memory: ~Copyable {
-    /// The thread's own.
+    /// The thread's own, up to `spare`.
     var tail: UnsafeMutablePointer<Segment>
     /// Entries below this number have a segment.
     var covered = Segment.capacity
@@ -46,8 +48,12 @@ struct RetireQueue: @unchecked Sendable {
     /// be a line that all threads write.
     let core: Unmanaged<ReclaimerCore>
     let coreID: UInt64
-    /// Keeps what the consumer writes for every entry off the cache line that the thread writes.
-    let padding = (0, 0, 0, 0, 0, 0, 0, 0)
+    let consumer: UnsafeMutablePointer<ConsumerSide>
+    let locked: UnsafeMutablePointer<Shared>
+  }
+
+  /// What the consumer writes for every entry: on a cache line that the thread does not write.
+  struct ConsumerSide: ~Copyable {
     /// The consumer's own.
     var head: UnsafeMutablePointer<Segment>
     /// How many segments were given back, and not freed since.
@@ -56,8 +62,6 @@ struct RetireQueue: @unchecked Sendable {
     let returned = Atomic<UnsafeMutablePointer<Segment>?>(nil)
     /// Entries below this number have run, or the last of them is running. Written by the consumer.
     let consumed = Atomic<Int>(0)
-    /// What the core's lock protects.
-    var shared = Shared()
   }
 
   /// Under the core's lock.
@@ -79,8 +83,21 @@ struct RetireQueue: @unchecked Sendable {
   /// An empty queue, which the reclaimer does not know yet.
   init(for core: ReclaimerCore) {
     let segment = Segment.make(first: 0)
-    memory = .allocate(capacity: 1)
-    memory.initialize(to: Memory(tail: segment, core: .passRetained(core), coreID: core.id, head: segment))
+    let consumer = Self.allocateLines(for: ConsumerSide.self)
+    consumer.initialize(to: ConsumerSide(head: segment))
+    let locked = UnsafeMutablePointer<Shared>.allocate(capacity: 1)
+    locked.initialize(to: Shared())
+    memory = Self.allocateLines(for: Memory.self)
+    memory.initialize(
+      to: Memory(
+        tail: segment, core: .passRetained(core), coreID: core.id, consumer: consumer, locked: locked))
+  }
+
+  /// On cache lines that nothing else is on.
+  private static func allocateLines<Part: ~Copyable>(for part: Part.Type) -> UnsafeMutablePointer<Part> {
+    UnsafeMutableRawPointer
+      .allocate(byteCount: (MemoryLayout<Part>.size + 63) & ~63, alignment: 64)
+      .bindMemory(to: Part.self, capacity: 1)
   }
 
   /// The queue as thread-local memory keeps it.
@@ -90,6 +107,9 @@ struct RetireQueue: @unchecked Sendable {
   init(opaque: UnsafeMutableRawPointer) {
     memory = opaque.assumingMemoryBound(to: Memory.self)
   }
+
+  var consumer: UnsafeMutablePointer<ConsumerSide> { memory.pointee.consumer }
+  var locked: UnsafeMutablePointer<Shared> { memory.pointee.locked }
 
   /// The reclaimer that the queue belongs to: it may be closed, and another one have its place.
   var coreID: UInt64 { memory.pointee.coreID }
@@ -169,7 +189,7 @@ struct RetireQueue: @unchecked Sendable {
   /// Lets the thread append up to `granted`, as far as there is a segment. Under the core's lock,
   /// by the thread.
   func install(_ granted: Int) {
-    memory.pointee.shared.granted = granted
+    locked.pointee.granted = granted
     memory.pointee.allowed = granted
     if claimed > memory.pointee.covered { addSegment() }
     memory.pointee.stop.store(min(granted, memory.pointee.covered), ordering: .relaxed)
@@ -184,5 +204,5 @@ struct RetireQueue: @unchecked Sendable {
   var hasClaim: Bool { claimed > filled }
 
   /// Entries below this number have run, or the last of them is running.
-  var consumed: Int { memory.pointee.consumed.load(ordering: .relaxed) }
+  var consumed: Int { consumer.pointee.consumed.load(ordering: .relaxed) }
 }
