@@ -61,6 +61,7 @@ enum ModuleSources {
     "holdable": holdable, "twin": twin, "oldabi": oldABI, "noentry": "int unrelated = 1;\n",
     "failing": failing, "unresolved": unresolved, "permanent": permanent, "unwilling": unwilling,
     "badname": badName, "chatty": chatty, "hangexit": hangExit, "flood": flood, "leak": leak,
+    "failleak": failLeak, "slowinit": slowInit, "hangload": hangLoad,
     "rate-limit": module("rate_limit", "return 0;", "return 0;"),
     "bar": module("foo", "return 0;", "return 0;"),
   ]
@@ -101,6 +102,24 @@ enum ModuleSources {
   /// Holds a counter that is never released.
   private static let leak = module(
     "leak", #"host->bigref_acquire(host->bigref_create(self, "leaked")); return 0;"#, "return 0;")
+
+  /// The same, and its `init` fails.
+  private static let failLeak = module(
+    "failleak", #"host->bigref_acquire(host->bigref_create(self, "leaked")); return -5;"#, "return 0;")
+
+  /// Its `init` takes a while.
+  private static let slowInit = module("slowinit", "sleep(1); return 0;", "return 0;", "#include <unistd.h>")
+
+  /// Its constructor never returns.
+  private static let hangLoad = module(
+    "hangload", "return 0;", "return 0;",
+    """
+    #include <unistd.h>
+    __attribute__((constructor)) static void hang(void) {
+      if (write(2, "constructor\\n", 12) < 0) return;
+      for (;;) pause();
+    }
+    """)
 
   /// Refuses to leave for the first time.
   private static let unwilling = module(

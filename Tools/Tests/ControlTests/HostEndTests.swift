@@ -19,11 +19,48 @@ extension EndToEndTests {
             $0.module == "hangexit" && $0.state != "live"
           }
         }
+        try host.expectSuccess(of: "insmod", "leak")
+        let start = ContinuousClock.now
         let outcome = try host.terminate()
         #expect(outcome.status == 1)
-        #expect(outcome.error.contains("quiesce: host: hangexit: "), "\(outcome.error)")
+        #expect(start.duration(to: .now) < .seconds(10))
+        for line in ["hangexit: waited .*, exit has not returned for ", "leak: waited .*, in use: leaked "] {
+          let said = outcome.error.range(of: "quiesce: host: \(line)", options: .regularExpression)
+          #expect(said != nil, "\(outcome.error)")
+        }
         #expect(access(host.control, F_OK) != 0)
         #expect(try unload.wait().status == 1)
+      }
+    }
+
+    @Test func aModuleWhoseInitHasNotReturnedIsWaitedForBeforeTheOthersAreUnloaded() async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "leak")
+        let load = try host.start(["insmod", "slowinit"])
+        try eventually("it is coming") { try host.modules()["slowinit"] == "coming" }
+        let outcome = try host.terminate()
+        #expect(outcome.status == 1)
+        #expect(!outcome.error.contains("quiesce: host: slowinit"), "\(outcome.error)")
+        #expect(outcome.error.contains("slowinit is gone\n"), "\(outcome.error)")
+        #expect(outcome.error.contains("quiesce: host: leak: "), "\(outcome.error)")
+        #expect(try load.wait().status == 1)
+      }
+    }
+
+    /// exit(3) waits for the loader's lock, which the constructor holds.
+    @Test func aConstructorThatNeverReturnsDoesNotKeepTheProcess() async throws {
+      try await onThread {
+        let host = try TestHost()
+        let load = try host.start(["insmod", "hangload"])
+        try eventually("the loader runs it") { host.child.error.contains("constructor") }
+        #expect(try host.run("lsmod").status == 0)
+        let outcome = try host.terminate()
+        #expect(outcome.status == 1)
+        #expect(
+          outcome.error.hasSuffix("the process did not end: code of a module runs in the loader\n"),
+          "\(outcome.error)")
+        #expect(try load.wait().status == 1)
       }
     }
 
@@ -62,6 +99,43 @@ extension EndToEndTests {
         let count = Foundation.read(output.descriptor, &bytes, bytes.count)
         let lines = String(decoding: bytes[..<max(0, count)], as: UTF8.self).split(separator: "\n")
         #expect(lines.count > 100 && lines.contains { $0.hasPrefix("flood: 0123") })
+      }
+    }
+
+    @Test func standardErrorThatIsNotReadDoesNotKeepAHostThatCannotStart() async throws {
+      try await onThread {
+        var ends: [Int32] = [0, 0]
+        try #require(pipe(&ends) == 0)
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        let (output, input) = (OwnedSocket(ends[0]), OwnedSocket(ends[1]))
+        _ = fcntl(input.descriptor, F_SETFL, O_NONBLOCK)
+        while Foundation.write(input.descriptor, "x", 1) == 1 {}
+        _ = fcntl(input.descriptor, F_SETFL, 0)
+        let host = try Child(
+          Built.quiesce, ["host", "--listen", "nonsense", "--forward", "127.0.0.1:9"],
+          standardError: input.descriptor)
+        #expect(try host.wait().status == 1)
+        withExtendedLifetime(output) {}
+      }
+    }
+
+    @Test func lsmodSaysWhatAModuleIsInside() async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "hangexit")
+        let unload = try host.start(["rmmod", "hangexit"])
+        try eventually("the table says it") {
+          try host.run("lsmod").output.contains("going (exit has not returned for ")
+        }
+        struct Row: Decodable { let activity: String? }
+        let json = try host.run("lsmod", "--format", "json").output
+        let rows = try JSONDecoder().decode([Row].self, from: Data(json.utf8))
+        #expect(rows.first?.activity?.hasPrefix("exit has not returned for ") == true, "\(json)")
+        // No requests but this one waits for it.
+        try host.expectSuccess(of: "insmod", "counter")
+        try host.expectSuccess(of: "rmmod", "counter")
+        host.child.signal(SIGKILL)
+        #expect(try unload.wait().status == 1)
       }
     }
 
@@ -105,6 +179,11 @@ extension EndToEndTests {
         #expect(try host.run("rmmod", "--cancel", "leak").output == "leak: 1 request ended\n")
         #expect(try waiting.wait().status == 1)
         #expect(try host.modules()["leak"] == "live")
+        // An unload that is no client's, and cannot be given up.
+        _ = try host.run("insmod", "failleak")
+        #expect(try host.modules()["failleak"] == "going")
+        let outcome = try host.run("rmmod", "--cancel", "failleak")
+        #expect(outcome.error.contains("failleak: nothing leads back, since its init failed"), "\(outcome)")
       }
     }
 

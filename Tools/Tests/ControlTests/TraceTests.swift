@@ -35,7 +35,7 @@ import Testing
 
   @Test(arguments: [
     #"{"verb":"trace","seconds":-1}"#, #"{"verb":"trace","capacity":0}"#,
-    #"{"verb":"trace","capacity":1048577}"#, #"{"verb":"trace","modules":"a"}"#,
+    #"{"verb":"trace","capacity":65537}"#, #"{"verb":"trace","modules":"a"}"#,
     #"{"verb":"trace","modules":[1]}"#, #"{"verb":"trace","capacity":"many"}"#,
   ])
   func nonsenseBeginsNothing(request: String) {
