@@ -15,7 +15,7 @@ public final class ControlClient {
   private static let replyLimit = 64 << 20
 
   /// Connects to the host at `path`: `ENOENT` or `ECONNREFUSED` when there is none, `EPERM` when it
-  /// belongs to another user, unless `ofAnyUser`: for looking on at the host of another user.
+  /// belongs to another user, unless `ofAnyUser`: for the read-only socket of another user's host.
   public init(path: String, ofAnyUser: Bool = false) throws(ControlError) {
     if path.utf8.contains(0) { throw ControlError(EINVAL, "\(path): not a path") }
     let socket = control_socket()

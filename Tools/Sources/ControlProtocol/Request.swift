@@ -149,7 +149,7 @@ extension Request {
   }
 }
 
-/// The fields of a line. Which of them a request needs is its verb's matter.
+/// The fields of a line. The verb decides which of them a request needs.
 private struct Fields: Codable {
   var verb: String
   var module: String?

@@ -10,7 +10,7 @@ struct Connection {
   private let session: Session
   private let idleLimit: Duration
 
-  /// How long a client may refuse to take a reply before it is hung up on.
+  /// How long the server waits for a client that does not read its reply; then it hangs up.
   private static let sendSeconds: Int32 = 10
 
   /// Starts the thread. It leaves its place when the client's objects are closed.
@@ -45,14 +45,13 @@ struct Connection {
     }
   }
 
-  /// A client that holds an object open may say nothing for as long as it likes; another one may
-  /// not.
+  /// The next request. The wait for it has a limit, unless the client has an object open.
   private func nextLine() throws(ControlError) -> Data? {
     try channel.readLine(within: session.isIdle ? idleLimit : nil)
   }
 }
 
-/// Carries a value to its thread: `Thread` takes a closure that may be called twice.
+/// Carries a value to a thread: to the compiler, `Thread` may call its closure twice.
 private final class Handover<Value>: Sendable {
   private let content: Mutex<Content?>
 

@@ -10,7 +10,7 @@ final class ConnectionSet: Sendable {
   private let group = DispatchGroup()
 
   private struct State {
-    /// Those whose clients are there. Only these take places.
+    /// The connections whose clients have not gone. Only these take places.
     var open: [Int: Member] = [:]
     var next = 0
     var isEnded = false
@@ -27,8 +27,8 @@ final class ConnectionSet: Sendable {
 
   /// Counts a connection in. `EAGAIN` when there are as many as there may be.
   ///
-  /// - Parameter hangUp: ends what the connection's thread is about; called when the client has
-  ///   gone.
+  /// - Parameter hangUp: ends the request that the connection's thread carries out; called when the
+  ///   client has gone.
   func enter(_ socket: Int32, hangUp: @escaping @Sendable () -> Void) throws(ControlError) -> Place {
     let id: Int? = state.withLock { state in
       if state.isEnded || state.open.count >= limit { return nil }
@@ -41,7 +41,7 @@ final class ConnectionSet: Sendable {
     return Place(id: id, set: self)
   }
 
-  /// What to poll: a socket reports `POLLHUP` when its client has gone altogether.
+  /// What to poll: a socket reports `POLLHUP` when its client has closed it.
   var sockets: [(id: Int, socket: Int32)] {
     state.withLock { state in state.open.map { ($0.key, $0.value.socket) } }
   }
@@ -65,7 +65,7 @@ final class ConnectionSet: Sendable {
     return group.wait(timeout: .now() + limit / .seconds(1)) == .success
   }
 
-  /// One connection's right to be there.
+  /// The place that one connection takes.
   struct Place: Sendable {
     fileprivate let id: Int
     fileprivate let set: ConnectionSet

@@ -38,8 +38,8 @@ public final class ControlServer: Sendable {
   ///
   /// - Parameters:
   ///   - maximumConnections: at that many, a client is answered `EAGAIN`.
-  ///   - idleLimit: the server hangs up on a client that has no object open and sends no request for
-  ///     so long.
+  ///   - idleLimit: the server hangs up on a client that has no object open and sends no request
+  ///     for so long.
   ///   - log: gets one line for every client that is refused; any thread.
   public convenience init(
     path: String, service: any ControlService, access: Access = .control, maximumConnections: Int = 64,

@@ -2,8 +2,7 @@ import Bigref
 import ModuleFiles
 import Synchronization
 
-/// The requests that are under way, by the modules that they are for: for the request that cancels
-/// them.
+/// The requests that are under way, by their modules, so that another request can cancel them.
 final class PendingRequests: Sendable {
   private struct Entry {
     let keys: Set<String>
@@ -17,8 +16,8 @@ final class PendingRequests: Sendable {
 
   private let state = Mutex(State())
 
-  /// Runs `body`, which `cancel` of one of the names ends meanwhile. A path stands for the module
-  /// of its file.
+  /// Runs `body`; meanwhile `cancel` of one of the names cancels `end`. A path stands for the
+  /// module of its file.
   func during<Result, Failure: Error>(
     _ names: [String], _ end: RequestEnd, _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {

@@ -48,7 +48,8 @@ final class Session {
     end()
   }
 
-  /// Whether the client holds nothing: then it may be hung up on when it asks for nothing either.
+  /// Whether the client has no object open: then the server does not wait for its next request
+  /// without a limit.
   var isIdle: Bool { objects.isEmpty }
 
   /// Ends the request that is under way, and closes the objects: the client has gone. Any thread,
@@ -84,7 +85,7 @@ final class Session {
 
   private func perform(_ request: Request) throws(ControlError) -> Data? {
     if access == .readOnly && !request.isReadOnly {
-      throw ControlError(EPERM, "this control socket is for looking on")
+      throw ControlError(EPERM, "this control socket is read-only")
     }
     switch request {
     case .insmod(let module, let parameters, let seconds):
@@ -177,7 +178,7 @@ extension Session {
   }
 }
 
-/// The request that a client's thread is about, for the thread that learns of the client's end.
+/// The request that a client's thread carries out, for the thread that learns of the client's end.
 private final class CurrentRequest: Sendable {
   private struct State {
     var cancellation: WaitCancellation?
@@ -186,7 +187,7 @@ private final class CurrentRequest: Sendable {
 
   private let state = Mutex(State())
 
-  /// What ends the request that begins now. It has ended already when the client has gone.
+  /// The cancellation of the request that begins now; cancelled already when the client has gone.
   func begin() -> WaitCancellation {
     let cancellation = WaitCancellation()
     let isEnded = state.withLock { state in
@@ -206,7 +207,7 @@ private final class CurrentRequest: Sendable {
       state.isEnded = true
       return state.cancellation
     }
-    // Not under the lock: it runs what ends the request.
+    // Not under the lock: it calls the manager.
     cancellation?.cancel()
   }
 }

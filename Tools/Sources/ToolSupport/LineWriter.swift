@@ -74,13 +74,13 @@ package final class LineWriter: Sendable {
 
   private func writeNext() {
     work.wait()
-    // All that there is, in one write: the pipe of a reader that is slow gets few of them.
+    // All lines in one write: a slow reader causes few system calls.
     let bytes = state.withLock { state in
       var bytes = Array(state.lines.joined())
       state.lines = []
       state.bytes = 0
       state.isWriting = true
-      // They came after the lines that are kept, and before those that come from here on.
+      // The dropped lines came after the kept ones, and before all later ones.
       if state.dropped > 0 {
         bytes += "\(name): \(state.dropped) lines dropped: they came faster than they were read\n".utf8
       }

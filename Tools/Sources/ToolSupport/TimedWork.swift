@@ -2,12 +2,12 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Work on a thread of its own that is waited for no longer than the caller likes.
+/// Work on a thread of its own, for a caller that waits for a limited time.
 package final class TimedWork<Result: Sendable>: Sendable {
   private let outcome = Mutex<Result?>(nil)
   private let end = DispatchSemaphore(value: 0)
 
-  /// Starts it. It goes on when it is waited for no longer.
+  /// Starts it. It goes on after the caller's wait has ended.
   package init(named name: String, _ body: @escaping @Sendable () -> Result) {
     Thread.start(named: name) { [self] in
       let result = body()
@@ -16,7 +16,7 @@ package final class TimedWork<Result: Sendable>: Sendable {
     }
   }
 
-  /// What it came to; nil when it has not ended within `limit`. Once.
+  /// Its result; nil when it has not ended within `limit`. Once.
   package func result(within limit: Duration) -> Result? {
     if end.wait(timeout: .now() + limit / .seconds(1)) == .timedOut { return nil }
     return outcome.withLock { $0 }

@@ -175,7 +175,7 @@ import Testing
       defer { server.stop() }
       let client = try server.connect()
       #expect(try client.lsmod().isEmpty && client.objects().isEmpty)
-      let refusal = ControlError(EPERM, "this control socket is for looking on")
+      let refusal = ControlError(EPERM, "this control socket is read-only")
       #expect(throws: refusal) { try client.insmod("a") }
       #expect(throws: refusal) { try client.rmmod("a", .force) }
       #expect(throws: refusal) { try client.open("a") }

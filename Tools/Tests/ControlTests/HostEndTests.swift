@@ -220,7 +220,7 @@ extension EndToEndTests {
           let outcome = try Child(Built.quiesce, [arguments[0], "--control", look] + arguments.dropFirst())
             .wait()
           #expect(
-            outcome.status == 1 && outcome.error.hasSuffix("this control socket is for looking on (EPERM)\n"))
+            outcome.status == 1 && outcome.error.hasSuffix("this control socket is read-only (EPERM)\n"))
         }
         #expect(try host.modules() == ["counter": "live"])
         #expect(try host.terminate().status == 0)

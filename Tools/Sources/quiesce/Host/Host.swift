@@ -11,10 +11,10 @@ final class Host: Sendable {
   private let relay: Relay
   private let manager = ModuleManager()
   private let server: ControlServer
-  /// For looking on; nil without a path for it.
-  private let lookout: ControlServer?
+  /// Nil without a path for it.
+  private let readOnlyServer: ControlServer?
   private let events: EventLog
-  /// To standard error: what is not read there must not hold up the host.
+  /// To standard error: a reader that does not read must not block the host.
   private let log: LineWriter
   private let forward: SocketAddress
   private let workers: Int
@@ -37,7 +37,7 @@ final class Host: Sendable {
     let refused: @Sendable (String) -> Void = { log.write("quiesce: host: \($0)") }
     server = try ControlServer(path: control, service: service, log: refused)
     do {
-      lookout = try readOnlyControl.map { path in
+      readOnlyServer = try readOnlyControl.map { path in
         try ControlServer(path: path, service: service, access: .readOnly, log: refused)
       }
     } catch {
@@ -61,11 +61,11 @@ final class Host: Sendable {
       try relay.start()
     } catch {
       server.stop(within: .zero)
-      lookout?.stop(within: .zero)
+      readOnlyServer?.stop(within: .zero)
       throw error
     }
     server.start()
-    lookout?.start()
+    readOnlyServer?.start()
   }
 
   /// The one line that says that the host serves.
@@ -74,8 +74,8 @@ final class Host: Sendable {
       + "\(workers) \(workers == 1 ? "worker" : "workers"), control \(server.path))"
   }
 
-  /// How long clients and modules have to end, and how long everything together has: what is said
-  /// at the end takes less than a second more, so that the host ends within 10 s.
+  /// How long clients and modules have to end, and how long everything together has. Logging takes
+  /// less than a second more, so the host ends within 10 s.
   private static let drainLimit = Duration.seconds(6), stopLimit = Duration.seconds(7)
 
   /// Hangs up on the clients, unloads every module, and stops the relay, within 8 s altogether.
@@ -88,7 +88,7 @@ final class Host: Sendable {
       for module in stayed { log.write("quiesce: host: \(module)") }
       return stayed.isEmpty
     }
-    // The list takes no time, unless a lock of the manager is held by a thread that does not go on.
+    // On another thread: a thread that does not go on may hold a lock that the list needs.
     let list = TimedWork(named: "list") { [self] in ModuleDrain(manager).left }
     for module in list.result(within: .milliseconds(200)) ?? [] { log.write("quiesce: host: \(module)") }
     log.write("quiesce: host: not everything ended within \(Int(Self.stopLimit / .seconds(1))) s")
@@ -97,9 +97,9 @@ final class Host: Sendable {
 
   /// Returns a line for each module that stayed.
   private func stopAll(until deadline: ContinuousClock.Instant) -> [ControlError] {
-    // First: what clients hold open keeps its module loaded. A request that does not end is no
-    // reason to unload nothing.
-    lookout?.stop(within: .zero)
+    // First: an object that a client has open keeps its module loaded. Not for long: a request that
+    // does not end must not keep the other modules loaded.
+    readOnlyServer?.stop(within: .zero)
     server.stop(within: .seconds(1))
     let stayed = ModuleDrain(manager).run(until: deadline)
     // A module that stays may hold a thread of the relay in its hook: the process ends without it.

@@ -12,9 +12,9 @@ struct HostCommand: ParsableCommand {
     abstract: "Relay UDP datagrams through the hooks of modules.",
     discussion: """
       Prints one line that starts with `listening` when it serves. Modules' log lines and life-cycle events go to \
-      standard error; what is not read there is dropped and counted. SIGTERM or SIGINT unloads every module and ends \
-      the host, within 10 seconds: what it leaves behind then is said, and the exit status is 1. A second one ends it at \
-      once.
+      standard error; lines that are not read are dropped and counted. SIGTERM or SIGINT unloads every module and ends \
+      the host, within 10 seconds. If modules stay, the host names them, with the reasons, and the exit status is 1. A \
+      second signal ends it at once.
 
       Example:
         quiesce host --listen 127.0.0.1:4000 --forward 127.0.0.1:5000 --workers 2
@@ -82,7 +82,7 @@ struct HostCommand: ParsableCommand {
       signals.endProcessAtNext()
       let isFlawless = host.stop()
       log.flush(within: Self.flushLimit)
-      // An orderly end would wait for what does not return.
+      // exit(3) would wait for code that does not return.
       if !isFlawless { _exit(1) }
       Self.endProcess(within: .seconds(1), log)
     } catch {

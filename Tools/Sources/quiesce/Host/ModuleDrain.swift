@@ -18,7 +18,7 @@ struct ModuleDrain {
     waitForLoads(until: ContinuousClock.now + ContinuousClock.now.duration(to: deadline) / 2)
     while true {
       let names = manager.list().map(\.name)
-      // In tenths, since refusals say it.
+      // In tenths of a second: refusals print it.
       let tenths = max(0, Int(ContinuousClock.now.duration(to: deadline) / .milliseconds(100)))
       let limit = Duration.milliseconds(100 * tenths)
       let unloads = (try? manager.unload(together: names, ifBusy: .wait, within: limit)) ?? []
@@ -35,8 +35,8 @@ struct ModuleDrain {
     }
   }
 
-  /// Modules whose `init` runs refuse to be unloaded, and the unload of the others may take all the
-  /// time that is left: so the drain begins when the loads have ended, or after a while.
+  /// A module whose `init` runs refuses to be unloaded, and the unload of the others may take all
+  /// the time that is left. So the drain begins when the loads have ended, or at `deadline`.
   private func waitForLoads(until deadline: ContinuousClock.Instant) {
     while manager.list().contains(where: { $0.state == .coming }) && ContinuousClock.now < deadline {
       Thread.sleep(forTimeInterval: Self.interval / .seconds(1))

@@ -28,14 +28,14 @@ struct LsmodCommand: ParsableCommand {
   func run() throws {
     try reporting {
       if unloaded {
-        let rows = try options.connectToLook().unloaded()
+        let rows = try options.connectReadOnly().unloaded()
         switch format {
         case .table: for line in ModuleTable(rows).lines { StandardOutput.write(line) }
         case .json: StandardOutput.write(try JSON.line(rows))
         }
         return
       }
-      let modules = try options.connectToLook().lsmod()
+      let modules = try options.connectReadOnly().lsmod()
       switch format {
       case .table:
         for line in ModuleTable(modules).lines { StandardOutput.write(line) }

@@ -20,8 +20,10 @@ extension ControlOptions {
       }
       let lines = shown.map { row in
         let holders = row.holders.map { $0.count == 1 ? $0.label : "\($0.label) × \($0.count)" }
-        return "\(row.module) is \(row.state)" + (row.activity.map { " (\($0))" } ?? "")
-          + (holders.isEmpty ? "" : ", in use: \(holders.joined(separator: ", "))")
+        // Only one of the two: the line must fit on the terminal.
+        let inUse = holders.isEmpty ? "" : ", in use: \(holders.joined(separator: ", "))"
+        let inside = holders.isEmpty ? row.activity.map { ", \($0)" } ?? "" : ""
+        return "\(row.module) is \(row.state)\(inUse)\(inside)"
       }
       return lines.isEmpty ? "waiting for the host" : lines.joined(separator: "; ")
     }

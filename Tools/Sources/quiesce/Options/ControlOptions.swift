@@ -18,7 +18,7 @@ struct ControlOptions: ParsableArguments {
   }
 
   /// For requests that change nothing: a socket that was named may belong to another user's host.
-  func connectToLook() throws(ControlError) -> ControlClient {
+  func connectReadOnly() throws(ControlError) -> ControlClient {
     try ControlClient(path: path, ofAnyUser: control != nil)
   }
 

@@ -21,7 +21,7 @@ struct StatCommand: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let statistics = try options.connectToLook().stat()
+      let statistics = try options.connectReadOnly().stat()
       switch format {
       case .table: for line in try Self.lines(statistics) { StandardOutput.write(line) }
       case .json: StandardOutput.write(try JSON.line(statistics))

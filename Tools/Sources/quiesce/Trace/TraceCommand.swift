@@ -55,7 +55,7 @@ struct TraceCommand: ParsableCommand {
     try reporting {
       // First: a trace that cannot be written must not be taken.
       let file = try TraceOutput(path: output)
-      let client = try options.connectToLook()
+      let client = try options.connectReadOnly()
       let isInterrupted = TraceInterruption(signals, client)
       var follower = TraceFollower(
         client: client, modules: module.isEmpty ? nil : module, writer: format.writer(), output: file)
