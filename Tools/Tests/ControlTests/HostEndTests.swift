@@ -154,6 +154,31 @@ extension EndToEndTests {
       }
     }
 
+    /// A load of a module that is going waits for its end: here until its client has gone.
+    @Test func clientsThatCloseDuringALoadLeaveNoThreadBehind() async throws {
+      try await onThread {
+        let host = try TestHost()
+        try host.expectSuccess(of: "insmod", "leak")
+        let waiting = try host.start(["rmmod", "--wait", "leak"])
+        try eventually("it is going") { try host.modules()["leak"] == "going" }
+        let threads = { () throws in
+          try FileManager.default.contentsOfDirectory(atPath: "/proc/\(host.child.process)/task").count
+        }
+        let before = try threads()
+        for _ in 0..<50 {
+          let clients = try ["insmod", "request"].map { verb in
+            let client = try RawClient(host.control)
+            client.send(#"{"verb":"\#(verb)","module":"leak"}"# + "\n")
+            return client
+          }
+          withExtendedLifetime(clients) {}
+        }
+        try eventually("their threads have ended") { try threads() <= before + 8 }
+        #expect(try host.modules()["leak"] == "going")
+        waiting.signal(SIGKILL)
+      }
+    }
+
     @Test(arguments: [SIGINT, SIGKILL]) func aCommandThatIsInterruptedGivesItsWaitUp(_ signal: Int32)
       async throws
     {
