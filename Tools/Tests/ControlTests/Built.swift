@@ -108,7 +108,7 @@ enum ModuleSources {
     "failleak", #"host->bigref_acquire(host->bigref_create(self, "leaked")); return -5;"#, "return 0;")
 
   /// Its `init` takes a while.
-  private static let slowInit = module("slowinit", "sleep(1); return 0;", "return 0;", "#include <unistd.h>")
+  private static let slowInit = module("slowinit", "sleep(2); return 0;", "return 0;", "#include <unistd.h>")
 
   /// Its constructor never returns.
   private static let hangLoad = module(
