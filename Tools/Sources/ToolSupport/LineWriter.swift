@@ -36,16 +36,19 @@ package final class LineWriter: Sendable {
 
   /// Adds a line, whatever is in it; cut when it is longer than ``lineLimit``. Any thread; does not
   /// wait.
-  package func write(_ line: String) {
+  ///
+  /// - Parameter isEssential: Keeps the line beyond the limit: for the few lines at the end.
+  package func write(_ line: String, isEssential: Bool = false) {
     var bytes = Array(line.onOneLine.utf8)
     if bytes.count > Self.lineLimit {
-      bytes.removeSubrange(Self.lineLimit...)
-      // Not in the middle of a character.
-      bytes = Array("\(String(decoding: bytes, as: UTF8.self))…".utf8)
+      // Not in the middle of a character: its other bytes begin with the bits 10.
+      var end = Self.lineLimit
+      while end > 0 && bytes[end] & 0xc0 == 0x80 { end -= 1 }
+      bytes.replaceSubrange(end..., with: "…".utf8)
     }
     bytes.append(UInt8(ascii: "\n"))
     let isFirst: Bool? = state.withLock { state in
-      if state.bytes + bytes.count > Self.limit {
+      if state.bytes + bytes.count > Self.limit && !isEssential {
         state.dropped += 1
         return nil
       }

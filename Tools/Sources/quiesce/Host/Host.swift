@@ -85,15 +85,18 @@ final class Host: Sendable {
     // On a thread of its own: each step may run into code of a module that does not return.
     let stop = TimedWork(named: "stop") { [self] in stopAll(until: deadline) }
     if let stayed = stop.result(within: Self.stopLimit) {
-      for module in stayed { log.write("quiesce: host: \(module)") }
+      for module in stayed { say("\(module)") }
       return stayed.isEmpty
     }
     // On another thread: a thread that does not go on may hold a lock that the list needs.
     let list = TimedWork(named: "list") { [self] in ModuleDrain(manager).left }
-    for module in list.result(within: .milliseconds(200)) ?? [] { log.write("quiesce: host: \(module)") }
-    log.write("quiesce: host: not everything ended within \(Int(Self.stopLimit / .seconds(1))) s")
+    for module in list.result(within: .milliseconds(200)) ?? [] { say("\(module)") }
+    say("not everything ended within \(Int(Self.stopLimit / .seconds(1))) s")
     return false
   }
+
+  /// Also behind a flood of lines from modules.
+  private func say(_ line: String) { log.write("quiesce: host: \(line)", isEssential: true) }
 
   /// Returns a line for each module that stayed.
   private func stopAll(until deadline: ContinuousClock.Instant) -> [ControlError] {
