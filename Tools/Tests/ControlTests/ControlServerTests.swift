@@ -26,7 +26,7 @@ import Testing
     }
   }
 
-  @Test func thePathOfAModuleIsTheClients() async throws {
+  @Test func relativePathsAreResolvedInTheClientsDirectory() async throws {
     try await withServer { server in
       let client = try server.connect()
       let here = FileManager.default.currentDirectoryPath
@@ -36,7 +36,7 @@ import Testing
     }
   }
 
-  @Test func keepsServingWhateverArrives() async throws {
+  @Test func serverSurvivesArbitraryInput() async throws {
     try await withServer { server in
       let client = try RawClient(server.path)
       for garbage in ["garbage", "", "{}", "[1]", #"{"verb":"fly"}"#, "\u{0}\u{1}", #"{"verb":3}"#] {
@@ -49,7 +49,7 @@ import Testing
     }
   }
 
-  @Test func hangsUpWhereALineNeverEnds() async throws {
+  @Test func endlessLineClosesItsConnection() async throws {
     try await withServer { server in
       let client = try RawClient(server.path)
       client.send(Array(repeating: UInt8(ascii: "x"), count: 3 * Request.limit))
@@ -68,7 +68,7 @@ import Testing
     }
   }
 
-  @Test func answersARequestThatWasCutShort() async throws {
+  @Test func truncatedRequestIsAnswered() async throws {
     try await withServer { server in
       let client = try RawClient(server.path)
       client.send(#"{"verb":"lsm"#)
@@ -78,7 +78,7 @@ import Testing
     }
   }
 
-  @Test func answersAClientThatSaysNoMore() async throws {
+  @Test func clientThatClosedItsWriteSideIsAnswered() async throws {
     try await withServer { server in
       _ = try server.connect().insmod("a")
       let client = try RawClient(server.path)
@@ -89,7 +89,7 @@ import Testing
     }
   }
 
-  @Test func slowClientsHoldUpNobody() async throws {
+  @Test func slowClientsDoNotDelayOthers() async throws {
     try await withServer { server in
       let silent = try RawClient(server.path)
       silent.send(#"{"verb":"lsm"#)
@@ -106,7 +106,7 @@ import Testing
     }
   }
 
-  @Test func answersAtTheLimitAndServesAgainBelowIt() async throws {
+  @Test func connectionLimitIsAnsweredAndRecovers() async throws {
     let server = try TestServer(limit: 3)
     try await onThread {
       defer { server.stop() }
@@ -205,7 +205,7 @@ import Testing
     }
   }
 
-  @Test func tellsWhyThereIsNoHost() throws {
+  @Test func missingHostIsExplained() throws {
     let directory = try TemporaryDirectory()
     let path = directory.file("s")
     #expect(throws: ControlError(ENOENT, "no host at \(path)")) { try ControlClient(path: path) }

@@ -55,7 +55,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func jsonIsAnObjectALineAndOneModuleAlone() async throws {
+    @Test func jsonIsOneObjectALineAndOneModuleCanBeChosen() async throws {
       try await onThread {
         let host = try TestHost()
         let trace = try host.start([
@@ -82,7 +82,7 @@ extension EndToEndTests {
 
     /// A file for a viewer takes the place of the old one when it is whole, and it is whole also in
     /// the middle of an unload.
-    @Test func aTimelineReplacesItsFileAtTheEnd() async throws {
+    @Test func timelineReplacesItsFileAtTheEnd() async throws {
       try await onThread {
         let host = try TestHost()
         let old = #"{"old":true}"#
@@ -125,7 +125,7 @@ extension EndToEndTests {
     }
 
     /// The host goes: what was read is there, and one line says why it ended.
-    @Test func theEndOfTheHostIsSaid() async throws {
+    @Test func endOfTheHostIsReported() async throws {
       try await onThread {
         let host = try TestHost()
         let text = try follow(host)
@@ -145,7 +145,7 @@ extension EndToEndTests {
     }
 
     /// A host that does not answer cannot keep a client from leaving.
-    @Test func aHostThatHangsIsLeft() async throws {
+    @Test func hangingHostDoesNotBlockTheCommand() async throws {
       try await onThread {
         let host = try TestHost()
         let trace = try follow(host)
@@ -160,7 +160,7 @@ extension EndToEndTests {
 
     /// A follower that does not read is told how much it has missed, and so is the reader of its
     /// errors.
-    @Test func whatIsLostIsCounted() async throws {
+    @Test func lostEventsAreCounted() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "holdable")
@@ -183,7 +183,7 @@ extension EndToEndTests {
     }
 
     /// However a follower ends, tracing ends with it.
-    @Test func aFollowerThatIsKilledSwitchesItOff() async throws {
+    @Test func killedFollowerDisablesTracing() async throws {
       try await onThread {
         let manager = ModuleManager()
         let directory = try TemporaryDirectory()
@@ -205,7 +205,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatCannotBeWrittenIsSaidBeforeItBegins() async throws {
+    @Test func unwritableFileIsReportedBeforeTracingBegins() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectRefusal(
