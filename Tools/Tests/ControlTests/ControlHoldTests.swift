@@ -5,7 +5,7 @@ import Testing
 
 /// What holds a module, and what lets it go.
 @Suite struct ControlHoldTests {
-  @Test func aConnectionThatEndsLetsGo() async throws {
+  @Test func endedConnectionReleasesItsObjects() async throws {
     let server = try TestServer()
     try await onThread {
       defer { server.stop() }
@@ -21,7 +21,7 @@ import Testing
     }
   }
 
-  @Test func refusesToWaitForTheAskersOwnObject() async throws {
+  @Test func clientCannotWaitForItsOwnObject() async throws {
     let server = try TestServer()
     try await onThread {
       defer { server.stop() }
@@ -35,7 +35,7 @@ import Testing
   }
 
   /// Two clients wait for each other's objects; one dies, and the other gets its answer.
-  @Test func aWaitingClientThatDiesLetsGo() async throws {
+  @Test func killedWaitingClientReleasesItsObjects() async throws {
     let server = try TestServer()
     try await onThread {
       defer { server.stop() }
@@ -56,7 +56,7 @@ import Testing
     }
   }
 
-  @Test func stoppingHangsUpAndLetsGo() async throws {
+  @Test func stopClosesConnectionsAndReleasesObjects() async throws {
     let server = try TestServer()
     try await onThread {
       let client = try server.connect()
@@ -74,7 +74,7 @@ import Testing
   }
 
   /// Clients come, hold, and die without a word; nothing stays held and no client loses an answer.
-  @Test func survivesClientsThatComeAndGo() async throws {
+  @Test func serverSurvivesClientsThatComeAndGo() async throws {
     let server = try TestServer()
     _ = try await onThread { try server.connect().insmod("a") }
     let rounds = 500

@@ -24,7 +24,7 @@ import Testing
     }
   }
 
-  @Test func thePathOfAModuleIsTheClients() async throws {
+  @Test func relativePathsAreResolvedInTheClientsDirectory() async throws {
     try await withServer { server in
       let client = try server.connect()
       let here = FileManager.default.currentDirectoryPath
@@ -34,7 +34,7 @@ import Testing
     }
   }
 
-  @Test func keepsServingWhateverArrives() async throws {
+  @Test func serverSurvivesArbitraryInput() async throws {
     try await withServer { server in
       let client = try RawClient(server.path)
       for garbage in ["garbage", "", "{}", "[1]", #"{"verb":"fly"}"#, "\u{0}\u{1}", #"{"verb":3}"#] {
@@ -47,7 +47,7 @@ import Testing
     }
   }
 
-  @Test func hangsUpWhereALineNeverEnds() async throws {
+  @Test func endlessLineClosesItsConnection() async throws {
     try await withServer { server in
       let client = try RawClient(server.path)
       client.send(Array(repeating: UInt8(ascii: "x"), count: 3 * Request.limit))
@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test func answersARequestThatWasCutShort() async throws {
+  @Test func truncatedRequestIsAnswered() async throws {
     try await withServer { server in
       let client = try RawClient(server.path)
       client.send(#"{"verb":"lsm"#)
@@ -76,7 +76,7 @@ import Testing
     }
   }
 
-  @Test func answersAClientThatSaysNoMore() async throws {
+  @Test func clientThatClosedItsWriteSideIsAnswered() async throws {
     try await withServer { server in
       _ = try server.connect().insmod("a")
       let client = try RawClient(server.path)
@@ -87,7 +87,7 @@ import Testing
     }
   }
 
-  @Test func slowClientsHoldUpNobody() async throws {
+  @Test func slowClientsDoNotDelayOthers() async throws {
     try await withServer { server in
       let silent = try RawClient(server.path)
       silent.send(#"{"verb":"lsm"#)
@@ -104,7 +104,7 @@ import Testing
     }
   }
 
-  @Test func answersAtTheLimitAndServesAgainBelowIt() async throws {
+  @Test func connectionLimitIsAnsweredAndRecovers() async throws {
     let server = try TestServer(limit: 3)
     try await onThread {
       defer { server.stop() }
@@ -139,7 +139,7 @@ import Testing
     }
   }
 
-  @Test func tellsWhyThereIsNoHost() throws {
+  @Test func missingHostIsExplained() throws {
     let directory = try TemporaryDirectory()
     let path = directory.file("s")
     #expect(throws: ControlError(ENOENT, "no host at \(path)")) { try ControlClient(path: path) }

@@ -93,7 +93,7 @@ extension EndToEndTests {
     }
 
     /// `KILLS=1000` for a long run.
-    @Test func whoeverIsKilledLeavesASoundIndex() async throws {
+    @Test func killedDepmodLeavesASoundIndex() async throws {
       try await onThread {
         let folder = try ModuleFolder()
         for name in ["one", "two", "three"] { try folder.add(name) }
@@ -128,7 +128,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatIsNoDirectoryIsOneLine() async throws {
+    @Test func missingDirectoryIsOneLine() async throws {
       try await onThread {
         let folder = try ModuleFolder()
         try folder.directory.write("garbage\n", to: "modules.index")

@@ -9,7 +9,7 @@ import Testing
 extension EndToEndTests {
   /// The life of modules, from the command line.
   @Suite struct Modules {
-    @Test func aModuleComesAndGoes() async throws {
+    @Test func moduleIsLoadedListedAndUnloaded() async throws {
       try await onThread {
         let host = try TestHost()
         #expect(try host.run("lsmod").output == "Module  State  Size  Users  Used by  Age\n")
@@ -32,7 +32,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func bothSamplesRunTogetherTimeAndAgain() async throws {
+    @Test func bothSamplesRunTogetherRepeatedly() async throws {
       try await onThread {
         let host = try TestHost()
         let client = try ControlClient(path: host.control)
@@ -49,7 +49,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aPathIsTheClients() async throws {
+    @Test func pathIsResolvedByTheClient() async throws {
       try await onThread {
         let host = try TestHost(modules: "/tmp")
         let directory = try Built.modules.get()
@@ -65,7 +65,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func anOpenObjectHoldsItsModule() async throws {
+    @Test func openObjectHoldsItsModule() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "holdable")
@@ -92,7 +92,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aHolderThatIsKilledLetsGo() async throws {
+    @Test func killedHolderReleasesItsObject() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "holdable")
@@ -105,7 +105,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aModuleThatRefusesToLeaveIsAskedAgain() async throws {
+    @Test func refusedExitIsRetriedByTheNextUnload() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "unwilling")
@@ -119,7 +119,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatAModuleLogsIsOneLine() async throws {
+    @Test func loggedTextIsOneLine() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "chatty")

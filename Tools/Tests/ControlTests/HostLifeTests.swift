@@ -33,7 +33,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func saysWhichModuleStays() async throws {
+    @Test func hostNamesModulesThatStay() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "permanent")
@@ -67,7 +67,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func theSocketIsTheOwnersAlone() async throws {
+    @Test func onlyTheOwnerMayUseTheSocket() async throws {
       try await onThread {
         let host = try TestHost()
         var status = stat()
@@ -110,7 +110,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aStaleSocketIsReplacedAndAFileIsNot() async throws {
+    @Test func staleSocketIsReplacedAndAFileIsNot() async throws {
       try await onThread {
         let directory = try TemporaryDirectory()
         let control = directory.file("s")
@@ -130,7 +130,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatCannotBeServedIsOneLine() async throws {
+    @Test func failureToStartIsOneLine() async throws {
       try await onThread {
         let directory = try TemporaryDirectory()
         let long = directory.file(String(repeating: "x", count: 120))

@@ -4,7 +4,7 @@ import Testing
 @testable import Control
 
 @Suite struct RequestTests {
-  @Test func readsEveryField() throws {
+  @Test func everyFieldIsRead() throws {
     let line =
       #"{"verb":"read","module":"m","wait":true,"object":"o","handle":3,"offset":18446744073709551615}"#
     let request = try parse(line)
@@ -13,7 +13,7 @@ import Testing
         == Request(verb: "read", module: "m", wait: true, object: "o", handle: 3, offset: UInt64.max))
   }
 
-  @Test func ignoresWhatItDoesNotKnow() throws {
+  @Test func unknownFieldsAreIgnored() throws {
     #expect(try parse(#" {"verb":"lsmod","color":[1,{}]} "#) == Request(verb: "lsmod"))
   }
 
@@ -21,11 +21,11 @@ import Testing
     "", " ", "garbage", "{", #"{"verb":"lsmod""#, #"{"verb":"lsmod"} {}"#, "\u{0}", #"{"verb":lsmod}"#,
     String(repeating: "[", count: 60_000),
   ])
-  func refusesWhatIsNotJSON(line: String) {
+  func invalidJSONIsRefused(line: String) {
     #expect(throws: ControlError(EBADMSG, "the request is not JSON")) { try parse(line) }
   }
 
-  @Test func refusesWhatIsNotUnicode() {
+  @Test func invalidUnicodeIsRefused() {
     #expect(throws: ControlError(EBADMSG, "the request is not JSON")) {
       try Request(parsing: Data([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d]), with: JSONDecoder())
     }
@@ -44,7 +44,7 @@ import Testing
     (#"{"verb":"read","handle":1.5}"#, "a number of the request is out of range"),
     (#"{"verb":"read","handle":1e300}"#, "a number of the request is out of range"),
   ])
-  func refusesAnotherShape(line: String, message: String) {
+  func wrongShapeIsRefused(line: String, message: String) {
     #expect(throws: ControlError(EINVAL, message)) { try parse(line) }
   }
 

@@ -30,7 +30,7 @@ import Testing
     #expect(session.ask(#"{"verb":"rmmod","module":"abc"}"#).contains(#""ok":true"#))
   }
 
-  @Test func closesWhatItOpenedAtTheEnd() {
+  @Test func endedSessionClosesItsObjects() {
     do {
       let session = session()
       _ = session.ask(#"{"verb":"insmod","module":"a"}"#)
@@ -50,7 +50,7 @@ import Testing
     #expect(session.ask(#"{"verb":"open","object":"a"}"#).contains(#""ok":true"#))
   }
 
-  @Test func refusesToWaitForItself() {
+  @Test func sessionCannotWaitForItself() {
     let session = session()
     _ = session.ask(#"{"verb":"insmod","module":"a"}"#)
     _ = session.ask(#"{"verb":"open","object":"a"}"#)
@@ -75,7 +75,7 @@ import Testing
     (#"{"verb":"open","object":"nothing"}"#, "ENOENT"),
     ("nonsense", "EBADMSG"),
   ])
-  func refusesByName(request: String, errno: String) {
+  func refusalsNameTheErrno(request: String, errno: String) {
     let reply = session().ask(request)
     #expect(reply.hasPrefix(#"{"#) && reply.contains(#""ok":false"#))
     #expect(reply.contains("\"errno\":\"\(errno)\""))

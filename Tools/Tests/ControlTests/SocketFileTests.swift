@@ -11,7 +11,7 @@ import Testing
     directory = try TemporaryDirectory()
   }
 
-  @Test func nobodyElseCanConnect() throws {
+  @Test func otherUsersCannotConnect() throws {
     let path = directory.file("s")
     let socket = OwnedSocket()
     let file = try SocketFile(claiming: path, for: socket.descriptor, backlog: 1)
@@ -30,7 +30,7 @@ import Testing
     file.remove()
   }
 
-  @Test func aStaleSocketIsReplaced() async throws {
+  @Test func staleSocketIsReplaced() async throws {
     let path = directory.file("s")
     do {
       let dead = OwnedSocket()
@@ -44,7 +44,7 @@ import Testing
     file.remove()
   }
 
-  @Test func nothingElseIsDeleted() throws {
+  @Test func otherFilesAreNotDeleted() throws {
     try directory.write("precious", to: "file")
     #expect(mkdir(directory.file("folder"), 0o700) == 0)
     #expect(symlink("file", directory.file("link")) == 0)
@@ -57,7 +57,7 @@ import Testing
     #expect(try directory.read("file") == "precious")
   }
 
-  @Test func aSocketOfAnotherKindIsSomebodys() throws {
+  @Test func socketOfAnotherTypeIsNotReplaced() throws {
     let path = directory.file("s")
     let datagrams = OwnedSocket(socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0))
     #expect(control_bind(datagrams.descriptor, path) == 0)
@@ -73,7 +73,7 @@ import Testing
     #expect(try refusal(directory.file("file/s")).hasSuffix("(ENOTDIR)"))
   }
 
-  @Test func theLongestPathThatFitsWorks() throws {
+  @Test func longestPathThatFitsWorks() throws {
     let name = String(repeating: "x", count: SocketFile.longest - directory.path.utf8.count - 1)
     let socket = OwnedSocket()
     let file = try SocketFile(claiming: directory.file(name), for: socket.descriptor, backlog: 1)
@@ -91,7 +91,7 @@ import Testing
   }
 
   /// Hosts that start at the same moment: one gets the name; the host before them was dead.
-  @Test func oneOfManyWinsAStaleSocket() async throws {
+  @Test func oneOfManyHostsReplacesAStaleSocket() async throws {
     for _ in 0..<50 {
       let path = directory.file("s")
       try await onThread { try untilNobodyListens(at: path) }

@@ -53,7 +53,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func jsonIsAnObjectALineAndOneModuleAlone() async throws {
+    @Test func jsonIsOneObjectALineAndOneModuleCanBeChosen() async throws {
       try await onThread {
         let host = try TestHost()
         let trace = try host.start([
@@ -80,7 +80,7 @@ extension EndToEndTests {
 
     /// A file for a viewer takes the place of the old one when it is whole, and it is whole also in
     /// the middle of an unload.
-    @Test func aTimelineReplacesItsFileAtTheEnd() async throws {
+    @Test func timelineReplacesItsFileAtTheEnd() async throws {
       try await onThread {
         let host = try TestHost()
         let old = #"{"old":true}"#
@@ -123,7 +123,7 @@ extension EndToEndTests {
     }
 
     /// The host goes: what was read is there, and one line says why it ended.
-    @Test func theEndOfTheHostIsSaid() async throws {
+    @Test func endOfTheHostIsReported() async throws {
       try await onThread {
         let host = try TestHost()
         let text = try follow(host)
@@ -143,7 +143,7 @@ extension EndToEndTests {
     }
 
     /// A host that does not answer cannot keep a client from leaving.
-    @Test func aHostThatHangsIsLeft() async throws {
+    @Test func hangingHostDoesNotBlockTheCommand() async throws {
       try await onThread {
         let host = try TestHost()
         let trace = try follow(host)
@@ -158,7 +158,7 @@ extension EndToEndTests {
 
     /// A follower that does not read is told how much it has missed, and so is the reader of its
     /// errors.
-    @Test func whatIsLostIsCounted() async throws {
+    @Test func lostEventsAreCounted() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "holdable")
@@ -181,7 +181,7 @@ extension EndToEndTests {
     }
 
     /// However a follower ends, tracing ends with it.
-    @Test func aFollowerThatIsKilledSwitchesItOff() async throws {
+    @Test func killedFollowerDisablesTracing() async throws {
       try await onThread {
         let manager = ModuleManager()
         let directory = try TemporaryDirectory()
@@ -203,7 +203,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatCannotBeWrittenIsSaidBeforeItBegins() async throws {
+    @Test func unwritableFileIsReportedBeforeTracingBegins() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectRefusal(
