@@ -136,7 +136,7 @@ private func number(_ element: consuming Single?) -> Int? {
           }
         }
         check(list.value.count == 20)
-        // By hand: the threads may let go of the list later than this.
+        // By hand: the threads may release the list later than this.
         list.value.removeAll()
       }
       await F.barrier()

@@ -57,8 +57,8 @@ extension ModuleManager {
   /// ``BusyPolicy/whenIdle``. On the queue.
   ///
   /// The look that finds no user, and an attempt, which gives up when a user has come in between.
-  /// Then this waits again, and until a user lets go: what makes the attempt give up is what the
-  /// look would see.
+  /// Then this waits again, and until a user releases it: what makes the attempt give up is what
+  /// the look would see.
   func unloadWhenIdle(_ module: Module, _ end: RequestEnd?, done: @escaping Completion<UnloadOutcome>) {
     let again: ModuleQueue.Job = { self.unloadWhenIdle(module, end, done: done) }
     watches.add(

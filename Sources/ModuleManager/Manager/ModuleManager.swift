@@ -168,9 +168,9 @@ public final class ModuleManager: Sendable {
   /// Loads the module in the shared object at `path`. Blocks while its `init` runs, and while a
   /// module that it replaces is still going.
   ///
-  /// An `init` that failed is answered after the last look at the module's users. The module is
-  /// `going` then, visibly, and goes when they have let go and what it retired has run. A load that
-  /// comes meanwhile waits for that.
+  /// A load whose `init` failed is answered when the module is unmapped; or at once, when the
+  /// module has users, and when a step lasts. Then the module is `going`, visibly, until they have
+  /// released it and what it retired has run. A load that comes meanwhile waits for that.
   ///
   /// - Parameters:
   ///   - parameters: What the module's parameters hold from before its `init` on; all are looked at
@@ -225,7 +225,7 @@ public final class ModuleManager: Sendable {
   /// `exit`, callbacks, unmap; in the order of its scheme. Without a policy, by the module's own.
   ///
   /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the
-  /// last user lets go, at most for `limit`, or until `cancellation` (in the other form: of the
+  /// last user releases it, at most for `limit`, or until `cancellation` (in the other form: of the
   /// task as well) ends the wait. Then the module serves on as before, with every scheme: its hooks
   /// are called in their old places, its names are found, references can be taken. Three have no
   /// way back, and answer ``UnloadOutcome/deferred(holders:)``: a forced unload, whose users were

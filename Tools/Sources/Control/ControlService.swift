@@ -84,6 +84,6 @@ public protocol ControlObject: Sendable {
   /// At most `capacity` bytes from `offset` on; none at the end.
   func read(from offset: UInt64, upTo capacity: Int) throws(ControlError) -> [UInt8]
 
-  /// Lets go; idempotent.
+  /// Releases it; idempotent.
   func close()
 }
