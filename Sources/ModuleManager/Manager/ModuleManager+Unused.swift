@@ -16,7 +16,10 @@ extension ModuleManager {
   /// polls. Users that only the module knows of (`usecount`) cause no look: they are asked about at
   /// each of these.
   ///
-  /// - Parameter limit: Looks at least once, also when it is zero.
+  /// - Parameters:
+  ///   - name: A loaded module.
+  ///   - limit: Looks at least once, also when it is zero.
+  ///   - cancellation: Ends the wait, with `EINTR`.
   /// - Threads: any, outside sections. Costs the manager's queue a barrier and O(processors ×
   ///   counters) a look; there is one look queued at the most, however many references are given
   ///   back.

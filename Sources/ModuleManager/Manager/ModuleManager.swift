@@ -130,10 +130,13 @@ public final class ModuleManager: Sendable {
   public func events() -> ModuleEvents { eventSource.subscribe() }
 
   /// Opens the object that a module publishes under `name`, and keeps the module loaded until it is
-  /// closed. `holder` names the caller in "in use" errors and in lists.
+  /// closed.
   ///
-  /// - Parameter onRevoke: called once if the module is forced out: on the manager's queue,
-  ///   or in here. It must not wait for the manager, and may close the object.
+  /// - Parameters:
+  ///   - name: The name that the module gave the object.
+  ///   - holder: Names the caller in "in use" errors and in lists.
+  ///   - onRevoke: Called once if the module is forced out: on the manager's queue, or in here. It
+  ///     must not wait for the manager, and may close the object.
   /// - Throws: `ENOENT` when no live module publishes it.
   public func open(
     _ name: String, holder: String, onRevoke: (@Sendable () -> Void)? = nil
@@ -173,6 +176,8 @@ public final class ModuleManager: Sendable {
   /// released it and what it retired has run. A load that comes meanwhile waits for that.
   ///
   /// - Parameters:
+  ///   - path: The module's file; a relative path is resolved in the working directory.
+  ///   - policy: Whether and how it may be unloaded.
   ///   - parameters: What the module's parameters hold from before its `init` on; all are looked at
   ///     before one is set.
   ///   - name: What the module must call itself, where `-` and `_` are the same; nil: anything.
@@ -183,7 +188,7 @@ public final class ModuleManager: Sendable {
   /// - Threads: any, outside sections. Loads and unloads of a manager take turns.
   /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of
   ///   this ABI, and for one of another name; `EEXIST` for a module or an image that is
-  ///   loaded; as ``set(_:of:to:within:cancelledBy:)-swift.method`` for a parameter; what its
+  ///   loaded; as `set(_:of:to:within:cancelledBy:)` for a parameter; what its
   ///   `init` answers; `EDEADLK` inside a section, a hook, a retired callback, or a module's `init`
   ///   or `exit`.
   @available(*, noasync, message: "await load(path:) instead of blocking the task's thread")
