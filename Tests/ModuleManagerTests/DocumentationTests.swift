@@ -71,6 +71,10 @@ import Testing
     func forward(_ value: Int) { running = false }
     func poll() {}
     """,
+    "QSBR+EventLoop.swift": """
+    let routes = RCUBox(1, flavor: QSBR.self)
+    func forward(_ value: Int) {}
+    """,
     "GracePeriod.swift": """
     let buffer = 1
     func reuse(_ buffer: Int) {}

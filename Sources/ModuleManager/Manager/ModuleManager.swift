@@ -22,7 +22,7 @@ public import Quiescence
 /// Every request ends at its limit, or when it is cancelled, whatever the modules do; and says then
 /// what it waited for.
 ///
-/// Source: the mails under "Background" in the README; Linux kernel/module/main.c.
+/// Source: the mails that the article "The debate of 2002" lists; Linux kernel/module/main.c.
 public final class ModuleManager: Sendable {
   let queue: ModuleQueue
   /// Where what modules retire runs.
