@@ -252,7 +252,7 @@ private final class SlowPut: Scheme {
 
   func unload(_ operation: UnloadOperation) {
     operation.begin()
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     operation.afterReaders { operation.leave() }
   }
 }

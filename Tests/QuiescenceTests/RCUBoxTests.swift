@@ -45,7 +45,7 @@ import Testing
       }
     }
     #expect(box.snapshot() == [1])
-    #expect(box.update { $0.count } == 1, "the lock was let go")
+    #expect(box.update { $0.count } == 1, "the lock was released")
   }
 
   @Test func readPassesErrorsOnAndLeavesTheSection() {

@@ -94,7 +94,8 @@ private func number(_ element: consuming Single?) -> Int? {
 
   /// Elements that last are seen once and in order by every iteration, while others come and go
   /// between them.
-  @Test(.exclusive, arguments: FlavorCase.all) func iterationsSeeElementsThatStay(_ flavor: FlavorCase) async {
+  @Test(.exclusive, arguments: FlavorCase.all) func iterationsSeeElementsThatStay(_ flavor: FlavorCase) async
+  {
     func run<F: Flavor>(_: F.Type) async {
       let alive = Counter()
       let wrong = Counter(), removed = Counter(), inserted = Counter()
@@ -135,7 +136,7 @@ private func number(_ element: consuming Single?) -> Int? {
           }
         }
         check(list.value.count == 20)
-        // By hand: the threads may let go of the list later than this.
+        // By hand: the threads may release the list later than this.
         list.value.removeAll()
       }
       await F.barrier()

@@ -129,7 +129,7 @@ import Testing
           }
         }
       }
-      // By hand: the threads may let go of the table later than this.
+      // By hand: the threads may release the table later than this.
       table.value.removeAll()
     }
     await F.barrier()

@@ -103,6 +103,6 @@ public protocol ControlObject: Sendable {
   /// At most `capacity` bytes from `offset` on; none at the end.
   func read(from offset: UInt64, upTo capacity: Int) throws(ControlError) -> [UInt8]
 
-  /// Lets go, at the end of a read that is under way. Any thread; idempotent.
+  /// Releases it, at the end of a read that is in progress. Any thread; idempotent.
   func close()
 }

@@ -4,7 +4,7 @@ import ModuleManager
 import Synchronization
 
 /// An open object of the manager. It is held until the client closes it or has gone, or until the
-/// module is forced out: then the host lets go in the client's place.
+/// module is forced out: then the host closes the object in the client's place.
 final class HeldObject: ControlObject {
   let module: String
   private let object: OpenObject

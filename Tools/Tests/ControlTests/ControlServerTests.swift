@@ -122,7 +122,7 @@ import Testing
   }
 
   /// Their place is free while what they asked for is still under way.
-  @Test func aClientThatClosesFreesItsPlaceAtOnce() async throws {
+  @Test func closedClientFreesItsPlaceAtOnce() async throws {
     let server = try TestServer(limit: 3)
     try await onThread {
       defer { server.stop() }
@@ -138,7 +138,7 @@ import Testing
     }
   }
 
-  @Test func aClientThatClosesEndsItsWait() async throws {
+  @Test func closedClientEndsItsWait() async throws {
     try await withServer { server in
       let client = try server.connect()
       _ = try client.insmod("a")
@@ -154,7 +154,7 @@ import Testing
     }
   }
 
-  @Test func anIdleClientIsHungUpOnUnlessItHoldsAnObject() async throws {
+  @Test func idleClientIsDisconnectedUnlessItHoldsAnObject() async throws {
     let server = try TestServer(idleLimit: .milliseconds(200))
     try await onThread {
       defer { server.stop() }
@@ -169,7 +169,7 @@ import Testing
     }
   }
 
-  @Test func aReadOnlySocketRefusesWhatChangesAnything() async throws {
+  @Test func readOnlySocketRefusesChanges() async throws {
     let server = try TestServer(access: .readOnly)
     try await onThread {
       defer { server.stop() }

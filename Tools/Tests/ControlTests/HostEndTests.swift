@@ -9,7 +9,7 @@ import Testing
 extension EndToEndTests {
   /// The host ends and its requests end, whatever modules and clients do.
   @Suite struct HostEnd {
-    @Test func aModuleWhoseExitNeverReturnsIsLeftBehindWithinTenSeconds() async throws {
+    @Test func moduleWhoseExitHangsIsLeftBehindWithinTenSeconds() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "hangexit")
@@ -33,7 +33,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aModuleWhoseInitHasNotReturnedIsWaitedForBeforeTheOthersAreUnloaded() async throws {
+    @Test func initInProgressEndsBeforeOtherModulesAreUnloaded() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "leak")
@@ -49,7 +49,7 @@ extension EndToEndTests {
     }
 
     /// exit(3) waits for the loader's lock, which the constructor holds.
-    @Test func aConstructorThatNeverReturnsDoesNotKeepTheProcess() async throws {
+    @Test func hangingConstructorDoesNotKeepTheProcess() async throws {
       try await onThread {
         let host = try TestHost()
         let load = try host.start(["insmod", "hangload"])
@@ -64,7 +64,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test(arguments: [SIGTERM, SIGINT]) func aSecondSignalEndsTheHostAtOnce(_ signal: Int32) async throws {
+    @Test(arguments: [SIGTERM, SIGINT]) func secondSignalEndsTheHostAtOnce(_ signal: Int32) async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "leak")
@@ -76,7 +76,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func standardErrorThatIsNotReadHoldsUpNothing() async throws {
+    @Test func unreadStandardErrorDelaysNothing() async throws {
       try await onThread {
         var ends: [Int32] = [0, 0]
         try #require(pipe(&ends) == 0)
@@ -179,7 +179,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test(arguments: [SIGINT, SIGKILL]) func aCommandThatIsInterruptedGivesItsWaitUp(_ signal: Int32)
+    @Test(arguments: [SIGINT, SIGKILL]) func interruptedCommandGivesItsWaitUp(_ signal: Int32)
       async throws
     {
       try await onThread {
@@ -229,7 +229,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func theReadOnlySocketChangesNothing() async throws {
+    @Test func readOnlySocketChangesNothing() async throws {
       try await onThread {
         let directory = try TemporaryDirectory()
         let look = directory.file("look")
@@ -253,7 +253,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func theNameInTheFileIsTheModulesName() async throws {
+    @Test func moduleOfAnotherNameThanItsFileIsRefused() async throws {
       try await onThread {
         let host = try TestHost()
         let directory = try Built.modules.get()

@@ -10,7 +10,7 @@ struct RmmodCommand: ParsableCommand {
     abstract: "Unload modules from a running host.",
     discussion: """
       A module in use stays as it is, and the answer names its holders (EBUSY); so does one that others need \
-      (EWOULDBLOCK). With --wait it takes no new users, and goes when the last one lets go; if that takes longer \
+      (EWOULDBLOCK). With --wait it takes no new users, and goes when the last one releases it; if that takes longer \
       than SECONDS, it serves on as before (ETIMEDOUT). With --when-idle it serves on meanwhile and takes new users, \
       and goes at the first moment when it has none. With --force its users are told to go, and the requests that wait for it \
       end. Ctrl-C gives a wait up: the module serves on. --cancel gives up the waits of all clients for these modules.

@@ -46,9 +46,9 @@ struct SchemeCosts {
 
   /// Nanoseconds a round: the best of several runs, the others were disturbed.
   private static func best(_ body: (_ rounds: Int) -> Void) -> Double {
-    let rounds = 200_000
-    body(rounds / 10)
-    let nanoseconds = (0..<7).map { _ in
+    let rounds = 20_000
+    body(rounds)
+    let nanoseconds = (0..<20).map { _ in
       ContinuousClock().measure { body(rounds) } / .nanoseconds(1) / Double(rounds)
     }
     return ((nanoseconds.min() ?? 0) * 100).rounded() / 100
