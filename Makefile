@@ -1,5 +1,5 @@
 # The commands of the project. Each target's steps are in Scripts/.
-.PHONY: help setup demo torture bench peers ratios regression test storm aarch64 sanitize format lint
+.PHONY: help setup demo torture bench peers ratios regression test storm aarch64 sanitize docs format lint
 
 help:    ## this list
 	@sed -n 's/^\([a-z0-9]*:.*\)##/\1/p' Makefile
@@ -36,6 +36,9 @@ aarch64: ## the restartable sequence for aarch64, cross-compiled and emulated
 
 sanitize: ## the library's tests under the thread, address and undefined-behavior sanitizers
 	@Scripts/setup && Scripts/sanitize
+
+docs:    ## the documentation as a web site, checked, in .build-docs/site; ARGS="serve"
+	@Scripts/setup && Scripts/docs $(ARGS)
 
 format:  ## formats every Swift file
 	@Scripts/swift-files | xargs -0 swift format -i

@@ -26,9 +26,19 @@ let package = Package(
     .target(name: "Traffic", dependencies: ["CRelay", "Relay"], swiftSettings: lifetimes),
     .target(name: "CControl"),
     .target(
-      name: "Control",
+      name: "ControlProtocol",
       dependencies: [
         "CControl", "Relay",
+        .product(name: "ModuleFiles", package: "swift-quiescence"),
+        .product(name: "ModuleManager", package: "swift-quiescence"),
+      ]),
+    .target(name: "ToolSupport", dependencies: ["CControl", "ControlProtocol"]),
+    .target(name: "ControlClient", dependencies: ["CControl", "ControlProtocol"]),
+    .target(
+      name: "ControlServer",
+      dependencies: [
+        "CControl", "ControlProtocol", "Relay", "ToolSupport",
+        .product(name: "Bigref", package: "swift-quiescence"),
         .product(name: "ModuleFiles", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ],
@@ -41,7 +51,8 @@ let package = Package(
     .executableTarget(
       name: "quiesce",
       dependencies: [
-        "CControl", "Control", "Relay", "Torture", "Traffic",
+        "CControl", "ControlClient", "ControlProtocol", "ControlServer", "Relay", "ToolSupport", "Torture",
+        "Traffic",
         .product(name: "ModuleFiles", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
         .product(name: "Quiescence", package: "swift-quiescence"),
@@ -62,7 +73,9 @@ let package = Package(
     .testTarget(
       name: "ControlTests",
       dependencies: [
-        "CControl", "Control", "Relay", "Traffic", "quiesce",
+        "CControl", "ControlClient", "ControlProtocol", "ControlServer", "Relay", "ToolSupport", "Traffic",
+        "quiesce",
+        .product(name: "Bigref", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ],
       swiftSettings: lifetimes),

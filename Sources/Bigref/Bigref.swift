@@ -5,7 +5,7 @@ public import Quiescence
 ///
 /// While the counter is live, each thread counts on a slot of the processor that it runs on, and
 /// the exact total is unknown. The owner holds a reference from the start, so a live counter cannot
-/// reach zero. ``kill()`` ends the live mode: after a barrier no thread counts on a slot any more,
+/// reach zero. `kill()` ends the live mode: after a barrier no thread counts on a slot any more,
 /// the slots are added up into one atomic, and the owner's reference is released. From then on the
 /// count is exact, and the release that reaches zero wakes the waiters.
 ///
@@ -67,7 +67,7 @@ public struct Bigref: ~Copyable, Sendable {
   /// ``tryAcquire()`` instead. Traps if the count was zero.
   ///
   /// - Complexity: O(1). While the counter is live, about twelve instructions without an atomic
-  ///   one; after ``kill()``, one shared atomic.
+  ///   one; after `kill()`, one shared atomic.
   /// - Threads: any, also inside sections. In signal handlers only while the counter is live, and,
   ///   without restartable sequences, only on threads that have read or counted before.
   @inlinable @inline(__always)
@@ -86,7 +86,7 @@ public struct Bigref: ~Copyable, Sendable {
 
   /// Adds a reference unless the counter was killed. Returns whether it did.
   ///
-  /// May succeed during a ``kill()``. Always fails once the kill is confirmed. Costs and threads as
+  /// May succeed during a `kill()`. Always fails once the kill is confirmed. Costs and threads as
   /// for ``acquire()``.
   @inlinable @inline(__always)
   public func tryAcquireLive() -> Bool {
@@ -95,7 +95,7 @@ public struct Bigref: ~Copyable, Sendable {
 
   /// Releases a reference. The caller's accesses to the counted object happen before zero.
   ///
-  /// Traps if the caller held no reference: at once after ``kill()``; before that, when the kill
+  /// Traps if the caller held no reference: at once after `kill()`; before that, when the kill
   /// adds up the slots.
   ///
   /// - Complexity: as ``acquire()``; the release that reaches zero also wakes the waiters.
@@ -106,7 +106,7 @@ public struct Bigref: ~Copyable, Sendable {
 
   /// The approximate number of references, without the owner's.
   ///
-  /// Exact after ``kill()``. Before that, a reference that moves between processors during the sum
+  /// Exact after `kill()`. Before that, a reference that moves between processors during the sum
   /// may be counted twice or not at all.
   ///
   /// - Complexity: O(processors).

@@ -10,7 +10,7 @@ internal import Quiescence
 /// await batch.confirm()
 /// ```
 ///
-/// Keep each counter until ``confirm()-swift.method`` has returned. Destroying a batch that was not
+/// Keep each counter until `confirm()` has returned. Destroying a batch that was not
 /// confirmed traps: its counters would never reach zero.
 public struct KillBatch: ~Copyable, Sendable {
   private var killed: [Storage] = []
@@ -36,7 +36,7 @@ public struct KillBatch: ~Copyable, Sendable {
   /// Confirms all kills and releases the owners' references. The batch is empty afterwards.
   ///
   /// - Complexity: O(counters × processors), and one barrier or grace period for all. Blocks like
-  ///   ``Bigref/kill()``.
+  ///   `Bigref.kill()`.
   @available(*, noasync, message: "await confirm() instead of blocking the task's thread")
   public mutating func confirm() {
     if Memb.isInside { Misuse.waitInSection("KillBatch.confirm()") }

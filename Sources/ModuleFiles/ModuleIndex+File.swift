@@ -10,8 +10,10 @@ extension ModuleIndex {
   /// Reads every `*.so` of the directory and of the directories in it, whose names do not begin
   /// with a dot.
   ///
-  /// - Parameter problem: called for each file that is left out: it is no module, its module has
-  ///   another name than the file, or another file has the same name.
+  /// - Parameters:
+  ///   - directory: Its path.
+  ///   - problem: Called for each file that is left out: it is no module, its module has another
+  ///     name than the file, or another file has the same name.
   /// - Throws: what the file system says of the directory. Missing dependencies and cycles are
   ///   ``check()``'s.
   public static func scan(

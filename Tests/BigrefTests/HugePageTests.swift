@@ -9,7 +9,7 @@ import Testing
   /// Shown in a program that maps the arena as a system does whose setting is "always": every
   /// mapping may take huge pages until it is told otherwise. The same program without the arena's
   /// `madvise` is the control: it has to take a huge page, or the first half shows nothing.
-  @Test func theFirstCounterTakesSmallPagesWhereHugeOnesAreAlwaysUsed() async throws {
+  @Test func firstCounterTakesSmallPagesWhereHugeOnesAreAlwaysUsed() async throws {
     let setting = try String(contentsOfFile: "\(Self.settings)/enabled", encoding: .utf8)
     let hugePage = Int(
       try String(contentsOfFile: "\(Self.settings)/hpage_pmd_size", encoding: .utf8)
@@ -37,7 +37,7 @@ import Testing
 
   /// In this very process, whatever the system's setting: the kernel lists the mapping as one
   /// without huge pages.
-  @Test func theArenaOfThisProcessHasNoHugePages() async throws {
+  @Test func arenaOfThisProcessHasNoHugePages() async throws {
     let cell = await onThread {
       let count = Bigref()
       count.acquire()

@@ -96,7 +96,7 @@ final class Counting: Scheme, Gate {
   }
 
   private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     operation.awaitZero(of: counters, orElse: nil) { operation.leave() }
   }
 
@@ -202,7 +202,7 @@ final class Summing: Scheme, Gate {
 
   private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
     operation.begin()
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     counters.releaseOwners()
     operation.leave()
   }

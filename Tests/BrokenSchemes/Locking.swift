@@ -59,7 +59,7 @@ final class Locking: Scheme {
     if fault == .waitsUnderLocks { while users.value > 0 { Primitive.yield() } }
     isClosed.store(true, ordering: .relaxed)
     let counters = operation.counters
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     operation.makeExact(counters) {
       operation.afterReaders {
         operation.awaitZero(of: counters, orElse: nil) {

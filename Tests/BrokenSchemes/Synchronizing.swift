@@ -101,11 +101,11 @@ final class Synchronizing: Scheme {
     if faults.contains(.staysLive) { operation.module.endAttempt(operation) } else { operation.begin() }
     if faults.contains(.stopsAtFirst) { return exitStoppingAtFirst(operation) }
     if operation.isAfterFailedInit && faults.contains(.freesFailedInit) {
-      operation.takeInterfacesDown()
+      operation.unregisterInterfaces()
       return operation.unmap()
     }
     let counters = operation.counters
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     operation.makeExact(counters) {
       if self.faults.contains(.noSync) { return self.recheck(operation, counters) }
       operation.afterReaders { self.recheck(operation, counters) }

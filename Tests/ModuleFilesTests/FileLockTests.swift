@@ -35,7 +35,7 @@ import Testing
     }
   }
 
-  @Test func aHolderOfTheQueueIsNamedAtTheLimit() async throws {
+  @Test func holderOfTheQueueIsNamedAtTheLimit() async throws {
     #expect(await refusal(false) == "taken")
     let file = "\(folder.path)/\(DirectoryLock.fileName)"
     let process = try await stranger(file)
@@ -49,7 +49,7 @@ import Testing
     #expect(await refusal(true) == "taken")
   }
 
-  @Test(arguments: ["-x", "-s"]) func aHolderOfTheDirectoryIsNamedAtTheLimit(_ option: String) async throws {
+  @Test(arguments: ["-x", "-s"]) func holderOfTheDirectoryIsNamedAtTheLimit(_ option: String) async throws {
     let process = try await stranger(folder.path, option)
     let holder = "process \(process.processIdentifier) (sleep)"
     #expect(
@@ -61,14 +61,14 @@ import Testing
   }
 
   /// A waiter that gave up left the queue: the next one is first.
-  @Test func aWaiterThatGaveUpLeavesTheQueue() async throws {
+  @Test func waiterThatGaveUpLeavesTheQueue() async throws {
     let process = try await stranger(folder.path)
     for _ in 0..<3 { #expect(await refusal(true).hasSuffix("(ETIMEDOUT)")) }
     await end(process)
     #expect(await refusal(false) == "taken")
   }
 
-  @Test func aHolderOfTheNewIndexIsNamedAtTheLimit() async throws {
+  @Test func holderOfTheNewIndexIsNamedAtTheLimit() async throws {
     await folder.add("one")
     let index = try ModuleIndex.scan(folder.path)
     let file = "\(folder.path)/\(ModuleIndex.fileName).new"
@@ -88,7 +88,7 @@ import Testing
   }
 
   /// Other users cannot open what they could lock, unless the mode says so.
-  @Test func theFileOfTheQueueIsTheOwnersAloneAndItsModeIsKept() async throws {
+  @Test func queueFileIsPrivateAndKeepsItsMode() async throws {
     #expect(await refusal(true) == "taken")
     let file = "\(folder.path)/\(DirectoryLock.fileName)"
     var status = stat()
@@ -101,7 +101,7 @@ import Testing
   /// A process that may not read the file of the queue does not queue: it takes the directory's
   /// lock all the same.
   @Test(.enabled(if: geteuid() != 0, "root may read every file"))
-  func aQueueThatMayNotBeReadIsPassed() async throws {
+  func unreadableQueueFileIsSkipped() async throws {
     #expect(await refusal(true) == "taken")
     let file = "\(folder.path)/\(DirectoryLock.fileName)"
     let process = try await stranger(file)

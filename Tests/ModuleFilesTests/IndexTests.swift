@@ -12,7 +12,7 @@ import Testing
     } catch { return error }
   }
 
-  @Test func aFileSaysWhatItIs() async throws {
+  @Test func moduleInfoIsReadFromTheFile() async throws {
     let folder = ModuleFolder()
     let path = await folder.add(
       "talker",
@@ -35,7 +35,7 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  @Test func aFileThatSaysNothingIsStillAModule() async throws {
+  @Test func fileWithoutInfoIsAModule() async throws {
     let folder = ModuleFolder()
     let info = try ModuleInfo(path: await folder.add("silent"))
     #expect(info.entries.isEmpty && info.depends.isEmpty)
@@ -50,7 +50,7 @@ import Testing
     (#"QUIESCENT_SOFTDEP("pre: a/b");"#, "depends on 'a/b'"),
     (#"QUIESCENT_ALIAS("with space");"#, "its alias 'with space' is empty or has spaces"),
   ])
-  func nonsenseIsNamed(_ facts: String, _ reason: String) async throws {
+  func invalidInfoIsNamed(_ facts: String, _ reason: String) async throws {
     let folder = ModuleFolder()
     let path = await folder.add("strange", facts)
     let error = error { () throws(ModuleFileError) in _ = try ModuleInfo(path: path) }
@@ -60,7 +60,7 @@ import Testing
   }
 
   /// Every prefix and many garbled versions of a file are answered, and none crashes.
-  @Test func damagedFilesAreAnswered() async throws {
+  @Test func damagedFilesAreRefused() async throws {
     let folder = ModuleFolder()
     let path = await folder.add("whole", #"QUIESCENT_DEPENDS("first");"#)
     let bytes = try Data(contentsOf: URL(filePath: path))
@@ -85,7 +85,7 @@ import Testing
 
   // MARK: - The index
 
-  @Test func anIndexIsWrittenAndReadBack() async throws {
+  @Test func indexIsWrittenAndReadBack() async throws {
     let folder = ModuleFolder()
     await folder.add(
       "alpha", #"QUIESCENT_DEPENDS("beta"); QUIESCENT_ALIAS("flow-*"); QUIESCENT_SOFTDEP("pre: gamma");"#)
@@ -119,7 +119,7 @@ import Testing
   }
 
   /// Without a lock around it: each finds its turn, and the index is whole at any time.
-  @Test func severalWriteAtOnce() async throws {
+  @Test func concurrentWritersLeaveOneIndex() async throws {
     let folder = ModuleFolder()
     for name in ["one", "two", "three"] { await folder.add(name) }
     let index = try ModuleIndex.scan(folder.path)
@@ -148,7 +148,7 @@ import Testing
     #expect(try index.order(for: "user").map(\.name) == ["a-b_c", "user"])
   }
 
-  @Test func aFileThatChangesMakesTheIndexStale() async throws {
+  @Test func fileThatChangesMakesTheIndexStale() async throws {
     let folder = ModuleFolder()
     let path = await folder.add("alpha")
     try ModuleIndex.scan(folder.path).write()
@@ -168,7 +168,7 @@ import Testing
   }
 
   /// Left out, said, and remembered: the others can be found.
-  @Test func filesThatAreNoModulesAreSkipped() async throws {
+  @Test func otherFilesAreSkipped() async throws {
     let folder = ModuleFolder()
     await folder.add("good")
     await folder.add("same-name")
@@ -187,7 +187,7 @@ import Testing
     #expect(try read.isStale())
   }
 
-  @Test func cyclesAreSpelledOutAndGapsNamed() async throws {
+  @Test func cyclesAndMissingDependenciesAreNamed() async throws {
     let folder = ModuleFolder()
     await folder.add("one", #"QUIESCENT_DEPENDS("two");"#)
     await folder.add("two", #"QUIESCENT_DEPENDS("three");"#)
@@ -210,7 +210,7 @@ import Testing
 
   /// A soft dependency that is missing, or that would be a cycle, is left out, with its own
   /// dependencies.
-  @Test func softDependenciesAreWishes() async throws {
+  @Test func missingSoftDependenciesAreIgnored() async throws {
     let folder = ModuleFolder()
     await folder.add("base")
     await folder.add("early", #"QUIESCENT_DEPENDS("base");"#)
@@ -222,7 +222,7 @@ import Testing
     #expect(try index.order(for: "late").map(\.name) == ["base", "early", "main", "late"])
   }
 
-  @Test func aDeepChainHasOneOrder() async throws {
+  @Test func deepChainIsOrdered() async throws {
     let folder = ModuleFolder()
     // A ladder: each depends on the two before, so that the number of ways doubles with each step.
     for step in 0..<24 {
@@ -252,7 +252,7 @@ import Testing
     ("quiescence-module-index 1\nmodule a 1 1.000000000 a.so\ndepends b c\nend 1\n", "line 3"),
     ("quiescence-module-index 1\nmodule a 1 1.000000000 a.so\n\nend 1\n", "line 3"),
   ])
-  func aDamagedIndexIsRefused(_ text: String, _ reason: String) async throws {
+  func damagedIndexIsRefused(_ text: String, _ reason: String) async throws {
     let folder = ModuleFolder()
     try folder.write("modules.index", text)
     let error = error { () throws(ModuleFileError) in _ = try ModuleIndex(readingFrom: folder.path) }
@@ -261,7 +261,7 @@ import Testing
     #expect(error?.reason.hasSuffix("run quiesce depmod \(folder.path)") == true)
   }
 
-  @Test func whatIsNotThereIsSaid() async throws {
+  @Test func missingFilesAreENOENT() async throws {
     let folder = ModuleFolder()
     #expect(
       error { () throws(ModuleFileError) in _ = try ModuleIndex(readingFrom: folder.path) }?.errno == ENOENT)

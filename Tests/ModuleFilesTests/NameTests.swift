@@ -24,7 +24,7 @@ import Testing
   @Test(arguments: [
     [], ["-fuse-ld=lld", "-Wl,--pack-dyn-relocs=relr"], ["-g"], ["-s"], ["-O0", "-Wl,-z,now"],
   ])
-  func theNameIsReadFromTheFileWithoutMappingIt(_ options: [String]) async throws {
+  func nameIsReadFromTheFileWithoutMappingIt(_ options: [String]) async throws {
     let path = folder.path
     await onThread {
       _ = Compiler.module(
@@ -39,7 +39,7 @@ import Testing
     #expect(!isMapped("\(path)/outer.so"))
   }
 
-  @Test func aSharedObjectThatIsNoModuleHasNoModuleName() async throws {
+  @Test func sharedObjectThatIsNoModuleHasNoModuleName() async throws {
     let path = folder.path
     await onThread { _ = Compiler.module("int unrelated = 1;\n", in: URL(filePath: path), named: "plain") }
     let info = try ModuleInfo(path: "\(path)/plain.so")
@@ -47,7 +47,7 @@ import Testing
     try info.checkName()
   }
 
-  @Test func aFileOfAnotherNameIsLeftOutOfTheIndexWithBothNames() async throws {
+  @Test func fileOfAnotherNameIsLeftOutOfTheIndexWithBothNames() async throws {
     await add("bar", called: "foo")
     await add("good", called: "good")
     var problems: [ModuleFileError] = []
@@ -84,14 +84,14 @@ import Testing
     }
   }
 
-  @Test func anInvalidNameIsRefused() async throws {
+  @Test func invalidNameIsRefused() async throws {
     await add("odd", called: "no/name")
     var problems: [ModuleFileError] = []
     _ = try ModuleIndex.scan(folder.path) { problems.append($0) }
     #expect(problems.map(\.errno) == [EINVAL])
   }
 
-  @Test func keysJoinWhatMeansTheSame() {
+  @Test func equalNamesHaveOneKey() {
     #expect(ModuleName.key("a-b_c") == "a_b_c" && ModuleName.key("plain") == "plain")
     #expect(ModuleName.isValid("a.b-c_9") && !ModuleName.isValid("") && !ModuleName.isValid("a/b"))
     #expect(!ModuleName.isValid(String(repeating: "x", count: 65)))

@@ -25,7 +25,7 @@ import Testing
   }
 
   /// Whatever the order they are given in, each comes after what it needs.
-  @Test func theOrderIsThatOfTheDependencies() async throws {
+  @Test func modulesInitializeInDependencyOrder() async throws {
     let diamond = [
       module("top", ["left", "right"]), module("left", ["base"]), module("right", ["base"]), module("base"),
     ]
@@ -48,7 +48,7 @@ import Testing
     }
   }
 
-  @Test func cyclesAndGapsStartNothing() async {
+  @Test func cyclesAndMissingDependenciesStartNothing() async {
     let cycle = await moduleError {
       try await manager.load([
         module("free"), module("one", ["two"]), module("two", ["three"]), module("three", ["two"]),
@@ -66,7 +66,7 @@ import Testing
   }
 
   /// By itself: as an image that is loaded by its path.
-  @Test func oneAloneNeedsWhatItDependsOn() async throws {
+  @Test func singleModuleNeedsItsDependencies() async throws {
     let missing = await moduleError { try await manager.load(module("top", ["base"])) }
     #expect(missing?.description == "top: depends on base, which is not loaded (ENOENT)")
     try await manager.load(module("base"))
@@ -76,7 +76,7 @@ import Testing
     try await manager.unload("base")
   }
 
-  @Test func afterAFailureThoseBeforeStay() async throws {
+  @Test func modulesStartedBeforeAFailureStay() async throws {
     let failed = await moduleError {
       try await manager.load([
         module("top", ["broken"]), module("broken", ["base"], result: -ENODEV), module("base"),
@@ -91,7 +91,7 @@ import Testing
   }
 
   /// An image that needs what is compiled in, which needs an image.
-  @Test func imagesAndBuiltInsNeedEachOther() async throws {
+  @Test func imagesAndBuiltInModulesMayDependOnEachOther() async throws {
     await folder.add("bottom")
     await folder.add("top", #"QUIESCENT_DEPENDS("middle");"#)
     try manager.setDirectory(folder.path)
@@ -114,7 +114,7 @@ import Testing
     #expect(try await manager.unloadWithUnused("built_in").others == ["bottom"])
   }
 
-  @Test func aCycleThroughAnImageIsSpelledOut() async throws {
+  @Test func cycleThroughAnImageIsNamed() async throws {
     await folder.add("image", #"QUIESCENT_DEPENDS("inside");"#)
     try manager.setDirectory(folder.path)
     let error = await moduleError { try await manager.load([module("inside", ["image"])]) }
@@ -123,7 +123,7 @@ import Testing
   }
 
   /// As a request for an image: many callers, one start.
-  @Test func requestsAreOneFlight() async throws {
+  @Test func concurrentRequestsShareOneStart() async throws {
     manager.provide([module("top", ["base"]), module("base")])
     let manager = manager
     let failures = Lines()

@@ -69,7 +69,7 @@ import Testing
       })
   }
 
-  @Test func aFailedStartLeavesNothing() async {
+  @Test func failedStartLeavesNothing() async {
     let (manager, point) = Guest.manager(.bigref)
     let module = BuiltInModule("failing") { host in
       _ = host.register(on: point) { _ in .drop }

@@ -155,7 +155,7 @@ import Testing
   }
 
   @Test(arguments: UnloadScheme.all, 1...4)
-  func aFailedInitLeavesNothing(_ scheme: UnloadScheme, _ step: Int) async {
+  func failedInitLeavesNothing(_ scheme: UnloadScheme, _ step: Int) async {
     let (manager, point) = Guest.manager(scheme, isPatient: true)
     let path = Guest.file(failingAt: step)
     let error = await moduleError { try await manager.load(path: path) }

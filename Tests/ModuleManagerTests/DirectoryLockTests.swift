@@ -22,7 +22,7 @@ import Testing
     }
   }
 
-  @Test func loadersShareItAndAWriterIsAlone() async {
+  @Test func loadersShareTheLockAndDepmodExcludesThem() async {
     let shared = Counter(), exclusive = Counter(), sharedEnd = Counter(), exclusiveEnd = Counter()
     async let one: Void = take(false, shared, until: sharedEnd)
     async let two: Void = take(false, shared, until: sharedEnd)
@@ -53,7 +53,7 @@ import Testing
 
   /// A request waits for the writer, and the manager does not; when the writer's process dies, the
   /// request goes on.
-  @Test func aRequestWaitsAndTheManagerDoesNot() async throws {
+  @Test func waitingRequestDoesNotBlockTheManager() async throws {
     let manager = ModuleManager()
     await folder.add("one")
     let other = await folder.add("other")
@@ -86,7 +86,7 @@ import Testing
   }
 
   /// A stranger that keeps the lock costs a request its limit, and the manager nothing.
-  @Test func aRequestFailsAtTheLimitAndNamesTheHolder() async throws {
+  @Test func requestFailsAtTheLimitAndNamesTheHolder() async throws {
     let manager = ModuleManager()
     await folder.add("one")
     try manager.setDirectory(folder.path, lockedWithin: .milliseconds(50))
@@ -103,7 +103,7 @@ import Testing
     try await manager.unload("one")
   }
 
-  @Test func aDirectoryThatIsNotThere() {
+  @Test func missingDirectoryIsAnError() {
     #expect(throws: ModuleFileError.self) { _ = try DirectoryLock("/nothing", isExclusive: true) }
   }
 
@@ -131,7 +131,7 @@ import Testing
     } catch { return "\(error)" }
   }
 
-  @Test func anInitThatWantsItAloneIsTold() async throws {
+  @Test func exclusiveLockInsideInitIsRefused() async throws {
     let path = folder.path
     #expect(
       try await inInit { Self.answer(path, isExclusive: true) }
@@ -143,7 +143,7 @@ import Testing
 
   /// Also when the load had to wait for the lock, which another thread than the one that runs
   /// `init` has taken then.
-  @Test func aLoadThatWaitedHasItToo() async throws {
+  @Test func loadHoldsTheLockAfterItsWait() async throws {
     let path = folder.path
     let exclusive = Counter(), end = Counter()
     async let writer: Void = take(true, exclusive, until: end)
@@ -156,7 +156,7 @@ import Testing
   }
 
   /// It has the lock shared, and a writer queues for it.
-  @Test func sharedAgainGoesPastTheLine() async throws {
+  @Test func nestedSharedLockPassesWaitingWriters() async throws {
     let path = folder.path
     let exclusive = Counter(), end = Counter(1), isInside = Counter()
     async let answer = inInit {
@@ -172,7 +172,7 @@ import Testing
 
   /// A process that `init` starts and waits for: from the thread that has the lock. A grandchild is
   /// no better off.
-  @Test func aChildOfAnInitIsTold() async throws {
+  @Test func childOfAnInitIsRefused() async throws {
     let path = folder.path
     @Sendable func exits(_ isExclusive: Bool) -> Int32 {
       do throws(ModuleFileError) {
@@ -191,7 +191,7 @@ import Testing
 
   /// One that another thread of the process has started waits: no thread that has the lock waits
   /// for it.
-  @Test func aChildOfAnotherThreadWaits() async {
+  @Test func childOfAnotherThreadWaits() async {
     let path = folder.path
     let shared = Counter(), end = Counter()
     async let holder: Void = take(false, shared, until: end)

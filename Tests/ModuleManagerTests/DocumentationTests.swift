@@ -15,6 +15,25 @@ import Testing
     }
   }
 
+  @Test func examplesOfArticlesCompile() async throws {
+    var articles = 0
+    let files = FileManager.default.enumerator(
+      at: Compiler.root.appending(path: "Sources"), includingPropertiesForKeys: nil)
+    while let file = files?.nextObject() as? URL {
+      guard file.pathExtension == "md", file.deletingLastPathComponent().pathExtension == "docc" else {
+        continue
+      }
+      articles += 1
+      let lines = try String(contentsOf: file, encoding: .utf8)
+        .split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+      for example in blocks("swift", in: lines) {
+        let result = await Compiler.swift(example)
+        #expect(result.status == 0, "\(file.lastPathComponent): \(result.output)")
+      }
+    }
+    #expect(articles >= 10)
+  }
+
   @Test func moduleOfTheREADMEWorks() async throws {
     let examples = try blocks("c", in: "README.md")
     #expect(examples.count == 1)
@@ -51,6 +70,10 @@ import Testing
     nonisolated(unsafe) var running = true
     func forward(_ value: Int) { running = false }
     func poll() {}
+    """,
+    "QSBR+EventLoop.swift": """
+    let routes = RCUBox(1, flavor: QSBR.self)
+    func forward(_ value: Int) {}
     """,
     "GracePeriod.swift": """
     let buffer = 1

@@ -9,7 +9,7 @@ import Testing
   let folder = ModuleFolder()
 
   /// What the next start finds: a sound index, and no lock held.
-  @Test(.timeLimit(.minutes(5))) func theNextStartFindsASoundIndexAndNoLock() async throws {
+  @Test(.timeLimit(.minutes(5))) func killedProcessLeavesASoundIndexAndNoLock() async throws {
     await folder.add("base")
     await folder.add("middle", #"QUIESCENT_DEPENDS("base"); QUIESCENT_ALIAS("center");"#)
     await folder.add("top", #"QUIESCENT_DEPENDS("middle,base");"#)

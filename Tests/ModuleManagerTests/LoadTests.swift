@@ -19,7 +19,7 @@ import Testing
     } catch { return error }
   }
 
-  @Test func aModuleIsLoadedCalledAndUnmapped() async throws {
+  @Test func moduleIsLoadedCalledAndUnmapped() async throws {
     let path = SampleModules.counting("whole")
     let status = try await manager.load(path: path)
     #expect(status.name == "whole")
@@ -47,7 +47,7 @@ import Testing
     #expect(point.dispatch(&argument).called == 0)
   }
 
-  @Test func theBlockingFormsWorkOnAnyThread() async {
+  @Test func blockingFormsWorkOnAnyThread() async {
     let path = SampleModules.counting("blocking")
     let manager = manager
     let gone = await onThread {
@@ -60,7 +60,7 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  @Test func againAndAgain() async throws {
+  @Test func repeatedLoadsLeaveNothingBehind() async throws {
     let path = SampleModules.counting("again")
     for _ in 0..<50 {
       try await manager.load(path: path)
@@ -69,7 +69,7 @@ import Testing
     #expect(!isMapped(path))
   }
 
-  @Test func eventsTellTheLife() async throws {
+  @Test func eventsFollowTheModulesLife() async throws {
     let events = manager.events()
     let path = SampleModules.counting("eventful")
     try await manager.load(path: path)
@@ -83,12 +83,12 @@ import Testing
     #expect(states == [.coming, .live, .going, .gone])
   }
 
-  @Test func whatIsNotThere() async {
+  @Test func missingFileIsENOENT() async {
     let error = await loadError("/nowhere/nosuch.so")
     #expect(error?.description == "/nowhere/nosuch.so: no such file (ENOENT)")
   }
 
-  @Test func whatIsNoFile() async {
+  @Test func directoriesAndDevicesAreRefused() async {
     #expect(await loadError(SampleModules.folder.path)?.errnoName == "EISDIR")
     #expect(await loadError("/dev/null")?.errnoName == "EINVAL")
   }
@@ -98,7 +98,7 @@ import Testing
     ("", "not an ELF file"),
     ("\u{7f}ELF", "the ELF file is cut short"),
   ])
-  func whatIsNoELFFile(_ content: String, _ reason: String) async throws {
+  func otherFilesThanELFAreENOEXEC(_ content: String, _ reason: String) async throws {
     let file = SampleModules.folder.appending(path: "\(UUID().uuidString).so")
     try content.write(to: file, atomically: true, encoding: .utf8)
     let error = await loadError(file.path)
@@ -106,13 +106,13 @@ import Testing
     #expect(error?.reason == reason)
   }
 
-  @Test func aProgramIsNoModule() async {
+  @Test func programIsRefused() async {
     let error = await loadError("/proc/self/exe")
     // Position-independent programs are of the type of shared objects: the loader refuses them.
     #expect(error?.errnoName == "ENOEXEC" || error?.errnoName == "EEXIST")
   }
 
-  @Test func aLibraryIsNoModule() async {
+  @Test func libraryIsRefused() async {
     let path = Compiler.module("int nothing;", in: SampleModules.folder, named: "library")
     let error = await loadError(path)
     #expect(error?.errnoName == "ENOEXEC")
@@ -146,7 +146,7 @@ import Testing
     #expect(error?.reason == "cannot be mapped: undefined symbol: missing_function")
   }
 
-  @Test func aBadNameIsRefused() async {
+  @Test func badNameIsRefused() async {
     let path = SampleModules.build(
       "badname",
       """
@@ -156,7 +156,7 @@ import Testing
     #expect(await loadError(path)?.errnoName == "EINVAL")
   }
 
-  @Test func theSameFileAndTheSameNameAreRefused() async throws {
+  @Test func secondLoadOfAFileOrANameIsRefused() async throws {
     let path = SampleModules.counting("twice")
     try await manager.load(path: path)
     #expect(await loadError(path)?.description == "twice: is loaded already (EEXIST)")
@@ -170,7 +170,7 @@ import Testing
     try await manager.unload("twice")
   }
 
-  @Test func aFailingInitLeavesNothing() async {
+  @Test func failingInitLeavesNothing() async {
     let path = SampleModules.custom(
       "failing",
       """
@@ -205,7 +205,7 @@ import Testing
     #expect(await loadError(path)?.errnoName == "EOWNERDEAD")
   }
 
-  @Test func theLogReachesTheHost() async throws {
+  @Test func logLinesReachTheHost() async throws {
     let lines = Lines()
     manager.setLog { module, line in lines.add("\(module): \(line)") }
     let path = SampleModules.custom(

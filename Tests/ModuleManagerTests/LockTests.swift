@@ -7,7 +7,7 @@ import Testing
 
 /// The parts that locking schemes are made of.
 @Suite struct LockTests {
-  @Test func whoHasItIsRefused() async {
+  @Test func secondAcquireByTheOwnerIsEDEADLK() async {
     await onThread {
       let lock = ReadWriteSemaphore()
       #expect(lock.acquireRead() == 0)
@@ -22,7 +22,7 @@ import Testing
     }
   }
 
-  @Test(.exclusive) func aWriterIsAlone() async {
+  @Test(.exclusive) func writerIsExclusive() async {
     let lock = ReadWriteSemaphore()
     let readers = Counter()
     let writers = Counter()
@@ -46,7 +46,7 @@ import Testing
     #expect(wrong.value == 0)
   }
 
-  @Test func eachDistinctLockOnceByAddress() {
+  @Test func locksAreTakenOnceInAddressOrder() {
     let locks = (0..<8).map { _ in ReadWriteSemaphore() }
     let order = LockOrder()
     for lock in locks.shuffled() + locks.shuffled() { order.register(lock) }
@@ -56,7 +56,7 @@ import Testing
   }
 
   /// Interrupted at the third of four: the first two are free again, and nothing else was touched.
-  @Test func anInterruptionReleasesWhatWasTaken() async throws {
+  @Test func interruptionReleasesTakenLocks() async throws {
     let order = LockOrder()
     for _ in 0..<4 { order.register(ReadWriteSemaphore()) }
     let locks = order.distinct
@@ -121,7 +121,7 @@ import Testing
 
   /// A thread that has passed the write side knows that present readers came after it, and see what
   /// was written before.
-  @Test(.exclusive) func theWriteSideWaitsForReaders() async {
+  @Test(.exclusive) func writeSideWaitsForReaders() async {
     let lock = BigReaderLock()
     let published = Counter()
     let isInUse = Counter()
@@ -191,7 +191,7 @@ import Testing
     #expect(bothMissed == !hasFence)
   }
 
-  @Test func theBaseGoesOnlyWhenItIsAlone() {
+  @Test func baseIsReleasedOnlyWhenUnused() {
     let count = BaseCount()
     #expect(count.get())
     #expect(!count.releaseBaseIfUnused())

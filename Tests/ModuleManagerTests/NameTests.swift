@@ -40,7 +40,7 @@ import Testing
     #expect(manager.list().isEmpty)
   }
 
-  @Test func aRequestForAFileOfAnotherModuleIsRefusedWithBothNames() async throws {
+  @Test func requestForAFileOfAnotherModuleIsRefusedWithBothNames() async throws {
     await add("bar", called: "foo")
     try manager.setDirectory(folder.path)
     let error = await moduleError { try await manager.request("bar") }

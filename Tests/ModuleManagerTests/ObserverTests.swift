@@ -34,7 +34,7 @@ import Testing
     } catch { return error }
   }
 
-  @Test func aRefusalUndoesTheOthersInReverse() async throws {
+  @Test func refusalIsToldToEarlierObserversInReverse() async throws {
     let folder = ModuleFolder()
     await folder.add("base")
     let path = await folder.add("top", #"QUIESCENT_DEPENDS("base");"#)
@@ -55,7 +55,7 @@ import Testing
     #expect(manager.list().isEmpty)
   }
 
-  @Test func whoLetItInIsToldOnce() async throws {
+  @Test func observerIsToldOnceThatAModuleHasGone() async throws {
     let (first, second) = (observer("first"), observer("second"))
     manager.add(first)
     let failing = SampleModules.custom(
@@ -81,7 +81,7 @@ import Testing
   }
 
   /// Where it would wait for itself it is told so.
-  @Test func anObserverThatAsksTheManagerIsAnswered() async throws {
+  @Test func unloadInsideAnObserverIsEDEADLK() async throws {
     let answer = Shared(Locked<Int32>(0))
     let manager = manager
     manager.add(

@@ -81,7 +81,7 @@ import Testing
       """, ".init = init, .exit = leave")
   }
 
-  @Test func defaultsAreThereAndCanBeRead() async throws {
+  @Test func defaultsCanBeRead() async throws {
     let path = module("defaults")
     let infos = try ModuleInfo(path: path).values("parm")
     #expect(
@@ -101,7 +101,7 @@ import Testing
     #expect(gone?.errno == ENOENT)
   }
 
-  @Test func whatIsGivenAtLoadIsThereInInit() async throws {
+  @Test func givenParametersAreSetBeforeInit() async throws {
     let path = module("given")
     let given = [
       "limit": "1500", "loud": "Yes", "large": "18446744073709551615", "small": "-128", "label": "1234567",
@@ -184,7 +184,7 @@ import Testing
   }
 
   /// One line each, at load and later, and nothing half done.
-  @Test func nonsenseIsRefused() async throws {
+  @Test func invalidValuesAreRefused() async throws {
     let path = module("nonsense")
     for (parameter, value, errno, reason) in Self.nonsense {
       // With a good one that would come first.
@@ -208,7 +208,7 @@ import Testing
     try await manager.unload("nonsense")
   }
 
-  @Test func theModuleIsAskedForChanges() async throws {
+  @Test func moduleMayRefuseAChange() async throws {
     try await manager.load(path: module("asked"))
     try await manager.set("limit", of: "asked", to: "100")
     var argument = Argument()
@@ -233,7 +233,7 @@ import Testing
   }
 
   /// While a thread changes it, hooks see one of the numbers that it was given, never a mixture.
-  @Test func hooksReadWhatIsBeingWritten() async throws {
+  @Test func hooksReadParametersDuringWrites() async throws {
     let manager = manager
     let point = point
     try await manager.load(path: module("torn"))
@@ -257,7 +257,7 @@ import Testing
     try await manager.unload("torn")
   }
 
-  @Test func builtInModulesHaveTheSame() async throws {
+  @Test func builtInModulesHaveParameters() async throws {
     let limit = ModuleParameter("limit", 64, in: 1...1500, isWritable: true) { $0 % 2 == 0 ? 0 : -EDOM }
     let loud = ModuleParameter("loud", false)
     let label = ModuleParameter("label", "first", atMost: 7, isWritable: true)
@@ -294,7 +294,7 @@ import Testing
     try await manager.unload("inside")
   }
 
-  @Test func requestsGiveThemToWhatWasAskedFor() async throws {
+  @Test func requestPassesParametersToTheRequestedModule() async throws {
     let folder = ModuleFolder()
     await folder.add("base")
     await folder.add(

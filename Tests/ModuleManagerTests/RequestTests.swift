@@ -18,7 +18,7 @@ import Testing
     } catch { return error }
   }
 
-  @Test func whatIsNeededIsLoadedFirstAndKept() async throws {
+  @Test func dependenciesAreLoadedFirstAndKept() async throws {
     await folder.add("base")
     await folder.add("middle", #"QUIESCENT_DEPENDS("base");"#)
     await folder.add("top", #"QUIESCENT_DEPENDS("middle,base");"#)
@@ -45,7 +45,7 @@ import Testing
   }
 
   /// What was asked for by name stays, and so does what is in use.
-  @Test func onlyWhatIsNotNeededGoes() async throws {
+  @Test func onlyUnusedDependenciesAreUnloaded() async throws {
     await folder.add("wanted")
     await folder.add("shared")
     await folder.add("one", #"QUIESCENT_DEPENDS("wanted,shared");"#)
@@ -61,7 +61,7 @@ import Testing
     #expect(names().isEmpty)
   }
 
-  @Test func aliasesLoadAllThatHaveThem() async throws {
+  @Test func aliasLoadsEveryModuleThatHasIt() async throws {
     await folder.add("udp", #"QUIESCENT_ALIAS("net-proto-1[0-9]"); QUIESCENT_ALIAS("datagram");"#)
     await folder.add("lite", #"QUIESCENT_ALIAS("net-proto-17");"#)
     try manager.setDirectory(folder.path)
@@ -73,7 +73,7 @@ import Testing
     for name in ["udp", "lite"] { try await manager.unload(name) }
   }
 
-  @Test func loadingByPathNeedsWhatItDependsOn() async throws {
+  @Test func loadByPathNeedsItsDependenciesLoaded() async throws {
     let base = await folder.add("base")
     let top = await folder.add("top", #"QUIESCENT_DEPENDS("base");"#)
     let missing = await error { () async throws(ModuleError) in try await manager.load(path: top) }
@@ -92,7 +92,7 @@ import Testing
   }
 
   /// Nothing of a failed request stays but what was there before, and the next one tries again.
-  @Test func afterAFailureNothingIsRemembered() async throws {
+  @Test func failedRequestLeavesNothingAndCanBeRepeated() async throws {
     await folder.add("base")
     let broken = await folder.add("broken", #"QUIESCENT_DEPENDS("base");"#)
     _ = await onThread {
@@ -122,7 +122,7 @@ import Testing
     _ = try await manager.unloadWithUnused("top")
   }
 
-  @Test func cyclesAndGapsLoadNothing() async throws {
+  @Test func cyclesAndMissingDependenciesLoadNothing() async throws {
     await folder.add("one", #"QUIESCENT_DEPENDS("two");"#)
     await folder.add("two", #"QUIESCENT_DEPENDS("one");"#)
     await folder.add("gap", #"QUIESCENT_DEPENDS("absent");"#)
@@ -138,7 +138,7 @@ import Testing
   }
 
   @Test(arguments: ["", "a/b", "../x", "a b", "*", "x\0y", String(repeating: "n", count: 10_000)])
-  func namesThatAreNoneAreAnswered(_ name: String) async throws {
+  func invalidNamesAreRefused(_ name: String) async throws {
     await folder.add("one", #"QUIESCENT_ALIAS("known");"#)
     let before = await error { () async throws(ModuleError) in try await manager.request(name) }
     #expect(before?.errno == ENOENT && before?.reason.contains("no module directory") == true)
@@ -149,7 +149,7 @@ import Testing
     #expect(names().isEmpty)
   }
 
-  @Test func aRequestWhereItWouldWaitForItselfIsAnswered() async throws {
+  @Test func requestThatWouldWaitForItselfIsRefused() async throws {
     await folder.add("one")
     try manager.setDirectory(folder.path)
     let manager = manager
@@ -166,7 +166,7 @@ import Testing
 
   /// While the module is loaded and unloaded without a pause, no request for it fails, and many
   /// requests cause one load per generation. `REQUEST_SECONDS=60` for a long run.
-  @Test func nobodyFailsWhileItComesAndGoes() async throws {
+  @Test func concurrentRequestsSucceedDuringUnloads() async throws {
     await folder.add("base")
     await folder.add("busy", #"QUIESCENT_DEPENDS("base"); QUIESCENT_ALIAS("nick");"#)
     try manager.setDirectory(folder.path)

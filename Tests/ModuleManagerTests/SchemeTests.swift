@@ -93,7 +93,7 @@ import Testing
     let argument = await packet
     #expect(argument.result == 0)
     #expect(await error?.errno == EEXIST)
-    #expect(manager.list().first?.state == .going, "it goes when its last user lets go")
+    #expect(manager.list().first?.state == .going, "it is unloaded when its last user releases it")
     argument.finish()
     while manager.list().count > 1 { await Task.yield() }
     #expect(try await manager.unload("thief").isUnmapped == false)

@@ -43,7 +43,7 @@ import Testing
 
   /// However many they are, they wait as often as one: for readers, for the last put in the
   /// modules' own code, and for what each `exit` retired.
-  @Test func aHundredShareWhatOneWaitsFor() async throws {
+  @Test func hundredUnloadsShareTheirWaits() async throws {
     // Where a thread does not run for a while, an `exit` is taken for a stuck one, and the others
     // do not wait for its module.
     let manager = ModuleManager(patience: nil)
@@ -101,7 +101,7 @@ import Testing
     }
   }
 
-  @Test func thoseThatNeedOthersGoFirst() async throws {
+  @Test func dependentsAreUnloadedFirst() async throws {
     try await loadChain()
     let unloads = try await manager.unload(together: ["base", "top", "nowhere", "middle", "top"])
     #expect(
@@ -113,7 +113,7 @@ import Testing
   }
 
   /// What cannot go keeps what it needs, and no other.
-  @Test func whatIsInUseStaysWithWhatItNeeds() async throws {
+  @Test func usedModuleStaysWithItsDependencies() async throws {
     try await loadChain()
     try await manager.load(path: SampleModules.publishing("used"))
     try await manager.load(path: SampleModules.publishing("unused"))
@@ -132,7 +132,7 @@ import Testing
     #expect(manager.list().isEmpty)
   }
 
-  @Test func oneThatRefusesKeepsWhatItNeeds() async throws {
+  @Test func refusingModuleKeepsItsDependencies() async throws {
     await folder.add("ground")
     let path = SampleModules.custom(
       "grudging",
@@ -156,7 +156,7 @@ import Testing
   }
 
   /// A module that waits for a user holds up the modules that it needs, and no others.
-  @Test func othersGoWhileOneWaits() async throws {
+  @Test func othersAreUnloadedWhileOneWaits() async throws {
     await folder.add("floor")
     let path = SampleModules.publishing("roof", #"QUIESCENT_DEPENDS("floor");"#)
     try manager.setDirectory(folder.path)
@@ -173,7 +173,7 @@ import Testing
     #expect(described(try await unloads) == ["garage: unloaded", "roof: unloaded", "floor: unloaded"])
   }
 
-  @Test func theEndOfAWaitIsForAll() async throws {
+  @Test func limitEndsTheWaitOfAllModules() async throws {
     let names = ["wait1", "wait2"]
     var objects: [OpenObject] = []
     for name in names {
@@ -230,7 +230,7 @@ import Testing
   }
 
   /// A call that is inside one of them keeps them all from their exits.
-  @Test func aCallIsWaitedFor() async throws {
+  @Test func callInProgressIsWaitedFor() async throws {
     let point = Guest.point()
     manager.provide(point)
     let lines = Lines()
@@ -255,7 +255,7 @@ import Testing
     #expect(lines.all.isEmpty, "\(lines.all)")
   }
 
-  @Test func itDoesNotWaitForItself() async throws {
+  @Test func unloadTogetherInsideASectionIsEDEADLK() async throws {
     try await manager.load(path: SampleModules.publishing("inner"))
     let manager = manager
     let error = await onThread {

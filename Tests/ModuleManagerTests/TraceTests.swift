@@ -9,7 +9,7 @@ import Testing
   let manager = ModuleManager()
 
   /// The life of a module in an image, step by step.
-  @Test func aLifeIsRecordedInOrder() async throws {
+  @Test func eventsOfALifeAreInOrder() async throws {
     let trace = manager.trace()
     #expect(manager.isTraced)
     let path = SampleModules.publishing("traced")
@@ -51,7 +51,7 @@ import Testing
   }
 
   /// Requests, and what is loaded for them; the module that needs another holds it by name.
-  @Test func aRequestIsRecordedWithWhatItNeeds() async throws {
+  @Test func requestIsRecordedWithItsDependencies() async throws {
     let folder = ModuleFolder()
     await folder.add("base")
     await folder.add("top", #"QUIESCENT_DEPENDS("base");"#)
@@ -76,7 +76,7 @@ import Testing
       ])
   }
 
-  @Test func failuresSayWhy() async throws {
+  @Test func failuresHaveAReason() async throws {
     let failing = SampleModules.custom(
       "failing-traced",
       "static int init(const struct quiescent_host *h, struct quiescent_self *s) { (void)h, (void)s; return -EIO; }",
@@ -93,7 +93,7 @@ import Testing
   }
 
   /// Hooks take and give references and counts: on the thread that calls them, inside its section.
-  @Test func whatHooksHoldIsRecorded() async throws {
+  @Test func countsTakenInHooksAreRecorded() async throws {
     let (manager, point) = Guest.manager(.bigref)
     try await manager.load(path: Guest.file())
     let trace = manager.trace()
@@ -114,7 +114,7 @@ import Testing
     try await manager.unload("guest")
   }
 
-  @Test func aRefusalIsRecorded() async throws {
+  @Test func refusalIsRecorded() async throws {
     let host = Shared(Locked<ModuleHost?>(nil))
     let attempt = Counter(7)
     let module = BuiltInModule(
@@ -136,7 +136,7 @@ import Testing
   }
 
   /// Everyone reads everything from where they began, and while one is there it is on.
-  @Test func eachFollowerHasItsOwnPlace() async throws {
+  @Test func followersReadIndependently() async throws {
     let first = manager.trace(capacity: 100)
     #expect(first.capacity == 128)
     try await manager.load(BuiltInModule("one") { _ in 0 })
@@ -160,7 +160,7 @@ import Testing
     #expect(!manager.isTraced, "the last one has gone without a word")
   }
 
-  @Test func offRecordsNothing() async throws {
+  @Test func disabledTracingRecordsNothing() async throws {
     let trace = manager.trace()
     trace.stop()
     let loading = SampleModules.publishing("untraced")
@@ -183,7 +183,7 @@ import Testing
   }
 
   /// What modules wait for together lies on the thread's timeline one inside the other.
-  @Test func whatIsSharedIsRecordedForEach() async throws {
+  @Test func sharedWaitsAreRecordedForEachModule() async throws {
     for name in ["one", "two"] { try await manager.load(BuiltInModule(name) { _ in 0 }) }
     let trace = manager.trace()
     _ = try await manager.unload(together: ["one", "two"])

@@ -6,7 +6,7 @@ import Testing
 
 /// What has gone is kept in mind; and what may not come any more.
 @Suite struct UnloadedTests {
-  @Test func theLastOnesAreKnownAndHowTheyWent() async throws {
+  @Test func unloadedModulesAreListedWithTheirOutcome() async throws {
     let (manager, _) = Guest.manager(.bigref)
     #expect(manager.lastUnloaded == nil && manager.recentlyUnloaded.isEmpty)
     let path = SampleModules.custom(
@@ -45,7 +45,7 @@ import Testing
     #expect(manager.lastUnloaded?.path.isEmpty == true)
   }
 
-  @Test func whatIsForbiddenStaysForbidden() async throws {
+  @Test func loadingStaysForbidden() async throws {
     let manager = ModuleManager()
     let folder = ModuleFolder()
     await folder.add("one")

@@ -19,7 +19,7 @@ import Testing
 
   /// One kind of user after the other: the wait does not end before it, and ends with it.
   @Test(arguments: UnloadScheme.all)
-  func theLastPutOfEveryKindWakes(_ scheme: UnloadScheme) async throws {
+  func lastPutOfEveryKindEndsTheWait(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     try await manager.waitUntilUnused("guest")
@@ -65,7 +65,7 @@ import Testing
 
   /// Behind a gate a call is a user: when it returns, that is noticed too.
   @Test(arguments: UnloadScheme.all)
-  func aCallThatReturnsWakes(_ scheme: UnloadScheme) async throws {
+  func returningCallEndsTheWait(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     for _ in 0..<20 {
@@ -84,7 +84,7 @@ import Testing
     try await manager.unload("guest")
   }
 
-  @Test func theEndOfADependentWakes() async throws {
+  @Test func unloadedDependentEndsTheWait() async throws {
     let manager = ModuleManager()
     let folder = ModuleFolder()
     await folder.add("base")
@@ -98,7 +98,7 @@ import Testing
     try await manager.unload("base", ifBusy: .fail)
   }
 
-  @Test func whatCannotBeWaitedForIsSaid() async throws {
+  @Test func impossibleWaitIsRefused() async throws {
     let (manager, point) = Guest.manager(.bigref)
     #expect(
       await moduleError { try await manager.waitUntilUnused("nosuch") }?.description
@@ -143,7 +143,7 @@ import Testing
   /// The put that queues the look is not the last, and the last one, which queues the end of the
   /// unload, finds a look queued: that look sees a module that is going. So the end of the unload
   /// has to look again.
-  @Test func changesOfStateWake() async throws {
+  @Test func changeOfStateEndsTheWait() async throws {
     let (manager, _) = Guest.manager(.bigref)
     let path = Guest.file(refusals: 1)
     for _ in 0..<10 {
@@ -180,7 +180,7 @@ import Testing
   /// either, on x86-64 in a million rounds: its store buffer is emptied too soon.)
   /// `UNUSED_ROUNDS=1000000` for a long run.
   @Test(.exclusive, arguments: [UnloadScheme.bigref, .oneAtomic])
-  func thePutAndTheWaitRace(_ scheme: UnloadScheme) async throws {
+  func putThatRacesWithTheWaitIsNotLost(_ scheme: UnloadScheme) async throws {
     let (manager, point) = Guest.manager(scheme)
     try await manager.load(path: Guest.file())
     let rounds = ProcessInfo.processInfo.environment["UNUSED_ROUNDS"].flatMap { Int($0) } ?? 200
@@ -209,7 +209,7 @@ import Testing
 
   /// A put that has begun when the wait begins, and gives back when the wait has looked: it looks
   /// for a wait afterwards.
-  @Test func aPutThatWasUnderWayWakes() async throws {
+  @Test func putInProgressEndsTheWait() async throws {
     let manager = ModuleManager(scheme: SlowPut.scheme)
     try await manager.load(path: SampleModules.publishing("sluggish"))
     let object = try manager.open("sluggish-object", holder: "client")
@@ -252,7 +252,7 @@ private final class SlowPut: Scheme {
 
   func unload(_ operation: UnloadOperation) {
     operation.begin()
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     operation.afterReaders { operation.leave() }
   }
 }

@@ -48,7 +48,7 @@ import Testing
   }
 
   /// What has run by the time of the call counts too: what it retired elsewhere is still waiting.
-  @Test func barrierWaitsForWhatCallbacksThatHaveRunRetiredElsewhere() async {
+  @Test func barrierWaitsForWhatFinishedCallbacksRetiredElsewhere() async {
     let domain = Shared(SleepableDomain("elsewhere"))
     let reclaimer = RCUReclaimer(named: "first", Memb.self)
     let inside = AsyncEvent(), leave = AsyncEvent()
@@ -77,7 +77,7 @@ import Testing
   }
 
   /// An entry may run, and retire in turn, before the callback that has retired it returns.
-  @Test func barrierWaitsForWhatRanBesideTheCallbackThatRetiredIt() async {
+  @Test func barrierWaitsForChainedCallbacksThatRunConcurrently() async {
     let domain = Shared(SleepableDomain("last"))
     let first = RCUReclaimer(named: "first", Memb.self), second = RCUReclaimer(named: "second", MB.self)
     let inside = AsyncEvent(), leave = AsyncEvent()
@@ -164,7 +164,7 @@ import Testing
 
   /// The callbacks of a domain wait for sections of the domain, and for nothing else.
   @Test(.enabled(if: ProcessorCell.isRestartable))
-  func aDomainReclaimsWhileSectionsOfFlavorsAreOpen() async {
+  func domainReclaimsWhileSectionsOfFlavorsAreOpen() async {
     let domain = Shared(SleepableDomain("alone"))
     let other = Shared(SleepableDomain("other"))
     let isOver = Parker()

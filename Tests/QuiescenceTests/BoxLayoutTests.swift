@@ -12,7 +12,7 @@ import Testing
 
   /// Old layouts stored the writer's identity, and the lock's pointer, in the line that readers
   /// load.
-  @Test func anUpdateWritesToTheBoxWhereItPublishesOnly() {
+  @Test func updateWritesToTheBoxWhereItPublishesOnly() {
     let box = RCUBox(1)
     let before = Self.words(of: box)
     box.update { number in
@@ -67,7 +67,7 @@ import Testing
 
   /// A lock's memory is a line of its own (its size is asserted where it is declared), so that no
   /// version of a box, and no other object, shares one with it.
-  @Test func aLockIsACacheLine() {
+  @Test func lockIsACacheLine() {
     let locks = (0..<64).map { _ in Shared(Lock()) }
     for lock in locks {
       // The lock is one word, its address.
@@ -81,7 +81,7 @@ import Testing
 
   /// The lines of a value, and the lines of every block that malloc has given out around it, are
   /// different ones.
-  @Test func aVersionSharesNoLineWithOtherBlocks() {
+  @Test func versionSharesNoLineWithOtherBlocks() {
     var blocks: [UnsafeMutableRawPointer] = []
     defer { for block in blocks { block.deallocate() } }
     for index in 0..<256 {

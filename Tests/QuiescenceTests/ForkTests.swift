@@ -9,7 +9,7 @@ import Testing
   /// With readers, writers and retiring threads at work, so that the fork meets every lock and
   /// state.
   @Test(arguments: FlavorCase.all)
-  func theChildReadsSynchronizesAndRetires(_ flavor: FlavorCase) async {
+  func childReadsSynchronizesAndRetires(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> [Forked] {
       let done = Counter()
       let rounds = Counter()
@@ -94,7 +94,7 @@ import Testing
   }
 
   /// What waiters of the parent held is not released in the fork's handler: its end takes locks.
-  @Test func whatWaitersHoldIsNotReleasedInTheChild() async {
+  @Test func childDoesNotReleaseWhatWaitersHold() async {
     // In a process of its own: here, a section that lasts would fill the reclaimer with what other
     // tests retire.
     await #expect(processExitsWith: .success) {
@@ -115,7 +115,7 @@ import Testing
 
   /// What the parent's threads had retired runs in the child too, which owns its copy; but what was
   /// running in a thread of the parent runs there only.
-  @Test func theChildInheritsWhatWasRetired() async {
+  @Test func childRunsCallbacksThatTheParentRetired() async {
     let result = await onThread {
       let ran = Counter()
       let own = RCUReclaimer(named: "own", Memb.self)
@@ -153,7 +153,7 @@ import Testing
 
   /// A fork inside a section does not wait for the grace period that waits for the section.
   @Test(arguments: FlavorCase.all)
-  func aForkInsideASectionDoesNotHang(_ flavor: FlavorCase) async {
+  func forkInsideASectionDoesNotHang(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async -> (read: Forked, waited: Forked, after: Forked) {
       await onThread {
         let results = Shared(Locked([Forked]()))
@@ -181,7 +181,7 @@ import Testing
     #expect(results == (.exited(0), .exited(0), .exited(0)))
   }
 
-  @Test func aGracePeriodThatTheForkLostTraps() async {
+  @Test func gracePeriodThatTheForkLostTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThreads { _ in
         var result = Forked.exited(0)
@@ -204,7 +204,7 @@ import Testing
   }
 
   /// Each in a process of its own, which has nothing of other tests half done.
-  @Test func aDomainWorksInTheChild() async {
+  @Test func domainWorksInTheChild() async {
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       let domain = Shared(SleepableDomain())
       let done = Counter(), rounds = Counter(), ran = Counter()
@@ -243,7 +243,7 @@ import Testing
   }
 
   /// A thread that is inside in the parent never leaves in the child.
-  @Test func aDomainThatTheForkFoundOpenTraps() async {
+  @Test func domainThatTheForkFoundOpenTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let domain = Shared(SleepableDomain("open"))
       await onThreads { _ in
@@ -272,7 +272,7 @@ import Testing
   }
 
   /// Two threads fork at the same time, one of them inside a section: no grace period waits for it.
-  @Test func aForkInsideASectionBesideAnotherForkLosesNoGracePeriod() async {
+  @Test func forkInsideASectionBesideAnotherForkLosesNoGracePeriod() async {
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       // Before the library's handlers were added, so that it runs after them.
       Handlers.add()

@@ -4,7 +4,7 @@ import Testing
 
 @Suite(.exclusive) struct PolledGracePeriodTests {
   @Test(arguments: FlavorCase.all)
-  func notElapsedWhileAReaderThatWasThereStays(_ flavor: FlavorCase) async {
+  func notElapsedWhileAnEarlierReaderStays(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       let entered = Parker()
       let mayLeave = Parker()
@@ -158,7 +158,7 @@ import Testing
     #expect(F.statistics.durations.total == F.statistics.gracePeriods)
   }
 
-  @Test func aHistogramCountsByPowersOfTwo() {
+  @Test func histogramCountsByPowersOfTwo() {
     #expect(DurationHistogram().quantile(0.5) == .zero)
     #expect(Memb.statistics.durations.counts.count == 63)
   }

@@ -10,7 +10,7 @@ import Testing
   /// Numbers that the kernel gives, and that it could give.
   private static let numbers: [UInt32] = [.max, .max - 1, 65_535, 4_096, 1 << 30]
 
-  @Test func aDomainIsReadWhateverTheProcessorsNumber() async {
+  @Test func domainIsReadWhateverTheProcessorsNumber() async {
     await onThread {
       let domain = SleepableDomain()
       for number in Self.numbers {
@@ -57,7 +57,7 @@ import Testing
 
   /// A section that waits on one thread and goes on on another: one of them counts by sequences,
   /// the other cannot.
-  @Test func aSectionMayBeLeftOnAnotherKindOfThread() async {
+  @Test func sectionMayBeLeftOnAnotherKindOfThread() async {
     let domain = Shared(SleepableDomain())
     let number = Counter()
     for round in 0..<200 {

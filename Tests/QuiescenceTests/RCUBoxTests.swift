@@ -45,7 +45,7 @@ import Testing
       }
     }
     #expect(box.snapshot() == [1])
-    #expect(box.update { $0.count } == 1, "the lock was let go")
+    #expect(box.update { $0.count } == 1, "the lock was released")
   }
 
   @Test func readPassesErrorsOnAndLeavesTheSection() {
@@ -110,7 +110,7 @@ import Testing
     #expect(torn.value == 0)
   }
 
-  @Test func theFlavorIsInferredFromTheType() {
+  @Test func flavorIsInferredFromTheType() {
     struct Tables: ~Copyable { let flows: RCUBox<Int, MB> = RCUBox(7) }
     #expect(Tables().flows.read { $0 } == 7)
     let box = RCUBox(1)
@@ -129,7 +129,7 @@ import Testing
     #expect(reclaimer.statistics.run == 11)
   }
 
-  @Test func aReclaimerOfAnotherFlavorTraps() async {
+  @Test func reclaimerOfAnotherFlavorTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let box = RCUBox(1, reclaimer: RCUReclaimer(named: "other", MB.self))
       print(box.read { $0 })

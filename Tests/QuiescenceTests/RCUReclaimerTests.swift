@@ -75,7 +75,7 @@ import Testing
 
   /// The reclaimer's thread runs a cohort's callbacks when no thread waits for them. It may do so
   /// concurrently with a waiter.
-  @Test func theHostAndTheWaitersShareTheWork() async {
+  @Test func reclaimerAndWaitersShareACohortsCallbacks() async {
     let reclaimer = RCUReclaimer(named: "host", Memb.self)
     let cohort = reclaimer.cohort(named: "module")
     let alone = Parker()

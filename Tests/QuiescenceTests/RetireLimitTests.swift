@@ -57,7 +57,7 @@ import Testing
   }
 
   @Test(arguments: FlavorCase.all)
-  func aFullReclaimerRefuses(_ flavor: FlavorCase) async throws {
+  func fullReclaimerRefuses(_ flavor: FlavorCase) async throws {
     let refused = Counter()
     let result = await flood(flavor.type, .refuse) { reclaimer, object in
       while true {
@@ -77,7 +77,7 @@ import Testing
     #expect(result.statistics.run == 40_000)
   }
 
-  @Test func theErrorSaysWhoIsFull() async throws {
+  @Test func errorNamesTheFullReclaimer() async throws {
     let reclaimer = RCUReclaimer(named: "sessions", Memb.self, limit: RetireLimit(1, .refuse))
     let text = await onThread {
       Memb.read { _ in
@@ -94,7 +94,7 @@ import Testing
   }
 
   /// Idle threads have been granted more than the limit is now.
-  @Test func whatIdleThreadsWereGrantedHoldsUpNoThread() async {
+  @Test func grantsOfIdleThreadsDelayNoThread() async {
     let reclaimer = RCUReclaimer(named: "small", Memb.self, limit: RetireLimit(10_000, .wait))
     let ran = Counter()
     let idle = Parker()
@@ -118,7 +118,7 @@ import Testing
   /// Producers at full speed go on by themselves as long as they are allowed to. A limit that is
   /// set meanwhile stops each after one more at the most, however it meets the thread that takes
   /// itself the next segment.
-  @Test func aLimitStopsProducersAtFullSpeed() async {
+  @Test func limitStopsProducersAtFullSpeed() async {
     let reclaimer = RCUReclaimer(named: "stopped", Memb.self)
     let ran = Counter()
     let retired = Counter()
@@ -170,7 +170,7 @@ import Testing
     #expect(ran.value == 1000)
   }
 
-  @Test func theLimitCanBeChangedWhileProducersWait() async {
+  @Test func limitCanBeChangedWhileProducersWait() async {
     let reclaimer = RCUReclaimer(named: "changed", Memb.self, limit: RetireLimit(10, .wait))
     let ran = Counter()
     let inside = Parker()

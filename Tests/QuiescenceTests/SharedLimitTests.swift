@@ -53,7 +53,7 @@ import Testing
 
   /// The same while they have grants that the reclaimer has not taken back: it never found them
   /// idle.
-  @Test func grantsThatOthersDoNotUseAreTakenBack() async {
+  @Test func unusedGrantsAreTakenBack() async {
     let limit = 1000
     let reclaimer = RCUReclaimer(named: "granted", Memb.self, limit: RetireLimit(limit, .refuse))
     let fitted = await onThread {
@@ -74,7 +74,7 @@ import Testing
   }
 
   /// A ratio on one thread in one run.
-  @Test func theCostOfARetireDoesNotDependOnIdleThreads() async {
+  @Test func costOfARetireDoesNotDependOnIdleThreads() async {
     let (alone, beside) = await onThread {
       func nanoseconds() -> Double {
         var best = Double.infinity
@@ -103,7 +103,7 @@ import Testing
   }
 
   /// In a process of its own, which has nothing else in its sections.
-  @Test func theLibrarysLimitIsExceededInsideSections() async {
+  @Test func defaultLimitIsExceededInsideSections() async {
     await #expect(processExitsWith: .success) {
       let ran = Counter()
       let count = 1 << 20 + 1000
@@ -124,7 +124,7 @@ import Testing
   }
 
   /// A reader waits for the turn of an update, whose closure updates another box, and so retires.
-  @Test func nestedUpdatesPassTheLibrarysLimit() async {
+  @Test func nestedUpdatesExceedTheDefaultLimit() async {
     await #expect(processExitsWith: .success) {
       let outer = Shared(RCUBox(0)), inner = Shared(RCUBox(0))
       let inside = Parker(), inUpdate = Parker()
@@ -149,7 +149,7 @@ import Testing
     }
   }
 
-  @Test func aUsersLimitInsideAnUpdateTraps() async {
+  @Test func exceedingASetLimitInsideAnUpdateTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let outer = Shared(RCUBox(0)), inner = Shared(RCUBox(0))
       Memb.reclaimer.limit = RetireLimit(10, .wait)
@@ -197,7 +197,7 @@ import Testing
     #expect(reclaimer.statistics.highWater <= limit + 3 * chained)
   }
 
-  @Test func aDomainHasALimitAndStatistics() async {
+  @Test func domainHasALimitAndStatistics() async {
     let alive = Counter()
     let domain = Shared(SleepableDomain("limited"))
     let box = Shared(SleepableBox(Tracked(0, alive: alive), in: domain.value))
@@ -228,7 +228,7 @@ import Testing
     #expect(domain.value.reclaimer.statistics.queued == 0)
   }
 
-  @Test func aFullDomainInsideItsSectionTraps() async {
+  @Test func fullDomainInsideItsSectionTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let domain = Shared(SleepableDomain("full"))
       domain.value.reclaimer.limit = RetireLimit(10, .wait)

@@ -7,7 +7,7 @@ import Testing
 
 /// Signals reach the host's threads alone, and their handlers may read.
 @Suite(.exclusive, .serialized) struct SignalTests {
-  @Test func theLibrarysThreadsBlockEverySignal() async throws {
+  @Test func libraryThreadsBlockEverySignal() async throws {
     let own = RCUReclaimer(named: "rcu-signals", Memb.self)
     own.retire {}
     await own.barrier()
@@ -124,7 +124,7 @@ import Testing
 
   /// The handler interrupts malloc, and the thread has no room left for the values of keys:
   /// whatever allocates waits for a lock that the thread has.
-  @Test func aFirstReadUnderBulletproofInAHandlerDoesNotAllocate() async {
+  @Test func firstReadUnderBulletproofInAHandlerDoesNotAllocate() async {
     await #expect(processExitsWith: .success) {
       await onThread {
         use_up_keys(40)

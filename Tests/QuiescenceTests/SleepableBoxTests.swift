@@ -6,7 +6,7 @@ import Testing
 @Suite struct SleepableBoxTests {
   struct Refused: Error {}
 
-  @Test func writersReplaceAndReadersKeep() async throws {
+  @Test func readersKeepReplacedVersions() async throws {
     let alive = Counter()
     let domain = Shared(SleepableDomain())
     let box = Shared(SleepableBox(Tracked(1, alive: alive), in: domain.value))
@@ -70,7 +70,7 @@ import Testing
 
   /// The verbs are those of ``RCUBox``: what replaces a value gives it back, and dropping it
   /// destroys it when its readers have left.
-  @Test func anOldValueThatIsDroppedWaitsForItsReaders() async {
+  @Test func oldValueThatIsDroppedWaitsForItsReaders() async {
     let alive = Counter()
     let domain = Shared(SleepableDomain())
     let box = Shared(SleepableBox(Tracked(1, alive: alive), in: domain.value))
@@ -87,7 +87,7 @@ import Testing
     #expect(alive.value == 1)
   }
 
-  @Test func aRetryingUpdateStartsAgainWhenAnotherWriterHasPublished() async {
+  @Test func retryingUpdateStartsAgainWhenAnotherWriterHasPublished() async {
     let domain = SleepableDomain()
     let box = SleepableBox([1], in: domain)
     var runs = 0
@@ -108,7 +108,7 @@ import Testing
     #expect(box.snapshot() == [7, 4])
   }
 
-  @Test func itIsACell() {
+  @Test func sleepableBoxIsACell() {
     func sum(_ cell: borrowing some RCUCell<[Int]> & ~Copyable) -> Int { cell.read { $0.reduce(0, +) } }
     let domain = SleepableDomain()
     #expect(sum(SleepableBox([1, 2], in: domain)) == 3)

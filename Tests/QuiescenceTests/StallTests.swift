@@ -6,7 +6,7 @@ import Testing
 /// A report names the reader that holds up a grace period; the next one comes after twice the time.
 @Suite(.exclusive, .serialized) struct StallTests {
   @Test(arguments: FlavorCase.all)
-  func theReaderIsNamed(_ flavor: FlavorCase) async throws {
+  func stalledReaderIsNamed(_ flavor: FlavorCase) async throws {
     let reports = Shared(Locked([StallReport]()))
     let third = Parker()
     let name = "\(flavor.type)"
@@ -57,7 +57,7 @@ import Testing
   }
 
   /// The system refuses the monitor's thread at the first grace period, and gives it later.
-  @Test func theMonitorComesBackAfterItsThreadWasRefused() async {
+  @Test func monitorComesBackAfterItsThreadWasRefused() async {
     await #expect(processExitsWith: .success) {
       await onThread {
         call_without_threads(
@@ -89,7 +89,7 @@ import Testing
   }
 
   /// Sections of a domain belong to no thread: they are counted.
-  @Test func aDomainsSectionsAreCounted() async {
+  @Test func sectionsOfADomainAreCounted() async {
     let reports = Shared(Locked([StallReport]()))
     let second = AsyncEvent()
     StallReports.setHandler { report in
@@ -148,7 +148,7 @@ import Testing
     await onThread { while Memb.registeredReaders >= counted.value { Processor.yield() } }
   }
 
-  @Test func theHandlerCanBeReplacedAndIsGivenBack() {
+  @Test func replacedHandlerIsReturned() {
     let first = StallReports.setHandler { _ in }
     #expect(first == nil)
     let second = StallReports.setHandler(nil)

@@ -46,7 +46,7 @@ import Testing
         }
       }
     }
-    namesTheReaderThatHoldsUp(flavor)
+    stalledReaderIsNamed(flavor)
     let child = Forked.run {
       F.readAnywhere {}
       end(flavor, nil, 0, false)
@@ -81,7 +81,7 @@ import Testing
   }
 
   /// A list of readers that leads to a thread that is gone would not come to an end.
-  private static func namesTheReaderThatHoldsUp<F: Flavor>(_ flavor: F.Type) {
+  private static func stalledReaderIsNamed<F: Flavor>(_ flavor: F.Type) {
     let named = Parker(), inside = Parker(), leave = Parker()
     StallReports.setHandler { report in
       if report.readers.map(\.name) == ["dawdler"] { named.open() }
@@ -139,7 +139,7 @@ import Testing
   }
 
   /// liburcu would end the section silently.
-  @Test func aThreadThatEndsInsideTrapsWhateverReadBefore() async {
+  @Test func threadThatEndsInsideTrapsWhateverReadBefore() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       await onThread {
         // Another thread has found out which key is liburcu's.

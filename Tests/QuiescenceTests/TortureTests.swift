@@ -32,7 +32,7 @@ import Testing
   }
 
   /// The mutant: grace periods that do not wait. The same torture must find it out.
-  @Test func aBustedFlavorIsFoundOut() async {
+  @Test func brokenFlavorIsCaught() async {
     let result = await torture(Busted.self) { body in Busted.read { _ in body() } }
     #expect(result.overtaken > 0)
   }

@@ -55,7 +55,7 @@ import Testing
     #expect(await old.take().bits == 1)
     #expect(box.read { $0.bits } == 2)
     #expect(throws: Refused.self) { try box.replace { _ throws(Refused) in throw Refused() } }
-    #expect(box.replace { Key(bits: $0.bits + 1) }.read { $0.bits } == 2, "the lock was let go")
+    #expect(box.replace { Key(bits: $0.bits + 1) }.read { $0.bits } == 2, "the lock was released")
   }
 
   @Test func updateRetryingRunsAgainOnTheNewerVersion() {

@@ -69,7 +69,7 @@ import Testing
   }
 
   /// A look and then an insertion: both threads may find nothing.
-  @Test func insertionAfterALookIsFound() async {
+  @Test func insertionAfterASeparateLookupIsCaught() async {
     var broken = Self.real
     broken.insert = { table, key, value in
       let isNew = !table.contains(FastHashed(key))
@@ -81,7 +81,7 @@ import Testing
   }
 
   /// A look and then a removal.
-  @Test func removalAfterALookIsFound() async {
+  @Test func removalAfterASeparateLookupIsCaught() async {
     var broken = Self.real
     broken.remove = { table, key in
       let isThere = table.contains(FastHashed(key))
@@ -123,9 +123,9 @@ import Testing
     return missing.value
   }
 
-  @Test func aReplacementAndAResizeLeaveNoGap() async { #expect(await Self.gaps(Self.real) == 0) }
+  @Test func replacementDuringAResizeLeavesNoGap() async { #expect(await Self.gaps(Self.real) == 0) }
 
-  @Test func aReplacementByRemovalAndInsertionIsFound() async {
+  @Test func replacementByRemovalAndInsertionIsCaught() async {
     var broken = Self.real
     broken.replace = { table, key, value in
       table.removeValue(forKey: FastHashed(key))
@@ -134,7 +134,7 @@ import Testing
     #expect(await Self.gaps(broken) { $0 > 0 } > 0)
   }
 
-  @Test func aDirectoryThatIsPublishedBeforeItIsFilledIsFound() async {
+  @Test func directoryPublishedBeforeItIsFilledIsCaught() async {
     var broken = Self.real
     broken.grow = { $0.growTooEarly() }
     #expect(await Self.gaps(broken) { $0 > 0 } > 0)
@@ -143,7 +143,7 @@ import Testing
   // MARK: - E, F
 
   /// What a section found, after other threads have replaced or removed it.
-  @Test func whatWasFoundStaysAndWhatWasRemovedIsDestroyedLater() async {
+  @Test func foundValuesStayUntilTheSectionEnds() async {
     let alive = Counter()
     let table = Shared(RCUDictionary<Int, Tracked, Memb>())
     for key in 0..<100 { table.value[key] = Tracked(key, alive: alive) }
@@ -192,12 +192,12 @@ import Testing
     }
   }
 
-  @Test(arguments: [false, true]) func anIterationSeesEachEntryOnce(_ dividing: Bool) {
+  @Test(arguments: [false, true]) func iterationSeesEachEntryOnce(_ dividing: Bool) {
     let keys = Self.keysOfAnIteration(Self.real, dividing: dividing)
     #expect(keys.filter { $0 < 200 }.sorted() == Array(0..<200))
   }
 
-  @Test(arguments: [false, true]) func anIterationThatTakesWholeBucketsIsFound(_ dividing: Bool) {
+  @Test(arguments: [false, true]) func iterationOverWholeBucketsIsCaught(_ dividing: Bool) {
     var broken = Self.real
     broken.keys = { $0.keysWithoutFilter($1) }
     #expect(Self.keysOfAnIteration(broken, dividing: dividing).filter { $0 < 200 }.count > 200)
@@ -205,7 +205,7 @@ import Testing
 
   /// Buckets of several slots are taken in the first one alone: what is divided meanwhile is seen
   /// again in the other.
-  @Test func anIterationThatTakesBucketsByTheirFirstSlotIsFound() {
+  @Test func iterationByFirstSlotsIsCaught() {
     var broken = Self.real
     broken.keys = { $0.keysByFirstSlot($1) }
     #expect(Self.keysOfAnIteration(broken, dividing: true).filter { $0 < 200 }.count > 200)

@@ -64,7 +64,7 @@ import Testing
     }
   }
 
-  @Test(arguments: FlavorCase.all) func itBehavesLikeADictionary(_ flavor: FlavorCase) async {
+  @Test(arguments: FlavorCase.all) func tableBehavesLikeADictionary(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       await onThread {
         compare(F.self, steps: 6000, keys: 700, seed: 1) { $0 }
@@ -79,7 +79,7 @@ import Testing
     await run(flavor.type)
   }
 
-  @Test func itGrowsAndShrinks() {
+  @Test func tableGrowsAndShrinks() {
     let table = RCUDictionary<Int, Int, Memb>()
     let least = table.capacity
     for number in 0..<10_000 { table[number] = number }
@@ -109,7 +109,7 @@ import Testing
     check(table.capacity >= 10_000 && table.isEmpty && table[1] == nil)
   }
 
-  @Test func aReadLendsTheValueInPlace() {
+  @Test func readLendsTheValueInPlace() {
     let table = RCUDictionary<String, [Int], Memb>(["a": [1, 2]])
     check(table.read("a") { $0.count } == 2)
     check(table.read("b") { $0.count } == nil)
@@ -121,7 +121,7 @@ import Testing
     check(table["a", default: [3]] == [1, 2])
   }
 
-  @Test func anUpdateThatThrowsChangesNothing() {
+  @Test func updateThatThrowsChangesNothing() {
     struct No: Error {}
     let table = RCUDictionary<Int, Int, Memb>([1: 1])
     #expect(throws: No.self) {
@@ -171,7 +171,7 @@ import Testing
     check(alive.value == 0)
   }
 
-  @Test func aReclaimerOfChoiceDestroysWhatWasRemoved() async {
+  @Test func chosenReclaimerDestroysRemovedValues() async {
     let reclaimer = RCUReclaimer(named: "table", Memb.self)
     let alive = Counter()
     let table = RCUDictionary<Int, Tracked, Memb>(reclaimer: reclaimer)
@@ -181,7 +181,7 @@ import Testing
     check(alive.value == 0)
   }
 
-  @Test func aReclaimerOfAnotherFlavorTraps() async {
+  @Test func reclaimerOfAnotherFlavorTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       _ = RCUDictionary<Int, Int, Memb>(reclaimer: RCUReclaimer(named: "mb", MB.self))
     }
@@ -191,7 +191,7 @@ import Testing
   }
 
   /// Also of another key, which may have another lock: the trap does not depend on luck.
-  @Test(arguments: [0, 1, 2, 3, 4, 5, 6, 7]) func aWriteInsideAnUpdateTraps(_ key: Int) async {
+  @Test(arguments: [0, 1, 2, 3, 4, 5, 6, 7]) func writeInsideAnUpdateTraps(_ key: Int) async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) { [key] in
       let table = RCUDictionary<Int, Int, Memb>([0: 0])
       table.update(0) { _ in table[key] = 1 }
@@ -201,7 +201,7 @@ import Testing
         "RCUDictionary: a write to a dictionary inside the closure of its own update would wait for itself"))
   }
 
-  @Test func anUpdateReadsAndWritesOthers() {
+  @Test func updateMayReadAndWriteOtherEntries() {
     let table = RCUDictionary<Int, Int, Memb>([0: 1, 1: 2])
     let other = RCUDictionary<Int, Int, Memb>()
     table.update(0) { value in
@@ -211,7 +211,7 @@ import Testing
     check(table[0] == 3 && other[5] == 1)
   }
 
-  @Test func tagsFindTheirEntry() {
+  @Test func entriesAreFoundByTheirTags() {
     typealias Bucket = QuiescentCollections.Bucket<Int, Int>
     for count in 0...7 {
       let bucket = Bucket.make(7, depth: 63, next: nil)
@@ -232,7 +232,7 @@ import Testing
     }
   }
 
-  @Test func aFastHashDependsOnEveryBit() {
+  @Test func fastHashDependsOnEveryBit() {
     for bit in 0..<64 {
       let hash = { (number: UInt64) in number.fastHash(seed: 42) }
       var differences = (low: 0, high: 0)

@@ -121,7 +121,7 @@ import Testing
   }
 
   /// A replacement in two steps: another thread sees the key gone, or gets between.
-  @Test func aReplacementInTwoStepsHasNone() async {
+  @Test func twoStepReplacementIsNotLinearizable() async {
     let wrong = await Self.search(rounds: 3000) { table, key, value in
       let old = table.removeValue(forKey: Key(number: key))
       letOthersRun()
@@ -131,7 +131,7 @@ import Testing
     #expect(wrong != nil)
   }
 
-  @Test func theSearchFindsWhatHasNoOrder() {
+  @Test func searchRejectsHistoriesWithoutAnOrder() {
     let look = Call(operation: .look, key: 0, result: nil, begin: 3, end: 4)
     let put = Call(operation: .put(1), key: 0, result: nil, begin: 1, end: 2)
     #expect(!Self.isLinearizable([put, look], keys: 1))

@@ -79,7 +79,7 @@ private func number(_ element: consuming Single?) -> Int? {
     await run(flavor.type)
   }
 
-  @Test func anEntryOfAnotherListTraps() async {
+  @Test func entryOfAnotherListTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let list = RCUList<Int, Memb>()
       let other = RCUList<Int, Memb>()
@@ -94,7 +94,8 @@ private func number(_ element: consuming Single?) -> Int? {
 
   /// Elements that last are seen once and in order by every iteration, while others come and go
   /// between them.
-  @Test(.exclusive, arguments: FlavorCase.all) func iterationsSeeWhatLasts(_ flavor: FlavorCase) async {
+  @Test(.exclusive, arguments: FlavorCase.all) func iterationsSeeElementsThatStay(_ flavor: FlavorCase) async
+  {
     func run<F: Flavor>(_: F.Type) async {
       let alive = Counter()
       let wrong = Counter(), removed = Counter(), inserted = Counter()
@@ -135,7 +136,7 @@ private func number(_ element: consuming Single?) -> Int? {
           }
         }
         check(list.value.count == 20)
-        // By hand: the threads may let go of the list later than this.
+        // By hand: the threads may release the list later than this.
         list.value.removeAll()
       }
       await F.barrier()
@@ -220,7 +221,7 @@ private func number(_ element: consuming Single?) -> Int? {
   /// Contract C, by a consumer that sleeps until a producer wakes it, which those do that found the
   /// queue empty: a producer that is told wrongly leaves the consumer asleep with elements in the
   /// queue.
-  @Test(.exclusive) func theProducerThatFindsItEmptyWakesTheConsumer() async {
+  @Test(.exclusive) func producerThatFindsItEmptyWakesTheConsumer() async {
     let perProducer = 5000
     let queue = Shared(WaitFreeQueue<Int>())
     let wakes = Counter(), taken = Counter()

@@ -11,7 +11,7 @@ import Testing
     let next = RCUPointer<Node<F>, F>()
   }
 
-  @Test(arguments: FlavorCase.all) func aNodeIsPublishedReplacedAndUnlinked(_ flavor: FlavorCase) async {
+  @Test(arguments: FlavorCase.all) func nodeIsPublishedReplacedAndUnlinked(_ flavor: FlavorCase) async {
     func run<F: Flavor>(_: F.Type) async {
       let alive = Counter()
       await onThreads { _ in
@@ -52,7 +52,7 @@ import Testing
     await run(flavor.type)
   }
 
-  @Test func aNodeStaysWhileItsSectionIsOpen() async {
+  @Test func nodeStaysWhileItsSectionIsOpen() async {
     let alive = Counter()
     let pointer = Shared(RCUPointer(Tracked(1, alive: alive), flavor: Memb.self))
     let loaded = Parker()
@@ -77,7 +77,7 @@ import Testing
   }
 
   /// Two threads hold one node as witness: one gets the right to retire it.
-  @Test(.exclusive) func aNodeIsUnlinkedOnce() async {
+  @Test(.exclusive) func nodeIsUnlinkedOnce() async {
     let rounds = 2000
     let alive = Counter()
     let wins = Counter()
@@ -102,7 +102,7 @@ import Testing
 
   /// Of 1, 2, 3 the middle one goes while a reader is at it, and what is published behind it then
   /// is refused.
-  @Test func aNodeIsJoinedOut() async {
+  @Test func nodeIsJoinedOut() async {
     let alive = Counter()
     let list = Shared(RCUPointer(Node<Memb>(number: 1, tracked: Tracked(1, alive: alive)), flavor: Memb.self))
     await onThread {
@@ -185,7 +185,7 @@ import Testing
     check(alive.value == 0)
   }
 
-  @Test func aPublicationThroughAnUnlinkedNodeTraps() async {
+  @Test func publicationThroughAnUnlinkedNodeTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let alive = Counter()
       let head = RCUPointer(Node<Memb>(number: 1, tracked: Tracked(1, alive: alive)), flavor: Memb.self)
@@ -200,7 +200,7 @@ import Testing
         "RCUPointer: a value published through a pointer of a node that was unlinked would be lost"))
   }
 
-  @Test func anOnlineReaderLoads() async {
+  @Test func onlineReaderLoads() async {
     await onThread {
       let pointer = RCUPointer(7, flavor: QSBR.self)
       QSBR.withOnlineReader { reader in
@@ -213,7 +213,7 @@ import Testing
 
 @Suite struct RepinTests {
   /// A scan that lasts lets grace periods pass.
-  @Test func aGracePeriodPassesWhenASectionIsRepinned() async {
+  @Test func gracePeriodPassesWhenASectionIsRepinned() async {
     func run<F: Flavor>(_: F.Type) async where F.Token == Void {
       let isInside = Parker()
       let isOver = Counter()
@@ -237,7 +237,7 @@ import Testing
     await run(Bulletproof.self)
   }
 
-  @Test func aGracePeriodWaitsForTheOuterSection() async {
+  @Test func gracePeriodWaitsForTheOuterSection() async {
     let cookie = await onThread {
       Memb.read { _ in
         let cookie = Memb.startGracePeriod()
@@ -249,7 +249,7 @@ import Testing
     await cookie.elapsed()
   }
 
-  @Test func aSleepableSectionIsRepinned() async {
+  @Test func sleepableSectionIsRepinned() async {
     let domain = SleepableDomain("repin")
     let box = SleepableBox(1, in: domain)
     await domain.read { section in
@@ -271,7 +271,7 @@ import Testing
     let next: SleepablePointer<Node>
   }
 
-  @Test func aNodeStaysAcrossASuspension() async {
+  @Test func nodeStaysAcrossASuspension() async {
     let alive = Counter()
     let domain = SleepableDomain("pointer")
     let pointer = SleepablePointer(Tracked(1, alive: alive), in: domain)
@@ -298,7 +298,7 @@ import Testing
     withExtendedLifetime(back) { check(alive.value == 1) }
   }
 
-  @Test func aNodeIsJoinedOut() async {
+  @Test func nodeIsJoinedOut() async {
     let alive = Counter()
     let domain = SleepableDomain("pointer")
     let head = SleepablePointer(
@@ -318,7 +318,7 @@ import Testing
     check(alive.value == 1)
   }
 
-  @Test func aSectionOfAnotherDomainTraps() async {
+  @Test func sectionOfAnotherDomainTraps() async {
     let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
       let pointer = SleepablePointer(1, in: SleepableDomain("one"))
       SleepableDomain("other").read { section in print(pointer.load(section) == nil) }

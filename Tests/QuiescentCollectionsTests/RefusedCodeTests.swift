@@ -99,7 +99,7 @@ import Testing
   }
 
   /// What the refused code is close to, and what must compile.
-  @Test func theCorrectCodeCompiles() async {
+  @Test func correctCodeCompiles() async {
     let result = await Compiler.swift(
       Self.preamble + """
         func f() -> Int {

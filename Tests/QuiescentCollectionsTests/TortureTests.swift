@@ -129,7 +129,7 @@ import Testing
           }
         }
       }
-      // By hand: the threads may let go of the table later than this.
+      // By hand: the threads may release the table later than this.
       table.value.removeAll()
     }
     await F.barrier()
@@ -153,7 +153,7 @@ import Testing
 
   /// Of threads that insert one key unless it is present one does, and of those that remove it one
   /// gets it.
-  @Test func aKeyIsInsertedAndRemovedByOneThread() async {
+  @Test func keyIsInsertedAndRemovedByOneThread() async {
     let rounds = 3000
     let table = Shared(RCUDictionary<Int, Int, Memb>())
     let inserted = Counter()

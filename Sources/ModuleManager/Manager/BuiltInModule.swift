@@ -30,11 +30,15 @@ public struct BuiltInModule: ModuleCode {
   private let stop: (@Sendable () -> Void)?
   private let exit: @Sendable () -> Int32
 
-  /// Describes a module; ``ModuleManager/load(_:policy:parameters:)`` starts it.
+  /// Describes a module; `ModuleManager.load(_:policy:parameters:)` starts it.
   ///
   /// - Parameters:
+  ///   - name: Unique among the loaded modules, where `-` and `_` are the same.
+  ///   - version: For lists.
+  ///   - summary: One line about the module, for lists.
   ///   - dependsOn: modules that are there before it starts, and stay until it is gone; compiled in
   ///     or not.
+  ///   - parameters: Its parameters, which `ModuleManager.parameters(of:)` lists.
   ///   - exitsAfterFailedInit: `exit` cleans up what a failed `start` left.
   ///   - start: sets up and registers. After an error what it registered is taken down.
   ///   - stop: the interfaces are down and no call is under way; for the scheme that has it.

@@ -14,7 +14,7 @@ internal import ModuleFiles
 /// Source: Adam J. Richter's list of changes, quoted by Rusty Russell, 26 November 2002: order of
 /// initialization from dependencies.
 extension ModuleManager {
-  /// Lets ``request(_:parameters:within:cancelledBy:)-swift.method`` and dependencies find these
+  /// Lets `request(_:parameters:within:cancelledBy:)` and dependencies find these
   /// modules, before those of the directory; one of the same name replaces another from the next
   /// load on. Starts none.
   public func provide(_ modules: [BuiltInModule]) {
@@ -25,7 +25,7 @@ extension ModuleManager {
 
   /// Starts modules that are compiled in, each after those that it depends on, whatever their order
   /// here; and loads what they need beyond these, as
-  /// ``request(_:parameters:within:cancelledBy:)-swift.method`` does. It also
+  /// `request(_:parameters:within:cancelledBy:)` does. It also
   /// ``provide(_:)-([BuiltInModule])``s them. Those that are loaded already stay as they are.
   /// Returns them in the order given.
   ///
@@ -33,8 +33,9 @@ extension ModuleManager {
   ///   that is nowhere, and `ELOOP` for a cycle, spelled out; and whatever starting one throws:
   ///   those that were started before it stay.
   /// - Parameters:
+  ///   - modules: In any order.
   ///   - limit: Then it ends with `ETIMEDOUT`, and what is begun goes on; see
-  ///     ``load(path:policy:parameters:as:within:cancelledBy:)``.
+  ///     `load(path:policy:parameters:as:within:cancelledBy:)`.
   ///   - cancellation: The same, with `EINTR`.
   @available(*, noasync, message: "await load(_:) instead of blocking the task's thread")
   @discardableResult
@@ -59,7 +60,7 @@ extension ModuleManager {
   }
 
   /// Starts a module that is compiled in. As
-  /// ``load(path:policy:parameters:as:within:cancelledBy:)``, without an image: what it depends on
+  /// `load(path:policy:parameters:as:within:cancelledBy:)`, without an image: what it depends on
   /// is loaded already.
   @available(*, noasync, message: "await load(_:) instead of blocking the task's thread")
   @discardableResult

@@ -62,10 +62,13 @@ extension ModuleManager {
   ///
   /// Those that are in use after all stay, which is no error.
   ///
-  /// - Parameter limit: For `name`; as ``unload(_:ifBusy:within:cancelledBy:)-9hs1``, and so is
-  ///   `cancellation`.
+  /// - Parameters:
+  ///   - name: The module that was asked for.
+  ///   - policy: For `name`. The others are unloaded only if they are not in use.
+  ///   - limit: For `name`; as `unload(_:ifBusy:within:cancelledBy:)`.
+  ///   - cancellation: Likewise.
   /// - Returns: The outcome of `name`, and the names of the others that went.
-  /// - Throws: as ``unload(_:ifBusy:within:cancelledBy:)-9hs1``, for `name`.
+  /// - Throws: as `unload(_:ifBusy:within:cancelledBy:)`, for `name`.
   @available(*, noasync, message: "await unloadWithUnused(_:ifBusy:) instead of blocking the task's thread")
   @discardableResult
   public func unloadWithUnused(

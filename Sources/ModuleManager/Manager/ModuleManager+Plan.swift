@@ -15,10 +15,10 @@ public struct PlannedLoad: Hashable, Sendable {
 
 /// What requests and unloads would do, without doing it.
 extension ModuleManager {
-  /// What ``request(_:)`` would load for `name`, in order, and what of it is loaded already.
+  /// What `request(_:)` would load for `name`, in order, and what of it is loaded already.
   ///
   /// - Threads: any. Blocks for the file system only.
-  /// - Throws: as ``request(_:)`` before it loads anything.
+  /// - Throws: as `request(_:)` before it loads anything.
   public func plan(for name: String) throws(ModuleError) -> [PlannedLoad] {
     let index: ModuleIndex
     let wanted: [ModuleIndex.Entry]
@@ -54,7 +54,7 @@ extension ModuleManager {
     ModuleError(name, ENOENT, "is not loaded, and there is no module directory to find it in")
   }
 
-  /// What ``unloadWithUnused(_:ifBusy:within:cancelledBy:)`` would unload, in order, as far as can
+  /// What `unloadWithUnused(_:ifBusy:within:cancelledBy:)` would unload, in order, as far as can
   /// be seen now.
   ///
   /// - Throws: `ENOENT` when it is not loaded, `EWOULDBLOCK` when others need it.

@@ -4,13 +4,15 @@ internal import ModuleFiles
 internal import Quiescence
 
 extension ModuleManager {
-  /// Lets ``request(_:parameters:within:cancelledBy:)-swift.method`` and dependencies find modules
+  /// Lets `request(_:parameters:within:cancelledBy:)` and dependencies find modules
   /// in `directory`, by its index: see `ModuleIndex`.
   ///
-  /// - Parameter isChecked: Without it a directory that is not there yet is taken all the same;
-  ///   requests say what is wrong.
-  /// - Parameter limit: How long a request waits for the directory's lock while another process has
-  ///   it exclusively; then it fails with `ETIMEDOUT`, naming that process.
+  /// - Parameters:
+  ///   - directory: Its path.
+  ///   - isChecked: Without it a directory that does not exist yet is accepted, and requests say
+  ///     what is wrong.
+  ///   - limit: How long a request waits for the directory's lock while another process has it
+  ///     exclusively; then it fails with `ETIMEDOUT`, naming that process.
   /// - Throws: `ENOENT` and the like for a directory that cannot be read; `EBADMSG` for a damaged
   ///   index. A missing or stale one is no error: the directory is read instead.
   public func setDirectory(
@@ -31,13 +33,14 @@ extension ModuleManager {
   /// the request.
   ///
   /// - Parameters:
+  ///   - name: A module's name, or an alias.
   ///   - parameters: For the modules that are called so, not for what they depend on. `EEXIST` when
   ///     one of them is loaded already. Such a request is not shared.
   ///   - limit: Then it ends with `ETIMEDOUT`, whatever the modules do; others that share it go on.
   ///     What is loaded by then stays.
   ///   - cancellation: The same, with `EINTR`; in the other form also the end of the task, with
   ///     `ECANCELED`.
-  /// - Threads: as ``load(path:policy:parameters:as:within:cancelledBy:)``.
+  /// - Threads: as `load(path:policy:parameters:as:within:cancelledBy:)`.
   /// - Throws: `ENOENT` when there is no such module and no such alias, or a dependency is missing;
   ///   `ELOOP` for a cycle of dependencies; `EBUSY` for a module in ``ModuleState/cleanup``;
   ///   `ENOEXEC` for a file whose module has another name; and whatever loading them throws.

@@ -14,11 +14,14 @@ extension ModuleManager {
   ///
   /// Modules on which none of the rest depends go at the same time: one grace period and one
   /// callback barrier serve them all, in so far as their schemes wait for one. Then those go that
-  /// they needed. Each ends as ``unload(_:ifBusy:within:cancelledBy:)-9hs1`` of it alone would
+  /// they needed. Each ends as `unload(_:ifBusy:within:cancelledBy:)` of it alone would
   /// have: one that cannot go keeps what it needs, and no other.
   ///
-  /// - Parameter names: In any order; one that is named twice goes once.
-  /// - Parameter limit: For all of them; with ``BusyPolicy/wait``.
+  /// - Parameters:
+  ///   - names: In any order; one that is named twice is unloaded once.
+  ///   - policy: For each of them; nil: each module's own.
+  ///   - limit: For all of them; with ``BusyPolicy/wait``.
+  ///   - cancellation: Ends the wait of all of them.
   /// - Returns: One for each name, in the order in which they ended.
   /// - Complexity: O(modules²) and, for modules that do not depend on each other, one wait.
   /// - Threads: any, outside sections.

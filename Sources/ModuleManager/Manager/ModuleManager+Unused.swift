@@ -16,7 +16,10 @@ extension ModuleManager {
   /// polls. Users that only the module knows of (`usecount`) cause no look: they are asked about at
   /// each of these.
   ///
-  /// - Parameter limit: Looks at least once, also when it is zero.
+  /// - Parameters:
+  ///   - name: A loaded module.
+  ///   - limit: Looks at least once, also when it is zero.
+  ///   - cancellation: Ends the wait, with `EINTR`.
   /// - Threads: any, outside sections. Costs the manager's queue a barrier and O(processors ×
   ///   counters) a look; there is one look queued at the most, however many references are given
   ///   back.
@@ -57,8 +60,8 @@ extension ModuleManager {
   /// ``BusyPolicy/whenIdle``. On the queue.
   ///
   /// The look that finds no user, and an attempt, which gives up when a user has come in between.
-  /// Then this waits again, and until a user lets go: what makes the attempt give up is what the
-  /// look would see.
+  /// Then this waits again, and until a user releases it: what makes the attempt give up is what
+  /// the look would see.
   func unloadWhenIdle(_ module: Module, _ end: RequestEnd?, done: @escaping Completion<UnloadOutcome>) {
     let again: ModuleQueue.Job = { self.unloadWhenIdle(module, end, done: done) }
     watches.add(

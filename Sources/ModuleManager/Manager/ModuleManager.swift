@@ -22,7 +22,7 @@ public import Quiescence
 /// Every request ends at its limit, or when it is cancelled, whatever the modules do; and says then
 /// what it waited for.
 ///
-/// Source: the mails under "Background" in the README; Linux kernel/module/main.c.
+/// Source: the mails that the article "The debate of 2002" lists; Linux kernel/module/main.c.
 public final class ModuleManager: Sendable {
   let queue: ModuleQueue
   /// Where what modules retire runs.
@@ -130,10 +130,13 @@ public final class ModuleManager: Sendable {
   public func events() -> ModuleEvents { eventSource.subscribe() }
 
   /// Opens the object that a module publishes under `name`, and keeps the module loaded until it is
-  /// closed. `holder` names the caller in "in use" errors and in lists.
+  /// closed.
   ///
-  /// - Parameter onRevoke: called once if the module is forced out: on the manager's queue,
-  ///   or in here. It must not wait for the manager, and may close the object.
+  /// - Parameters:
+  ///   - name: The name that the module gave the object.
+  ///   - holder: Names the caller in "in use" errors and in lists.
+  ///   - onRevoke: Called once if the module is forced out: on the manager's queue, or in here. It
+  ///     must not wait for the manager, and may close the object.
   /// - Throws: `ENOENT` when no live module publishes it.
   public func open(
     _ name: String, holder: String, onRevoke: (@Sendable () -> Void)? = nil
@@ -168,11 +171,13 @@ public final class ModuleManager: Sendable {
   /// Loads the module in the shared object at `path`. Blocks while its `init` runs, and while a
   /// module that it replaces is still going.
   ///
-  /// An `init` that failed is answered after the last look at the module's users. The module is
-  /// `going` then, visibly, and goes when they have let go and what it retired has run. A load that
-  /// comes meanwhile waits for that.
+  /// A load whose `init` failed is answered when the module is unmapped; or at once, when the
+  /// module has users, and when a step lasts. Then the module is `going`, visibly, until they have
+  /// released it and what it retired has run. A load that comes meanwhile waits for that.
   ///
   /// - Parameters:
+  ///   - path: The module's file; a relative path is resolved in the working directory.
+  ///   - policy: Whether and how it may be unloaded.
   ///   - parameters: What the module's parameters hold from before its `init` on; all are looked at
   ///     before one is set.
   ///   - name: What the module must call itself, where `-` and `_` are the same; nil: anything.
@@ -183,7 +188,7 @@ public final class ModuleManager: Sendable {
   /// - Threads: any, outside sections. Loads and unloads of a manager take turns.
   /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of
   ///   this ABI, and for one of another name; `EEXIST` for a module or an image that is
-  ///   loaded; as ``set(_:of:to:within:cancelledBy:)-swift.method`` for a parameter; what its
+  ///   loaded; as `set(_:of:to:within:cancelledBy:)` for a parameter; what its
   ///   `init` answers; `EDEADLK` inside a section, a hook, a retired callback, or a module's `init`
   ///   or `exit`.
   @available(*, noasync, message: "await load(path:) instead of blocking the task's thread")
@@ -225,7 +230,7 @@ public final class ModuleManager: Sendable {
   /// `exit`, callbacks, unmap; in the order of its scheme. Without a policy, by the module's own.
   ///
   /// With ``BusyPolicy/fail`` it blocks for grace periods only; with ``BusyPolicy/wait`` until the
-  /// last user lets go, at most for `limit`, or until `cancellation` (in the other form: of the
+  /// last user releases it, at most for `limit`, or until `cancellation` (in the other form: of the
   /// task as well) ends the wait. Then the module serves on as before, with every scheme: its hooks
   /// are called in their old places, its names are found, references can be taken. Three have no
   /// way back, and answer ``UnloadOutcome/deferred(holders:)``: a forced unload, whose users were

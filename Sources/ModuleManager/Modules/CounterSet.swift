@@ -34,14 +34,14 @@ package struct CounterSet: Sendable {
     for count in counts { count.bigref.releaseOwner() }
   }
 
-  /// Runs `next` on the manager's queue when the last user lets go; nil, and `next` is not called,
-  /// when there is none. Before zero, which is final, the wait can be given up.
+  /// Runs `next` on the manager's queue when the last user releases it; nil, and `next` is not
+  /// called, when there is none. Before zero, which is final, the wait can be given up.
   func awaitUnused(_ operation: UnloadOperation, _ next: @escaping @Sendable () -> Void) -> CounterWait? {
     releaseOwners()
     if counts.allSatisfy({ $0.bigref.isZero }) { return nil }
     let wait = CounterWait(counters: counts.count)
     for count in counts {
-      let entry = count.bigref.atZero(.call { if wait.oneIsZero() { operation.goOn(next) } })
+      let entry = count.bigref.atZero(.call { if wait.oneIsZero() { operation.advance(next) } })
       if let entry { wait.keep { count.bigref.forget(entry) } }
     }
     return wait

@@ -19,7 +19,7 @@ public struct ModuleState: RawRepresentable, Hashable, Sendable, Codable, Custom
   public static let coming = ModuleState(rawValue: "coming")
   /// In use.
   public static let live = ModuleState(rawValue: "live")
-  /// Unloading, or waiting for its last user to let go.
+  /// Unloading, or waiting for its last user to release it.
   public static let going = ModuleState(rawValue: "going")
   /// `exit` refused; its interfaces are down.
   public static let cleanup = ModuleState(rawValue: "cleanup")

@@ -54,7 +54,7 @@ public struct BusyPolicy: Hashable, Sendable {
   /// Hook points: the module's hooks are off, or refuse calls, as long as it waits; with
   /// ``UnloadScheme/lockList`` they are called until the last release.
   public static let wait = BusyPolicy(rawValue: 1)
-  /// Refuses new users, asks the present ones to let go (``OpenObject``'s `onRevoke`, and the
+  /// Refuses new users, asks the present ones to release it (``OpenObject``'s `onRevoke`, and the
   /// module itself), and finishes after the last release. Users keep what they hold until they
   /// release it. Leaves a taint, see ``ModuleManager/taints``. (Daniel Phillips, 18 July 2002: the
   /// force flag.)
@@ -79,8 +79,8 @@ public enum UnloadOutcome: Hashable, Sendable {
   case unloaded(UnloadReport)
   /// `exit` has run and it has no users, but the loader kept its image mapped.
   case resident(image: String, reason: String)
-  /// It was in use; its interfaces are down for good, and it goes when the last of these lets go.
-  /// No request waits for that. With ``UnloadScheme/delayedRemoval``, and where a wait that has
+  /// It was in use; its interfaces are down for good, and it goes when the last of these releases
+  /// it. No request waits for that. With ``UnloadScheme/delayedRemoval``, and where a wait that has
   /// ended has no way back.
   case deferred(holders: [ModuleHolder])
 }

@@ -30,7 +30,7 @@ public struct UnloadedModule: Hashable, Sendable {
 
     /// Unloaded by a request.
     public static let unloaded = End(rawValue: "unloaded")
-    /// The same, after users were asked to let go: see ``BusyPolicy/force``.
+    /// The same, after users were asked to release it: see ``BusyPolicy/force``.
     public static let forced = End(rawValue: "forced")
     /// Its `init` has failed.
     public static let failed = End(rawValue: "failed")

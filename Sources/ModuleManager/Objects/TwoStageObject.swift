@@ -31,8 +31,11 @@ public final class TwoStageObject<Value: Sendable>: Sendable {
 
   /// Creates an object that is linked. Throws `EBUSY` if its module accepts no users any more.
   ///
-  /// - Parameter release: called once, after the object is unlinked and the last handle is closed,
-  ///   on the thread that did the last of these.
+  /// - Parameters:
+  ///   - value: What the handles give access to.
+  ///   - host: Of the module that the object keeps loaded.
+  ///   - release: Called once, after the object is unlinked and the last handle is closed, on the
+  ///     thread that did the last of these.
   public init(
     _ value: Value, of host: ModuleHost, release: @escaping @Sendable (Value) -> Void
   ) throws(ModuleError) {

@@ -32,7 +32,7 @@ extension ParameterSlot {
 extension ModuleManager {
   /// The parameters of a loaded module, with their values at this moment.
   ///
-  /// - Threads: as ``load(path:policy:parameters:as:within:cancelledBy:)``.
+  /// - Threads: as `load(path:policy:parameters:as:within:cancelledBy:)`.
   /// - Throws: `ENOENT` if the module is not loaded; `EBUSY` if it is not live, because its
   ///   variables may be unmapped.
   @available(*, noasync, message: "await parameters(of:) instead of blocking the task's thread")
@@ -49,10 +49,13 @@ extension ModuleManager {
   /// After an error the parameter is unchanged. An unload finds the call as a user of the module.
   ///
   /// - Parameters:
+  ///   - parameter: Its name.
+  ///   - name: The module's name.
+  ///   - value: As text; see ``ModuleParameter``.
   ///   - limit: Then the request ends with `ETIMEDOUT`. A `set` function that has not returned runs
   ///     on, and may still change the parameter.
   ///   - cancellation: The same, with `EINTR`.
-  /// - Threads: as ``load(path:policy:parameters:as:within:cancelledBy:)``. The module's `set`
+  /// - Threads: as `load(path:policy:parameters:as:within:cancelledBy:)`. The module's `set`
   ///   function runs on a thread of the manager.
   /// - Throws: `ENOENT` for an unknown module or parameter; `EPERM` if the parameter cannot be
   ///   changed; `EINVAL`, `ERANGE`, `E2BIG` or `ENAMETOOLONG` if it cannot hold the value; `EBUSY`

@@ -108,7 +108,7 @@ final class ActiveBit: Scheme, Gate, UserWait {
 
   /// Step 3. No user is counted.
   private func takeDown(_ operation: UnloadOperation) {
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     operation.leave()
   }
 

@@ -62,7 +62,7 @@ final class BigReaderLockScheme: Scheme, Gate {
     operation.begin()
     let counters = operation.counters
     isRegistered.store(false, ordering: .sequentiallyConsistent)
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     operation.block(.readers) {
       lock.passWrite()
     } then: {

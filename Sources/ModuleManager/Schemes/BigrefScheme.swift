@@ -49,7 +49,7 @@ final class BigrefScheme: Scheme {
     operation.begin()
     let counters = CounterSet([count] + operation.module.counts)
     counters.beginKill()
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     // Together with the hooks' sections, those of `Memb` end in which the counters counted locally.
     operation.afterReaders(orElse: {
       counters.confirm()

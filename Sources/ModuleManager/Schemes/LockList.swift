@@ -21,7 +21,7 @@ extension UnloadScheme {
 /// 1. take the write side of every lock that was registered for the module: sorted by address, each
 ///    distinct one once. Interrupted (`EINTR`): those that were taken are released. No lookup in
 ///    these tables is under way now.
-/// 2. users: release everything, `EBUSY`. To wait: sleep until the last user lets go, and start
+/// 2. users: release everything, `EBUSY`. To wait: sleep until the last user releases it, and start
 ///    again at 1. Sleeping with the locks held would keep that user from letting go. So a new user
 ///    may come first, and there is no promise of progress.
 /// 3. no users: close the module, still under the locks, and release them. The nodes of the list
@@ -42,7 +42,7 @@ extension UnloadScheme {
 /// Objections (Rusty Russell): a semaphore on every packet; and "if someone is recursing, you must
 /// fail them, otherwise you'll deadlock; and then it becomes try_module_get()". Here a thread that
 /// asks for a lock that it has is refused (`EDEADLK`), and a user that counts again waits at most
-/// until 2 lets go.
+/// until 2 releases it.
 final class LockList: Scheme {
   private let tables: LockTables
   private let order = LockOrder()
@@ -99,14 +99,14 @@ final class LockList: Scheme {
       switch result {
       case .success(.users(let holders)): wait(operation, counters, holders)
       case .success(.counted):
-        operation.takeInterfacesDown()
-        // Their holders do not come through a table; and may need one to let go.
+        operation.unregisterInterfaces()
+        // Their holders do not come through a table; and may need one to release it.
         operation.tellUsers()
         operation.awaitZero(of: counters, orElse: { [self] in reopen(operation, counters) }) {
           operation.leave()
         }
       case .success(.unused):
-        operation.takeInterfacesDown()
+        operation.unregisterInterfaces()
         operation.awaitZero(of: counters, orElse: nil) { operation.leave() }
       case .failure(let error): interrupted(operation, counters, error)
       }

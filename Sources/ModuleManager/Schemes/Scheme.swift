@@ -25,9 +25,9 @@ package protocol Scheme: AnyObject, Sendable {
   var references: Int { get }
 
   /// Unloads the module, by the operation's steps, and answers the operation; now, or when the last
-  /// user lets go. On the manager's queue, as the last thing that its caller does. The module is
-  /// live, and an unload that does not wait has found no users yet; or its `init` failed: then the
-  /// policy is to wait, and there is no way back.
+  /// user releases it. On the manager's queue, as the last thing that its caller does. The module
+  /// is live, and an unload that does not wait has found no users yet; or its `init` failed: then
+  /// the policy is to wait, and there is no way back.
   func unload(_ operation: UnloadOperation)
 
   /// Goes on with a module in ``ModuleState/cleanup``.

@@ -55,7 +55,7 @@ final class StartStopExit: Scheme {
     operation.begin()
     let counters = operation.counters
     counters.beginKill()
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     operation.afterReaders(orElse: {
       counters.confirm()
       operation.restoreService(counters)

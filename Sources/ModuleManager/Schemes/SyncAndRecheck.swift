@@ -76,7 +76,7 @@ final class SyncAndRecheck: Scheme {
   ) {
     let counters = operation.counters
     counters.beginKill()
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     let goBack: @Sendable () -> Void = { [self] in
       counters.confirm()
       _ = registerAgain(operation, counters, operation.module.holders)
@@ -112,7 +112,7 @@ final class SyncAndRecheck: Scheme {
     if taken.isEmpty { return true }
     let names = taken.joined(separator: ", ")
     operation.failAndGoOn(
-      EEXIST, "in use, and \(names) was taken meanwhile: it goes when its last user lets go",
+      EEXIST, "in use, and \(names) was taken meanwhile: it is unloaded when its last user releases it",
       holders: holders)
     takeDown(operation, mayGoBack: false) { [self] in delay(operation, $0) }
     return false

@@ -178,7 +178,7 @@ final class TryAcquire: Scheme, Gate {
   }
 
   private func takeDown(_ operation: UnloadOperation, _ counters: CounterSet) {
-    operation.takeInterfacesDown()
+    operation.unregisterInterfaces()
     let back: @Sendable () -> Void = { [self] in
       operation.restoreService(counters) {
         count.restoreBase()

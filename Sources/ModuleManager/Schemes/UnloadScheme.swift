@@ -75,7 +75,7 @@ extension UnloadScheme {
     public static let noFailedGets = Promise(rawValue: "no failed gets")
     /// A get writes to no memory that processors share.
     public static let scalingGets = Promise(rawValue: "scaling gets")
-    /// A waiting unload ends when the present users let go, however many new ones ask.
+    /// A waiting unload ends when the present users release it, however many new ones ask.
     public static let noStarvation = Promise(rawValue: "no starvation")
   }
 }

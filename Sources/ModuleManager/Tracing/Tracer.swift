@@ -102,7 +102,7 @@ extension UnloadOutcome {
     case .unloaded: ""
     case .resident(_, let reason): reason
     case .deferred(let holders):
-      "goes when these holders let go: " + holders.map(\.description).joined(separator: ", ")
+      "is unloaded when these holders release it: " + holders.map(\.description).joined(separator: ", ")
     }
   }
 }

@@ -61,7 +61,7 @@ final class SharedWaits: Sendable {
   }
 
   /// The last thing that its caller does.
-  private func goOn(_ entries: [Entry], _ spans: [TraceSpan]) {
+  private func advance(_ entries: [Entry], _ spans: [TraceSpan]) {
     // Those that begin together are one inside the other: on a timeline the slices of a thread must
     // not overlap.
     for (entry, span) in zip(entries, spans).reversed() { entry.operation.manager.tracer.end(span) }
@@ -100,14 +100,14 @@ extension SharedWaits {
       Primitive.waitForGracePeriods(of: first)
     } then: {
       if !stall.take() { self.state.withLock { $0.stalled -= 1 } }
-      self.goOn(entries, spans)
+      self.advance(entries, spans)
     }
   }
 
   private func waitApart(_ flavors: [any Flavor.Type], _ entry: Entry, _ span: TraceSpan) {
     let isLast = Self.countDown(from: flavors.count)
     for flavor in flavors {
-      flavor.afterGracePeriod(.call { if isLast() { self.queue.run { self.goOn([entry], [span]) } } })
+      flavor.afterGracePeriod(.call { if isLast() { self.queue.run { self.advance([entry], [span]) } } })
     }
   }
 }
@@ -126,7 +126,7 @@ extension SharedWaits {
     if entries.isEmpty { return }
     let spans = begin(.callbacks, entries)
     let reclaimers = entries.map(\.operation.module.reclaimers)
-    if reclaimers.allSatisfy(\.isEmpty) { return goOn(entries, spans) }
+    if reclaimers.allSatisfy(\.isEmpty) { return advance(entries, spans) }
     if entries.count > 1 {
       for index in entries.indices { waitApart(reclaimers[index], entries[index], spans[index]) }
       return
@@ -134,20 +134,20 @@ extension SharedWaits {
     queue.call(onHandOver: entries[0].operation.stuck) {
       RCUReclaimer.barrier(ofCohorts: reclaimers[0])
     } then: {
-      self.goOn(entries, spans)
+      self.advance(entries, spans)
     }
   }
 
   private func waitApart(_ reclaimers: [RCUReclaimer], _ entry: Entry, _ span: TraceSpan) {
     if reclaimers.isEmpty {
-      queue.run { self.goOn([entry], [span]) }
+      queue.run { self.advance([entry], [span]) }
       return
     }
     // Whatever is known of the callbacks that are waited for, it is not known when they return.
     entry.operation.stuck()
     let isLast = Self.countDown(from: reclaimers.count)
     for reclaimer in reclaimers {
-      reclaimer.afterCallbacks(.call { if isLast() { self.queue.run { self.goOn([entry], [span]) } } })
+      reclaimer.afterCallbacks(.call { if isLast() { self.queue.run { self.advance([entry], [span]) } } })
     }
   }
 

@@ -22,7 +22,7 @@ public struct UnloadAttempt: Sendable {
   /// The module's name.
   public var module: String { operation.module.name }
 
-  /// What it does when the module is in use. ``force()`` changes it.
+  /// What it does when the module is in use. `force()` changes it.
   public var policy: BusyPolicy { operation.policy }
 
   /// Whether it has ended: the module has gone, serves on, or is in ``ModuleState/cleanup``. Any
@@ -41,7 +41,7 @@ public struct UnloadAttempt: Sendable {
   /// Gives it up: all requests that wait for it are answered with `ECANCELED`, and the module
   /// serves on as before. Blocks for the manager's queue, and not for the module.
   ///
-  /// - Threads: as ``ModuleManager/unload(_:ifBusy:within:cancelledBy:)-9hs1``.
+  /// - Threads: as `ModuleManager.unload(_:ifBusy:within:cancelledBy:)`.
   /// - Throws: `ENOENT` when it is over; `EBUSY` where nothing leads back, and why: its users were
   ///   told to go, its `init` has failed, its `stop` has run, or its code has not returned;
   ///   `EDEADLK` where it would wait for itself.
@@ -54,7 +54,7 @@ public struct UnloadAttempt: Sendable {
   }
 
   /// Makes it a forced one: users are told to go, and nothing leads back. Blocks and throws as
-  /// ``cancel()-(Void)``, but for `EBUSY`.
+  /// `cancel()`, but for `EBUSY`.
   @available(*, noasync, message: "await force() instead of blocking the task's thread")
   public func force() throws(ModuleError) { try manager.block(module) { startForce($0, done: $1) } }
 

@@ -2,7 +2,7 @@ internal import Quiescence
 
 extension UnloadOperation {
   /// Tells the users that the module will go, when the policy is force; and leaves the taint. After
-  /// new users are kept out: one that is told to let go must not be followed by another.
+  /// new users are kept out: one that is told to release it must not be followed by another.
   package func tellUsers() {
     if !isForced { return }
     let holders = module.holders

@@ -1,13 +1,13 @@
 extension UnloadOperation {
   /// Hooks off their points, names of objects away: no call that starts now comes in.
-  package func takeInterfacesDown() {
+  package func unregisterInterfaces() {
     unlinkHooks()
     withdrawObjects()
   }
 
   /// Puts hooks and names back. Returns the names that other modules took meanwhile; those stay
   /// away.
-  package func putInterfacesUp() -> [String] {
+  package func reregisterInterfaces() -> [String] {
     linkHooks()
     return republishObjects()
   }

@@ -110,7 +110,7 @@ extension UnloadOperation {
 
   /// What a request is told whose end comes first.
   private func error(_ reason: RequestEnd.Reason) -> ModuleError {
-    // The last of them may have let go a moment ago.
+    // The last of them may have released it a moment ago.
     let holders = module.holders
     var words = [reason.text]
     if !holders.isEmpty { words.append("in use: \(holders.joined)") }
@@ -128,7 +128,8 @@ extension UnloadOperation {
 
 extension UnloadOperation {
   /// From here on the wait for users can be given up: `body` makes the module serve on. False: the
-  /// last user has let go meanwhile. A forced unload has no way back: its users were told to go.
+  /// last user has released it meanwhile. A forced unload has no way back: its users were told to
+  /// go.
   ///
   /// A wait of several stages offers one in each. If the end came between two of them, this is
   /// where it is noticed: else the second stage would last as long as its users like.

@@ -23,7 +23,7 @@ extension UnloadOperation {
     _ next: @escaping @Sendable () -> Void
   ) {
     module.setWait(.users)
-    users.whenZero { self.goOn(next) }
+    users.whenZero { self.advance(next) }
     offerWayBack(restoreService, after: users.giveUp)
   }
 
@@ -40,8 +40,8 @@ extension UnloadOperation {
     offerWayBack(restoreService, after: wait.giveUp)
   }
 
-  /// The last user has let go. Any thread, also inside sections.
-  func goOn(_ next: @escaping @Sendable () -> Void) {
+  /// The last user has released it. Any thread, also inside sections.
+  func advance(_ next: @escaping @Sendable () -> Void) {
     later {
       self.setWaitOver()
       next()

@@ -70,8 +70,8 @@ package final class UnloadOperation: Sendable {
   var isPromised: Bool { state.withLock { $0.isPromised } }
   package var isGivenUp: Bool { state.withLock { $0.givenUp != nil } }
 
-  /// The policy is to go on when the last user lets go. Otherwise whatever finds users gives up, by
-  /// ``refuse(_:)``.
+  /// The policy is to go on when the last user releases it. Otherwise whatever finds users gives
+  /// up, by ``refuse(_:)``.
   package var mayWait: Bool { policy != .fail }
 
   /// What finds users makes the module serve as before, also where the scheme has no way back for
@@ -146,7 +146,7 @@ extension UnloadOperation {
   ) -> [String] {
     counters.revive()
     open()
-    let taken = putInterfacesUp()
+    let taken = reregisterInterfaces()
     if isLive(taken) { stay() }
     return taken
   }

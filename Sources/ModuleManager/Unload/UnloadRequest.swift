@@ -57,7 +57,7 @@ public final class UnloadRequest: Sendable {
   /// Suspends until it has ended. The end of the task ends this wait, and not the unload:
   /// ``cancel()`` does that.
   ///
-  /// Throws as ``ModuleManager/unload(_:ifBusy:within:cancelledBy:)-9hs1``; also `EDEADLK`, where
+  /// Throws as `ModuleManager.unload(_:ifBusy:within:cancelledBy:)`; also `EDEADLK`, where
   /// it would wait for itself.
   public var outcome: UnloadOutcome {
     get async throws(ModuleError) { try await manager.suspend(module) { self.whenEnded($0, $1) } }
@@ -85,15 +85,17 @@ public final class UnloadRequest: Sendable {
 
 extension ModuleManager {
   /// Asks for an unload, and returns at once: also inside a section, a hook, a retired callback,
-  /// and a module's `init` or `exit`, where ``unload(_:ifBusy:within:cancelledBy:)-9hs1`` would
+  /// and a module's `init` or `exit`, where `unload(_:ifBusy:within:cancelledBy:)` would
   /// wait for itself.
   ///
   /// The manager does it in its turn, as that one would; and so it waits for calls that are inside
   /// the module, the caller's among them. The caller goes on in mapped code, however long it takes.
   /// Asked for in `init` it comes right after that; in `exit`, again if that refuses.
   ///
-  /// - Parameter policy: Nil: the module's own. With ``BusyPolicy/fail`` the caller itself may be
-  ///   the user that it fails for, with schemes that count calls.
+  /// - Parameters:
+  ///   - name: A loaded module.
+  ///   - policy: Nil: the module's own. With ``BusyPolicy/fail`` the caller itself may be the user
+  ///     that it fails for, with schemes that count calls.
   /// - Returns: Where its end can be awaited, elsewhere. It is about the module that is loaded now:
   ///   if that has gone before its turn comes, it ends with `ENOENT`, though another one of the
   ///   name may be there.

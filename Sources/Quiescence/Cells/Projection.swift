@@ -1,5 +1,5 @@
 /// A part of a box, or what a function makes of it, as a cell of its own: see
-/// ``RCUBox/map(_:)-(KeyPath<Value,Field>)``.
+/// `RCUBox.map(_:)`.
 ///
 /// Reads go to the box: each sees the version that is current then. A projection cannot outlive its
 /// box; the compiler refuses that. Any thread that may read the box may read it.

@@ -11,7 +11,7 @@ extension RCUBox where Value: ~Copyable {
 
   /// Replaces the value and gives the old one back, which readers may still be using.
   ///
-  /// Dropping the result destroys the old value after a grace period; ``Retired/take()-(_)`` waits
+  /// Dropping the result destroys the old value after a grace period; `Retired.take()` waits
   /// for it.
   ///
   /// - Complexity: one allocation and the box's lock. Does not wait for readers.

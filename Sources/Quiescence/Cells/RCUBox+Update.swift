@@ -5,7 +5,7 @@ extension RCUBox {
   /// once, under the box's lock: no other writer replaces the version meanwhile. It must neither
   /// write to the same box, which traps, nor wait for a grace period: a writer inside a section may
   /// be waiting for the lock. Boxes that are updated inside each other's closures must always nest
-  /// the same way. For everything else there is ``updateRetrying(_:)-(_)``.
+  /// the same way. For everything else there is `updateRetrying(_:)`.
   ///
   /// - Complexity: a copy of the value, one allocation, the box's lock. Does not wait for readers.
   /// - Threads: any, also inside a section.

@@ -13,7 +13,7 @@
 /// | to write | when |
 /// |---|---|
 /// | ``update(_:)`` | the new value comes from the old one, quickly |
-/// | ``updateRetrying(_:)-(_)`` | as above, but it takes long, waits, or writes to boxes |
+/// | `updateRetrying(_:)` | as above, but it takes long, waits, or writes to boxes |
 /// | ``publish(_:)`` | the new value is there already |
 /// | ``exchange(_:)`` | as above, and the old value is wanted |
 /// | ``replace(_:)`` | as `update`, for values that cannot be copied |
@@ -23,7 +23,7 @@
 /// readers load once, where it publishes, and to no line of a neighboring box. Each version is an
 /// allocation of its own, 96 bytes larger than the value for the same reason.
 ///
-/// A box lends parts of itself to readers by ``map(_:)-(KeyPath<Value,Field>)``, and gives a reader
+/// A box lends parts of itself to readers by `map(_:)`, and gives a reader
 /// a copy of its own by ``cached(_:)``.
 ///
 /// Source: Documentation/RCU/whatisRCU.rst; liburcu, `urcu/pointer.h`.

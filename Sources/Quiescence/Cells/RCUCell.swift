@@ -29,7 +29,7 @@ public protocol RCUCell<Value>: ~Copyable, ~Escapable, Sendable {
 extension RCUCell where Self: ~Copyable & ~Escapable {
   /// A copy of the current value, to keep or to carry across an `await`.
   ///
-  /// - Complexity: one ``read(_:)`` and one copy of the value.
+  /// - Complexity: one `read(_:)` and one copy of the value.
   @inlinable @inline(__always)
   public borrowing func snapshot() -> Value {
     read { value in copy value }

@@ -17,10 +17,10 @@ public final class SharedRCUBox<Value: ~Copyable & Sendable, F: Flavor>: Sendabl
   /// The box, with all its verbs.
   public let box: RCUBox<Value, F>
 
-  /// An object with a box of its own.
+  /// An object with this box: of another flavor, or with a reclaimer of its own.
   ///
   /// - Complexity: an allocation, and those of the box.
-  public init(_ box: consuming RCUBox<Value, F>) {
+  public init(box: consuming RCUBox<Value, F>) {
     self.box = box
   }
 
@@ -36,7 +36,7 @@ public final class SharedRCUBox<Value: ~Copyable & Sendable, F: Flavor>: Sendabl
 extension SharedRCUBox where F == Memb, Value: ~Copyable {
   /// An object with a box of `value`, under the default flavor.
   public convenience init(_ value: consuming Value) {
-    self.init(RCUBox(value))
+    self.init(box: RCUBox(value))
   }
 }
 

@@ -60,7 +60,7 @@ final class CallbackSet: Sendable {
     let waiters = state.withLock { state -> [Waiter] in
       if let core, let index = state.cores.firstIndex(where: { $0.core === core }) {
         state.cores[index].marks -= 1
-        // Let go after the lock.
+        // Released after the lock.
         if state.cores[index].marks == 0 { gone = state.cores.remove(at: index).core }
       }
       state.holds -= 1

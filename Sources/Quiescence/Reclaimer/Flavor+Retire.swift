@@ -54,7 +54,7 @@ extension Flavor {
   /// Blocks until everything that was retired to the flavor's shared ``reclaimer`` before this call
   /// has run, and whatever that retires in turn.
   ///
-  /// See ``RCUReclaimer/barrier()-swift.method``. Traps inside a section and inside a retired
+  /// See `RCUReclaimer.barrier()`. Traps inside a section and inside a retired
   /// callback, where it would wait for itself.
   @available(*, noasync, message: "await barrier() instead of blocking the task's thread")
   public static func barrier() { reclaimer.barrier() }

@@ -22,7 +22,7 @@ extension RCUReclaimer {
 
   /// Suspends until everything retired before this call has run, and whatever that retires in turn.
   ///
-  /// As ``barrier()-(Void)``. A cohort's callbacks, and those of a domain, run in the calling task;
+  /// As `barrier()`. A cohort's callbacks, and those of a domain, run in the calling task;
   /// they need no thread.
   public func barrier() async { await core.callbacksEnd() }
 
@@ -48,7 +48,7 @@ extension RCUReclaimer {
   /// Suspends until everything retired before this call has run, and the reclaimer's thread has
   /// ended.
   ///
-  /// As ``shutdown()-(Void)``.
+  /// As `shutdown()`.
   public func shutdown() async {
     await barrier()
     if !core.sharesRunner { await suspended { core.runner.afterEnd(.task($0)) } }

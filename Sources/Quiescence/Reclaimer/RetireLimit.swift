@@ -21,7 +21,11 @@ public struct RetireLimit: Hashable, Sendable {
   /// What happens then.
   public let policy: Policy
 
-  /// - Parameter count: at least 1.
+  /// A limit of so many callbacks.
+  ///
+  /// - Parameters:
+  ///   - count: At least 1.
+  ///   - policy: What a retire does at the limit.
   public init(_ count: Int, _ policy: Policy) {
     precondition(count > 0, "a RetireLimit of \(count): at least one value must fit")
     self.count = count

@@ -60,7 +60,7 @@ extension SleepableBox where Value: ~Copyable {
 
   /// Lends the current version to `body`, inside one section.
   ///
-  /// - Complexity: as ``SleepableDomain/read(_:)``. Any thread.
+  /// - Complexity: as `SleepableDomain.read(_:)`. Any thread.
   @inlinable @inline(__always)
   public borrowing func read<Result: ~Copyable, Failure: Error>(
     _ body: (borrowing Value) throws(Failure) -> Result
@@ -100,7 +100,7 @@ extension SleepableBox where Value: ~Copyable {
   /// Replaces the value and gives the old one back, which readers may still be using. As
   /// ``RCUBox/exchange(_:)``.
   ///
-  /// Dropping the result destroys the old value after a grace period; ``Retired/take()-(_)`` waits
+  /// Dropping the result destroys the old value after a grace period; `Retired.take()` waits
   /// for it.
   ///
   /// - Complexity: as ``publish(_:)``.
@@ -141,7 +141,7 @@ extension SleepableBox {
   }
 
   /// ``update(_:)`` without the lock while `change` runs, repeated until no other writer has
-  /// published meanwhile. As ``RCUBox/updateRetrying(_:)-(_)``.
+  /// published meanwhile. As `RCUBox.updateRetrying(_:)`.
   ///
   /// - Complexity: one allocation, a copy of the value and the box's lock twice, for each run of
   ///   `change`.

@@ -166,8 +166,8 @@ extension SleepableDomain {
 
   /// Blocks until everything retired before this call has run, and whatever that retires in turn.
   ///
-  /// See ``RCUReclaimer/barrier()-(Void)``. The calling thread runs the domain's callbacks, so that
-  /// it does not wait for those of other domains. Traps where ``synchronize()-()`` does, and in
+  /// See `RCUReclaimer.barrier()`. The calling thread runs the domain's callbacks, so that
+  /// it does not wait for those of other domains. Traps where `synchronize()` does, and in
   /// what was retired itself.
   @available(*, noasync, message: "await barrier() instead of blocking the task's thread")
   public func barrier() { reclaimer.barrier() }

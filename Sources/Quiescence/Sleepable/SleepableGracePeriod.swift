@@ -28,7 +28,7 @@ public struct SleepableGracePeriod: Hashable, Sendable {
     await core.waitSuspended()
   }
 
-  /// Blocks until it has elapsed. Traps as ``SleepableDomain/synchronize()-()``.
+  /// Blocks until it has elapsed. Traps as `SleepableDomain.synchronize()`.
   @available(*, noasync, message: "await elapsed() instead of blocking the task's thread")
   public func wait() {
     if isElapsed { return }

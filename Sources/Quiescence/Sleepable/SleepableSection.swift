@@ -2,7 +2,7 @@ public import Synchronization
 
 /// Proof of being inside a section of a ``SleepableDomain``; leaves it when it ends.
 ///
-/// ``SleepableDomain/read(_:)`` lends one to its body, which may suspend; there is no other way to
+/// `SleepableDomain.read(_:)` lends one to its body, which may suspend; there is no other way to
 /// get one. It cannot be copied, escape the body, or be handed to another task, and neither can
 /// what is borrowed with it.
 public struct SleepableSection: ~Copyable, ~Escapable {

@@ -180,7 +180,7 @@ enum ForkWatch {
     qs_registry_after_fork_child()
     forks.add(1, ordering: .relaxed)
     inherits.store(true, ordering: .relaxed)
-    // Let go after the lock: the last reference to a domain takes it.
+    // Released after the lock: the last reference to a domain takes it.
     var running: [ObjectIdentifier: SleepableCore] = [:]
     state.whileHeld { state in
       for core in state.sleepables.values { core._withUnsafeGuaranteedRef { $0.resetAfterFork() } }

@@ -13,6 +13,12 @@ package enum Misuse {
   }
 
   @inline(never) @usableFromInline
+  static func qsbrScope(_ what: String) -> Never {
+    fatalError(
+      "QSBR.\(what) inside QSBR.read or QSBR.withOnlineReader: what the thread borrowed there would be freed")
+  }
+
+  @inline(never) @usableFromInline
   package static func quiescentStateInSection() -> Never {
     fatalError("quiescent state inside QSBR.read: what the section borrowed would be freed")
   }

@@ -62,7 +62,7 @@ public import Synchronization
 /// chooses do not collide more often than others. ``FastHashed`` keys are hashed by one
 /// multiplication instead.
 ///
-/// Values are copied when their bucket is: large ones belong in a class. Fork: as for ``RCUBox``,
+/// Values are copied when their bucket is: large ones belong in a class. Fork: as for `RCUBox`,
 /// the child must not use a dictionary that another thread was writing to.
 ///
 /// Source: the contracts are modeled on liburcu's `urcu/rculfhash.h`; Josh Triplett, Paul McKenney,

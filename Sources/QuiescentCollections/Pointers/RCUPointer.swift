@@ -16,14 +16,14 @@ public import Quiescence
 /// }
 /// ```
 ///
-/// The pointer owns its node. A node that was replaced or unlinked comes back as a ``Retired``,
+/// The pointer owns its node. A node that was replaced or unlinked comes back as a `Retired`,
 /// once: to the one thread whose call took it out. It is destroyed after a grace period, and then
 /// gives up what its own pointers own in the same way. A chain of n nodes that is dropped at its
 /// head goes in n grace periods.
 ///
 /// No operation takes a lock. A pointer is one word.
 ///
-/// | | ``RCUBox`` | `RCUPointer` |
+/// | | `RCUBox` | `RCUPointer` |
 /// |---|---|---|
 /// | holds | always a value | a node or nothing |
 /// | writers | take turns; may make the new value from the old one | atomic instructions |

@@ -1,6 +1,6 @@
 public import Quiescence
 
-/// An atomic pointer to a node that is read in the sections of a ``SleepableDomain``: what
+/// An atomic pointer to a node that is read in the sections of a `SleepableDomain`: what
 /// ``RCUPointer`` is to a flavor.
 ///
 /// ```swift

@@ -47,7 +47,24 @@ static inline void qs_qsbr_quiescent_state(void) {
 /// In the thread's word from going online through us to going offline.
 #define QS_QSBR_ONLINE (UINT32_C(1) << 31)
 
-static inline uint32_t qs_qsbr_depth(void) { return qs_thread.qsbr_word & ~QS_QSBR_ONLINE; }
+/// In the thread's word while it is online without a scope: its own code takes it offline.
+#define QS_QSBR_UNSCOPED (UINT32_C(1) << 30)
+
+static inline uint32_t qs_qsbr_depth(void) {
+  return qs_thread.qsbr_word & ~(QS_QSBR_ONLINE | QS_QSBR_UNSCOPED);
+}
+
+/// Whether the thread is online without a scope, and in no section.
+static inline bool qs_qsbr_is_unscoped(void) {
+  return qs_thread.qsbr_word == (QS_QSBR_ONLINE | QS_QSBR_UNSCOPED);
+}
+
+static inline void qs_qsbr_set_unscoped(bool is_unscoped) {
+  if (is_unscoped)
+    qs_thread.qsbr_word |= QS_QSBR_UNSCOPED;
+  else
+    qs_thread.qsbr_word &= ~QS_QSBR_UNSCOPED;
+}
 
 /// Nests, for a section whose end is where its beginning is: returns what to give to
 /// `qs_qsbr_leave_to`; 0 when the thread did not go online through us and is in no section. Two

@@ -37,7 +37,8 @@ struct qs_thread {
   /// The same for other reclaimers, by their place behind the flavors'.
   void **more_queues;
   uint32_t more_capacity;
-  /// Depth of nested QSBR sections that forbid a quiescent state, and QS_QSBR_ONLINE.
+  /// Depth of nested QSBR sections that forbid a quiescent state, QS_QSBR_ONLINE and
+  /// QS_QSBR_UNSCOPED.
   uint32_t qsbr_word;
   /// The innermost of the sections of sleepable domains that the thread cannot suspend in.
   struct qs_sleepable_frame *sleepable;

@@ -27,13 +27,13 @@ int control_socket(void) {
   return descriptor < 0 ? -errno : descriptor;
 }
 
-int control_bind(int socket, const char *path) {
+int control_bind(int socket, const char *path, mode_t mode) {
   struct sockaddr_un to;
   int error = address(&to, path);
   if (error) return error;
-  // The file takes its mode from the socket, so other users can never open it. Changing the umask
+  // The file takes its mode from the socket, so it never has a wider one. Changing the umask
   // instead would also affect files that other threads create at the same time.
-  if (fchmod(socket, 0600) != 0) return -errno;
+  if (fchmod(socket, mode) != 0) return -errno;
   return bind(socket, (struct sockaddr *)&to, sizeof to) == 0 ? 0 : -errno;
 }
 
@@ -118,13 +118,8 @@ int control_wait(int first, int second, int milliseconds) {
   return wait_for(two, milliseconds);
 }
 
-int control_wait_or_hangup(int bell, int socket) {
-  // POLLHUP alone: a client that has only shut down its sending side still waits for the answer.
-  struct pollfd two[2] = {{.fd = bell, .events = POLLIN}, {.fd = socket, .events = 0}};
-  return wait_for(two, -1);
-}
-
 int control_hangup(int socket, int milliseconds) {
+  // POLLHUP alone: a client that only ended its own sending still waits for the answer.
   struct pollfd two[2] = {{.fd = -1}, {.fd = socket, .events = 0}};
   return wait_for(two, milliseconds) == 2;
 }

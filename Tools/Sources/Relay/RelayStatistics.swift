@@ -21,10 +21,4 @@ public struct RelayStatistics: Sendable, Hashable, Codable {
 
   /// Creates statistics of zero.
   public init() {}
-
-  private enum CodingKeys: String, CodingKey {
-    case received, sent, dropped, stolen, flows, errors
-    case moduleCalls = "module_calls"
-    case kernelDrops = "kernel_drops"
-  }
 }

@@ -1,12 +1,14 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 extension EndToEndTests {
   /// Whatever is asked of a host: one clear line, status 1, and it keeps serving.
   @Suite struct BadInput {
-    @Test func modulesThatCannotBeLoaded() async throws {
+    @Test func modulesThatCannotBeLoadedAreRefused() async throws {
       try await onThread {
         let host = try TestHost()
         let directory = try Built.modules.get()
@@ -48,7 +50,7 @@ extension EndToEndTests {
 
     /// The loader maps what the headers promise: behind the end of the file there is nothing to
     /// touch.
-    @Test func modulesThatAreCutShort() async throws {
+    @Test func truncatedModulesAreRefused() async throws {
       try await onThread {
         let host = try TestHost()
         let directory = try TemporaryDirectory()
@@ -71,7 +73,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func modulesThatAreThereAlreadyOrNotThere() async throws {
+    @Test func loadedAndMissingModulesAreNamed() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectRefusal(
@@ -86,7 +88,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func messagesThatAreNone() async throws {
+    @Test func malformedMessagesAreAnswered() async throws {
       try await onThread {
         let host = try TestHost()
         let long = String(repeating: "x", count: Request.limit + 1)
@@ -121,7 +123,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func clientsThatSayNothingOrTooMuch() async throws {
+    @Test func silentAndTalkativeClientsDoNotStopTheServer() async throws {
       try await onThread {
         let host = try TestHost()
         var crowd = try (0..<64).map { _ in try RawClient(host.control) }

@@ -60,7 +60,10 @@ enum ModuleSources {
   static let all = [
     "holdable": holdable, "twin": twin, "oldabi": oldABI, "noentry": "int unrelated = 1;\n",
     "failing": failing, "unresolved": unresolved, "permanent": permanent, "unwilling": unwilling,
-    "badname": badName, "chatty": chatty,
+    "badname": badName, "chatty": chatty, "hangexit": hangExit, "flood": flood, "leak": leak,
+    "failleak": failLeak, "slowinit": slowInit, "hangload": hangLoad,
+    "rate-limit": module("rate_limit", "return 0;", "return 0;"),
+    "bar": module("foo", "return 0;", "return 0;"),
   ]
 
   /// Publishes an object of 100 000 bytes, more than one read returns.
@@ -87,6 +90,36 @@ enum ModuleSources {
   private static let badName = module("no/name", "return 0;", "return 0;")
   private static let chatty = module(
     "chatty", #"host->log(self, "one\nline\x1b[2J"); return 0;"#, "return 0;")
+
+  /// Its `exit` never returns.
+  private static let hangExit = module(
+    "hangexit", "return 0;", "for (;;) pause(); return 0;", "#include <unistd.h>")
+  /// Logs more than a pipe holds, from its `init`.
+  private static let flood = module(
+    "flood",
+    #"for (int i = 0; i < 20000; i++) host->log(self, "0123456789012345678901234567890123456789"); return 0;"#,
+    "return 0;")
+  /// Holds a counter that is never released.
+  private static let leak = module(
+    "leak", #"host->bigref_acquire(host->bigref_create(self, "leaked")); return 0;"#, "return 0;")
+
+  /// The same, and its `init` fails.
+  private static let failLeak = module(
+    "failleak", #"host->bigref_acquire(host->bigref_create(self, "leaked")); return -5;"#, "return 0;")
+
+  /// Its `init` takes a while.
+  private static let slowInit = module("slowinit", "sleep(2); return 0;", "return 0;", "#include <unistd.h>")
+
+  /// Its constructor never returns.
+  private static let hangLoad = module(
+    "hangload", "return 0;", "return 0;",
+    """
+    #include <unistd.h>
+    __attribute__((constructor)) static void hang(void) {
+      if (write(2, "constructor\\n", 12) < 0) return;
+      for (;;) pause();
+    }
+    """)
 
   /// Refuses to leave for the first time.
   private static let unwilling = module(
@@ -121,9 +154,12 @@ enum ModuleSources {
 
     """
 
-  private static func module(_ name: String, _ start: String, _ leave: String) -> String {
+  private static func module(
+    _ name: String, _ start: String, _ leave: String, _ more: String = ""
+  ) -> String {
     """
     #include "quiescent_module.h"
+    \(more)
     static int start(const struct quiescent_host *host, struct quiescent_self *self) {
       (void)host, (void)self;
       \(start)

@@ -16,7 +16,7 @@ final class Child: Sendable {
   }
 
   /// Starts `path`, with every signal unblocked.
-  init(_ path: String, _ arguments: [String]) throws {
+  init(_ path: String, _ arguments: [String], standardError: Int32? = nil) throws {
     directory = try TemporaryDirectory()
     var ends: [Int32] = [-1, -1]
     let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
@@ -32,6 +32,7 @@ final class Child: Sendable {
       posix_spawn_file_actions_addopen(
         &files, descriptor, directory.file(name), O_WRONLY | O_CREAT | O_APPEND, 0o600)
     }
+    if let standardError { posix_spawn_file_actions_adddup2(&files, standardError, 2) }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }

@@ -15,7 +15,7 @@ extension EndToEndTests {
       } catch { return error.description.replacingOccurrences(of: directory.path, with: "DIR") }
     }
 
-    @Test func filesAddUpInOrder() throws {
+    @Test func filesAreMergedInOrder() throws {
       let directory = try TemporaryDirectory()
       try directory.write(
         """
@@ -52,7 +52,7 @@ extension EndToEndTests {
       #expect(rules["debugger"].mayBeLoaded && !rules["counter"].mayBeUnloaded)
     }
 
-    @Test func whatIsWrongIsSaidWithItsPlace() throws {
+    @Test func errorsNameTheFileAndTheLine() throws {
       #expect(try refusal("blacklist = [\"a\"\nx = = 1\n").hasPrefix("DIR/a.toml:2:"))
       #expect(try refusal("ok = 1\n\n[alias\n").hasPrefix("DIR/a.toml:3:7: "))
       #expect(try refusal("ok = 1\n\n[alias\n").hasSuffix(" (EINVAL)"))
@@ -74,7 +74,7 @@ extension EndToEndTests {
       #expect(throws: (any Error).self) { try ConfigurationDirectory(path: "/nothing") }
     }
 
-    @Test func aHostFollowsIt() async throws {
+    @Test func hostFollowsTheConfiguration() async throws {
       try await onThread {
         let folder = try ModuleFolder()
         let limit = #"static int limit = 1; QUIESCENT_PARAMETER(limit, int, "A limit", .minimum = 1);"#

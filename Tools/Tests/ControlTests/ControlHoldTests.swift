@@ -1,11 +1,13 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 /// What holds a module, and what lets it go.
 @Suite struct ControlHoldTests {
-  @Test func aConnectionThatEndsLetsGo() async throws {
+  @Test func endedConnectionReleasesItsObjects() async throws {
     let server = try TestServer()
     try await onThread {
       defer { server.stop() }
@@ -17,25 +19,25 @@ import Testing
         #expect(server.service.users(of: "a") == 1)
       }
       // Answered as soon as the holder's end has been noticed.
-      #expect(try client.rmmod("a", wait: true).unmapped)
+      #expect(try client.rmmod("a", .wait).unmapped)
     }
   }
 
-  @Test func refusesToWaitForTheAskersOwnObject() async throws {
+  @Test func clientCannotWaitForItsOwnObject() async throws {
     let server = try TestServer()
     try await onThread {
       defer { server.stop() }
       let client = try server.connect()
       _ = try client.insmod("a")
       let object = try client.open("a")
-      #expect(throws: ControlError.self) { try client.rmmod("a", wait: true) }
+      #expect(throws: ControlError.self) { try client.rmmod("a", .wait) }
       try client.close(object)
-      #expect(try client.rmmod("a", wait: true).unmapped)
+      #expect(try client.rmmod("a", .wait).unmapped)
     }
   }
 
   /// Two clients wait for each other's objects; one dies, and the other gets its answer.
-  @Test func aWaitingClientThatDiesLetsGo() async throws {
+  @Test func killedWaitingClientReleasesItsObjects() async throws {
     let server = try TestServer()
     try await onThread {
       defer { server.stop() }
@@ -52,11 +54,11 @@ import Testing
           try client.lsmod().contains { $0.module == "b" && $0.state == "going" }
         }
       }
-      #expect(try other.rmmod("a", wait: true).unmapped)
+      #expect(try other.rmmod("a", .wait).unmapped)
     }
   }
 
-  @Test func stoppingHangsUpAndLetsGo() async throws {
+  @Test func stopClosesConnectionsAndReleasesObjects() async throws {
     let server = try TestServer()
     try await onThread {
       let client = try server.connect()
@@ -74,7 +76,7 @@ import Testing
   }
 
   /// Clients come, hold, and die without a word; nothing stays held and no client loses an answer.
-  @Test func survivesClientsThatComeAndGo() async throws {
+  @Test func serverSurvivesClientsThatComeAndGo() async throws {
     let server = try TestServer()
     _ = try await onThread { try server.connect().insmod("a") }
     let rounds = 500
@@ -94,7 +96,7 @@ import Testing
       try await group.waitForAll()
     }
     try await onThread {
-      let reply = try server.connect().rmmod("a", wait: true)
+      let reply = try server.connect().rmmod("a", .wait)
       #expect(reply.unmapped)
       server.stop()
     }

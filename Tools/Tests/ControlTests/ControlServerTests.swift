@@ -3,7 +3,9 @@ import Foundation
 import Synchronization
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 @Suite struct ControlServerTests {
   @Test func carriesManyRequestsOnAConnection() async throws {
@@ -24,7 +26,7 @@ import Testing
     }
   }
 
-  @Test func thePathOfAModuleIsTheClients() async throws {
+  @Test func relativePathsAreResolvedInTheClientsDirectory() async throws {
     try await withServer { server in
       let client = try server.connect()
       let here = FileManager.default.currentDirectoryPath
@@ -34,7 +36,7 @@ import Testing
     }
   }
 
-  @Test func keepsServingWhateverArrives() async throws {
+  @Test func serverSurvivesArbitraryInput() async throws {
     try await withServer { server in
       let client = try RawClient(server.path)
       for garbage in ["garbage", "", "{}", "[1]", #"{"verb":"fly"}"#, "\u{0}\u{1}", #"{"verb":3}"#] {
@@ -47,7 +49,7 @@ import Testing
     }
   }
 
-  @Test func hangsUpWhereALineNeverEnds() async throws {
+  @Test func endlessLineClosesItsConnection() async throws {
     try await withServer { server in
       let client = try RawClient(server.path)
       client.send(Array(repeating: UInt8(ascii: "x"), count: 3 * Request.limit))
@@ -66,7 +68,7 @@ import Testing
     }
   }
 
-  @Test func answersARequestThatWasCutShort() async throws {
+  @Test func truncatedRequestIsAnswered() async throws {
     try await withServer { server in
       let client = try RawClient(server.path)
       client.send(#"{"verb":"lsm"#)
@@ -76,7 +78,7 @@ import Testing
     }
   }
 
-  @Test func answersAClientThatSaysNoMore() async throws {
+  @Test func clientThatClosedItsWriteSideIsAnswered() async throws {
     try await withServer { server in
       _ = try server.connect().insmod("a")
       let client = try RawClient(server.path)
@@ -87,7 +89,7 @@ import Testing
     }
   }
 
-  @Test func slowClientsHoldUpNobody() async throws {
+  @Test func slowClientsDoNotDelayOthers() async throws {
     try await withServer { server in
       let silent = try RawClient(server.path)
       silent.send(#"{"verb":"lsm"#)
@@ -104,7 +106,7 @@ import Testing
     }
   }
 
-  @Test func answersAtTheLimitAndServesAgainBelowIt() async throws {
+  @Test func connectionLimitIsAnsweredAndRecovers() async throws {
     let server = try TestServer(limit: 3)
     try await onThread {
       defer { server.stop() }
@@ -116,6 +118,70 @@ import Testing
       #expect(try clients[0].lsmod().isEmpty)
       clients.removeLast()
       try eventually("a place is free again") { (try? server.connect().lsmod()) != nil }
+    }
+  }
+
+  /// Their place is free while what they asked for is still under way.
+  @Test func closedClientFreesItsPlaceAtOnce() async throws {
+    let server = try TestServer(limit: 3)
+    try await onThread {
+      defer { server.stop() }
+      for _ in 0..<10 {
+        // More than there are places: one of them may be that of the client before.
+        let crowd = try (0..<6).map { _ in try RawClient(server.path) }
+        for client in crowd { client.send(#"{"verb":"insmod","module":"slow"}"# + "\n") }
+        try eventually("all places are taken") { (try? server.connect().lsmod()) == nil }
+        withExtendedLifetime(crowd) {}
+      }
+      try eventually("a place is free") { (try? server.connect().lsmod()) != nil }
+      for _ in 0..<100 { server.service.finishSlowLoad() }
+    }
+  }
+
+  @Test func closedClientEndsItsWait() async throws {
+    try await withServer { server in
+      let client = try server.connect()
+      _ = try client.insmod("a")
+      let object = try client.open("a")
+      do {
+        let waiting = try RawClient(server.path)
+        waiting.send(#"{"verb":"rmmod","module":"a","wait":true}"# + "\n")
+        try eventually("it waits") { server.service.waiting == 1 }
+      }
+      try eventually("the wait has ended") { server.service.waiting == 0 }
+      #expect(try client.lsmod().map(\.state) == ["live"])
+      try client.close(object)
+    }
+  }
+
+  @Test func idleClientIsDisconnectedUnlessItHoldsAnObject() async throws {
+    let server = try TestServer(idleLimit: .milliseconds(200))
+    try await onThread {
+      defer { server.stop() }
+      let holder = try server.connect()
+      _ = try holder.insmod("a")
+      let object = try holder.open("a")
+      let idle = try RawClient(server.path)
+      idle.send(#"{"verb":"lsm"#)
+      #expect(try idle.reply()?.contains("ETIMEDOUT") == true)
+      #expect(try idle.reply() == nil)
+      #expect(try holder.read(object, from: 0) == Data("a".utf8))
+    }
+  }
+
+  @Test func readOnlySocketRefusesChanges() async throws {
+    let server = try TestServer(access: .readOnly)
+    try await onThread {
+      defer { server.stop() }
+      let client = try server.connect()
+      #expect(try client.lsmod().isEmpty && client.objects().isEmpty)
+      let refusal = ControlError(EPERM, "this control socket is read-only")
+      #expect(throws: refusal) { try client.insmod("a") }
+      #expect(throws: refusal) { try client.rmmod("a", .force) }
+      #expect(throws: refusal) { try client.open("a") }
+      #expect(throws: refusal) { try client.cancel("a") }
+      #expect(throws: refusal) { try client.set("limit", of: "a", to: "1") }
+      _ = try client.trace(waiting: 0)
     }
   }
 
@@ -139,12 +205,12 @@ import Testing
     }
   }
 
-  @Test func tellsWhyThereIsNoHost() throws {
+  @Test func missingHostIsExplained() throws {
     let directory = try TemporaryDirectory()
     let path = directory.file("s")
     #expect(throws: ControlError(ENOENT, "no host at \(path)")) { try ControlClient(path: path) }
     let socket = OwnedSocket()
-    #expect(control_bind(socket.descriptor, path) == 0)
+    #expect(control_bind(socket.descriptor, path, 0o600) == 0)
     #expect(throws: ControlError(ECONNREFUSED, "no host at \(path)")) { try ControlClient(path: path) }
     #expect(throws: ControlError.self) { try ControlClient(path: directory.file("x\u{0}y")) }
   }

@@ -14,7 +14,7 @@ extension EndToEndTests {
       let unload_us: Unload
     }
 
-    @Test func losesNothingWhileModulesComeAndGo() async throws {
+    @Test func noDatagramIsLostWhileModulesComeAndGo() async throws {
       try await onThread {
         let modules = try Built.modules.get()
         let demo = try Child(
@@ -41,7 +41,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func speaksToPeopleByDefault() async throws {
+    @Test func textIsTheDefaultFormat() async throws {
       try await onThread {
         let modules = try Built.modules.get()
         let outcome = try Child(Built.quiesce, ["demo", "--seconds", "0.2", "--module-directory", modules])
@@ -53,7 +53,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func withoutItsModulesItSaysSo() async throws {
+    @Test func missingSampleModulesAreNamed() async throws {
       try await onThread {
         let empty = try TemporaryDirectory()
         let outcome = try Child(Built.quiesce, ["demo", "--seconds", "1", "--module-directory", empty.path])

@@ -79,12 +79,15 @@ extension EndToEndTests {
         for name in ["text", "empty", "stump", "half"] {
           #expect(outcome.error.contains("quiesce: depmod: \(directory)/\(name).so: "))
         }
-        // The module of the first is called counter; that of the second has a name with a slash.
-        for (name, reason) in [("twin", "counter"), ("badname", "its name is not made of")] {
+        // The modules of the first two are called counter and foo; that of the third has a name
+        // with a slash.
+        for (name, reason) in [
+          ("twin", "counter"), ("bar", "foo"), ("badname", "its name is not made of"),
+        ] {
           let line = outcome.error.split(separator: "\n").first { $0.contains("/\(name).so: ") }
           #expect(line?.contains(reason) == true)
         }
-        #expect(outcome.error.split(separator: "\n").count == 6)
+        #expect(outcome.error.split(separator: "\n").count == 7)
         for name in ["counter", "conntrack", "holdable"] {
           #expect(outcome.output.contains("module \(name) "))
         }
@@ -93,7 +96,7 @@ extension EndToEndTests {
     }
 
     /// `KILLS=1000` for a long run.
-    @Test func whoeverIsKilledLeavesASoundIndex() async throws {
+    @Test func killedDepmodLeavesASoundIndex() async throws {
       try await onThread {
         let folder = try ModuleFolder()
         for name in ["one", "two", "three"] { try folder.add(name) }
@@ -128,7 +131,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatIsNoDirectoryIsOneLine() async throws {
+    @Test func missingDirectoryIsOneLine() async throws {
       try await onThread {
         let folder = try ModuleFolder()
         try folder.directory.write("garbage\n", to: "modules.index")

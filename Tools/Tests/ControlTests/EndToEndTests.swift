@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 /// Everything below starts hosts as child processes and real modules in them: one after the other.
 @Suite(.serialized) struct EndToEndTests {}
@@ -9,7 +11,7 @@ import Testing
 extension EndToEndTests {
   /// The life of modules, from the command line.
   @Suite struct Modules {
-    @Test func aModuleComesAndGoes() async throws {
+    @Test func moduleIsLoadedListedAndUnloaded() async throws {
       try await onThread {
         let host = try TestHost()
         #expect(try host.run("lsmod").output == "Module  State  Size  Users  Used by  Age\n")
@@ -32,7 +34,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func bothSamplesRunTogetherTimeAndAgain() async throws {
+    @Test func bothSamplesRunTogetherRepeatedly() async throws {
       try await onThread {
         let host = try TestHost()
         let client = try ControlClient(path: host.control)
@@ -40,7 +42,7 @@ extension EndToEndTests {
           for module in ["conntrack", "counter"] { _ = try client.insmod(module) }
           #expect(try Datagram.roundTrip(to: host.port))
           for module in ["conntrack", "counter"] {
-            let reply = try client.rmmod(module, wait: true)
+            let reply = try client.rmmod(module, .wait)
             #expect(reply.unmapped && reply.residentReason == nil)
           }
         }
@@ -49,7 +51,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aPathIsTheClients() async throws {
+    @Test func pathIsResolvedByTheClient() async throws {
       try await onThread {
         let host = try TestHost(modules: "/tmp")
         let directory = try Built.modules.get()
@@ -65,7 +67,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func anOpenObjectHoldsItsModule() async throws {
+    @Test func openObjectHoldsItsModule() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "holdable")
@@ -92,7 +94,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aHolderThatIsKilledLetsGo() async throws {
+    @Test func killedHolderReleasesItsObject() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "holdable")
@@ -105,7 +107,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aModuleThatRefusesToLeaveIsAskedAgain() async throws {
+    @Test func refusedExitIsRetriedByTheNextUnload() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "unwilling")
@@ -119,7 +121,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatAModuleLogsIsOneLine() async throws {
+    @Test func loggedTextIsOneLine() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "chatty")

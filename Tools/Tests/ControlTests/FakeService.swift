@@ -2,7 +2,9 @@ import Foundation
 import Relay
 import Synchronization
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 /// A host with the modules that were asked for, and no code in them.
 ///
@@ -18,10 +20,12 @@ final class FakeService: ControlService {
   private struct State {
     var modules: [String] = []
     var holders: [String: [String]] = [:]
-    var waiters: [String: [CheckedContinuation<Void, Never>]] = [:]
+    var waiters: [String: Int] = [:]
   }
 
-  func insmod(_ module: String, parameters: [String: String]) throws(ControlError) -> InsmodReply {
+  func insmod(
+    _ module: String, parameters: [String: String], _ end: RequestEnd
+  ) throws(ControlError) -> InsmodReply {
     if module == "slow" { slowLoad.wait() }
     let isNew = state.withLock { state in
       if state.modules.contains(module) { return false }
@@ -34,7 +38,26 @@ final class FakeService: ControlService {
 
   func finishSlowLoad() { slowLoad.signal() }
 
-  func rmmod(_ module: String) throws(ControlError) -> RmmodReply {
+  /// Waits until no client holds the module, or for the end.
+  func rmmod(_ module: String, _ policy: UnloadPolicy, _ end: RequestEnd) throws(ControlError) -> RmmodReply {
+    if policy == .fail { return try rmmod(module) }
+    let deadline = end.limit.map { ContinuousClock.now + $0 }
+    state.withLock { $0.waiters[module, default: 0] += 1 }
+    defer { state.withLock { $0.waiters[module, default: 1] -= 1 } }
+    while users(of: module) > 0 {
+      if end.cancellation.isCancelled { throw ControlError(EINTR, "\(module): the wait was cancelled") }
+      if let deadline, ContinuousClock.now >= deadline { throw ControlError(ETIMEDOUT, "\(module): in use") }
+      usleep(200)
+    }
+    return try rmmod(module)
+  }
+
+  /// How many requests wait for users.
+  var waiting: Int { state.withLock { $0.waiters.values.reduce(0, +) } }
+
+  func cancel(_ module: String) throws(ControlError) -> Int { 0 }
+
+  private func rmmod(_ module: String) throws(ControlError) -> RmmodReply {
     let holders: [String]? = state.withLock { state in
       guard state.modules.contains(module) else { return nil }
       let holders = state.holders[module] ?? []
@@ -50,29 +73,33 @@ final class FakeService: ControlService {
     [ParameterRow(parameter: "limit", value: "5", type: "int", writable: true)]
   }
 
-  func set(_ parameter: String, of module: String, to value: String) throws(ControlError) {
+  func set(
+    _ parameter: String, of module: String, to value: String, _ end: RequestEnd
+  ) throws(ControlError) {
     if parameter != "limit" { throw ControlError(ENOENT, "\(module): has no parameter '\(parameter)'") }
   }
 
   func request(
-    _ module: String, parameters: [String: String], firstTime: Bool, dryRun: Bool
+    _ module: String, parameters: [String: String], firstTime: Bool, dryRun: Bool, _ end: RequestEnd
   ) throws(ControlError) -> RequestReply {
     let isLoaded = state.withLock { $0.modules.contains(module) }
     if isLoaded && firstTime { throw ControlError(EEXIST, "\(module): is loaded already") }
-    if !isLoaded && !dryRun { _ = try insmod(module, parameters: parameters) }
+    if !isLoaded && !dryRun { _ = try insmod(module, parameters: parameters, end) }
     return RequestReply(modules: [
       RequestedModule(module: module, path: "/\(module).so", wasLoaded: isLoaded, isDependency: false)
     ])
   }
 
-  func remove(_ module: String, firstTime: Bool, dryRun: Bool) throws(ControlError) -> RemoveReply {
+  func remove(
+    _ module: String, firstTime: Bool, dryRun: Bool, _ end: RequestEnd
+  ) throws(ControlError) -> RemoveReply {
     if !dryRun { _ = try rmmod(module) }
     return RemoveReply(modules: [module])
   }
 
   func rmmod(
-    together modules: [String], _ policy: UnloadPolicy, within limit: Duration?
-  ) async throws(ControlError) -> [UnloadRow] {
+    together modules: [String], _ policy: UnloadPolicy, _ end: RequestEnd
+  ) throws(ControlError) -> [UnloadRow] {
     modules.map { module in
       do throws(ControlError) { return UnloadRow(module, try rmmod(module)) } catch {
         return UnloadRow(module, error)
@@ -80,25 +107,11 @@ final class FakeService: ControlService {
     }
   }
 
-  func rmmodWaiting(
-    _ module: String, whenIdle: Bool, within limit: Duration?
-  ) async throws(ControlError) -> RmmodReply {
-    await withCheckedContinuation { continuation in
-      let isFree = state.withLock { state in
-        if state.holders[module, default: []].isEmpty { return true }
-        state.waiters[module, default: []].append(continuation)
-        return false
-      }
-      if isFree { continuation.resume() }
-    }
-    return try rmmod(module)
-  }
-
   func lsmod() -> [ModuleRow] {
     state.withLock { state in
       state.modules.map { module in
         ModuleRow(
-          module: module, state: state.waiters[module] == nil ? "live" : "going", size: 4096,
+          module: module, state: state.waiters[module, default: 0] == 0 ? "live" : "going", size: 4096,
           users: state.holders[module, default: []].count, ageSeconds: 0, path: "/\(module).so")
       }
     }
@@ -126,14 +139,11 @@ final class FakeService: ControlService {
   }
 
   private func release(_ module: String, _ holder: String) {
-    let waiters = state.withLock { state in
+    state.withLock { state in
       if let index = state.holders[module]?.firstIndex(of: holder) {
         state.holders[module]?.remove(at: index)
       }
-      if state.holders[module, default: []].isEmpty { return state.waiters.removeValue(forKey: module) ?? [] }
-      return []
     }
-    for waiter in waiters { waiter.resume() }
   }
 
   func users(of module: String) -> Int { state.withLock { $0.holders[module, default: []].count } }

@@ -2,7 +2,9 @@ import CControl
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 extension EndToEndTests {
   /// How a host starts and ends.
@@ -18,7 +20,6 @@ extension EndToEndTests {
           try eventually("it is going") { try host.modules()["holdable"] == "going" }
           #expect(try Datagram.roundTrip(to: host.port))
           host.child.signal(signal)
-          host.child.signal(signal)
           #expect(try host.child.wait().status == 0)
           #expect(access(host.control, F_OK) != 0)
           for module in ["conntrack", "counter", "holdable"] {
@@ -33,7 +34,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func saysWhichModuleStays() async throws {
+    @Test func hostNamesModulesThatStay() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "permanent")
@@ -67,7 +68,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func theSocketIsTheOwnersAlone() async throws {
+    @Test func onlyTheOwnerMayUseTheSocket() async throws {
       try await onThread {
         let host = try TestHost()
         var status = stat()
@@ -110,7 +111,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aStaleSocketIsReplacedAndAFileIsNot() async throws {
+    @Test func staleSocketIsReplacedAndAFileIsNot() async throws {
       try await onThread {
         let directory = try TemporaryDirectory()
         let control = directory.file("s")
@@ -130,7 +131,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatCannotBeServedIsOneLine() async throws {
+    @Test func failureToStartIsOneLine() async throws {
       try await onThread {
         let directory = try TemporaryDirectory()
         let long = directory.file(String(repeating: "x", count: 120))

@@ -1,11 +1,13 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 @Suite struct LineBufferTests {
   @Test(arguments: [1, 2, 3, 7, 1000])
-  func cutsLinesHoweverTheyArrive(chunk: Int) throws {
+  func linesAreSplitWhereverTheInputIsCut(chunk: Int) throws {
     let lines = ["", "a", String(repeating: "x", count: 300), "é", ""]
     let bytes = Array(lines.map { $0 + "\n" }.joined().utf8)
     var buffer = LineBuffer(limit: 300)
@@ -18,7 +20,7 @@ import Testing
     #expect(buffer.isEmpty)
   }
 
-  @Test func keepsWhatWaitsForItsNewline() throws {
+  @Test func incompleteLineIsKept() throws {
     var buffer = LineBuffer(limit: 10)
     buffer.append(Array("one\ntwo".utf8))
     #expect(try buffer.next() == Data("one".utf8))
@@ -26,7 +28,7 @@ import Testing
     #expect(!buffer.isEmpty)
   }
 
-  @Test func takesALineOfTheLimitAndNoLonger() throws {
+  @Test func longestLineIsAcceptedAndALongerOneIsNot() throws {
     let longest = Array(repeating: UInt8(ascii: "x"), count: Request.limit)
     var buffer = LineBuffer(limit: Request.limit)
     buffer.append(longest + Array("\n".utf8))
@@ -40,7 +42,7 @@ import Testing
     }
   }
 
-  @Test func refusesALongLineThatArrivesWhole() {
+  @Test func longLineInOnePieceIsRefused() {
     var buffer = LineBuffer(limit: 2)
     buffer.append(Array("abc\n".utf8))
     #expect(throws: ControlError.self) { try buffer.next() }

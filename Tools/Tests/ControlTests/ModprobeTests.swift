@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 extension EndToEndTests {
   /// `modprobe`, and `rmmod` of what others need or use.
@@ -15,7 +17,7 @@ extension EndToEndTests {
       return folder
     }
 
-    @Test func whatIsNeededComesAndGoesWithIt() async throws {
+    @Test func dependenciesAreLoadedAndUnloadedWithTheModule() async throws {
       try await onThread {
         let folder = try tower()
         let host = try TestHost(modules: folder.path)
@@ -61,7 +63,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func severalGoTogether() async throws {
+    @Test func severalModulesAreUnloadedTogether() async throws {
       try await onThread {
         let folder = try tower()
         try folder.add("other")
@@ -86,7 +88,7 @@ extension EndToEndTests {
 
     /// On a terminal, which `script` provides, a line names the holders that it waits for; it is
     /// taken back at the end. Elsewhere there is none.
-    @Test func whatTakesLongIsShownOnATerminal() async throws {
+    @Test func longWaitsAreShownOnATerminal() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "conntrack")
@@ -113,7 +115,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatCannotBeDoneIsSaidAndTheRestIsDone() async throws {
+    @Test func failuresAreNamedAndTheRestIsDone() async throws {
       try await onThread {
         let folder = try tower()
         try folder.add("round", #"QUIESCENT_DEPENDS("round");"#)
@@ -148,7 +150,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aDamagedIndexIsOneLine() async throws {
+    @Test func damagedIndexIsOneLine() async throws {
       try await onThread {
         let folder = try tower()
         try folder.directory.write("garbage", to: "modules.index")
@@ -161,7 +163,7 @@ extension EndToEndTests {
     }
 
     /// It can be opened while a client waits for it to be unused; and what has gone is known.
-    @Test func whatIsToGoWhenIdleServesOn() async throws {
+    @Test func moduleThatWaitsForIdleServesOn() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "holdable")
@@ -190,7 +192,7 @@ extension EndToEndTests {
 
     /// A module whose `init` has the index written anew, by a process of its own: that would wait
     /// for the module.
-    @Test func anInitThatWaitsForDepmodIsTold() async throws {
+    @Test func initThatWaitsForDepmodIsRefused() async throws {
       try await onThread {
         let folder = try ModuleFolder()
         let command = "\(Built.quiesce) depmod \(folder.path) 2> \(folder.path)/error"
@@ -209,7 +211,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func aWaitThatEndsLeavesTheModule() async throws {
+    @Test func endedWaitLeavesTheModuleInService() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "holdable")
@@ -232,7 +234,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func completionsAreThere() async throws {
+    @Test func shellCompletionsAreGenerated() async throws {
       try await onThread {
         for shell in ["bash", "zsh", "fish"] {
           let script = try Child(Built.quiesce, ["--generate-completion-script", shell]).wait()

@@ -2,7 +2,9 @@ import CControl
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 /// A client that sends whatever bytes it is told to, for requests that ``ControlClient`` cannot
 /// make.
@@ -33,8 +35,9 @@ final class RawClient {
   /// Ends the sending side only.
   func finish() { shutdown(channel.descriptor, Int32(SHUT_WR)) }
 
-  /// The next reply; nil when the host has hung up.
+  /// The next reply; nil when the host has hung up. Throws when that takes so long that it will not
+  /// happen.
   func reply() throws -> String? {
-    try channel.readLine().map { String(decoding: $0, as: UTF8.self) }
+    try channel.readLine(within: .seconds(60)).map { String(decoding: $0, as: UTF8.self) }
   }
 }

@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 @Suite struct ReplyTests {
   @Test func successIsOneObject() throws {
@@ -41,12 +43,10 @@ import Testing
   }
 
   private func encode(_ value: some Encodable) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
+    String(decoding: try Wire.encoder().encode(value), as: UTF8.self)
   }
 
   private func decode<Body: Decodable>(_ line: String, _ type: Body.Type) throws -> Reply<Body> {
-    try JSONDecoder().decode(Reply<Body>.self, from: Data(line.utf8))
+    try Wire.decoder().decode(Reply<Body>.self, from: Data(line.utf8))
   }
 }

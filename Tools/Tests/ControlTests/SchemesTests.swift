@@ -46,7 +46,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func peopleGetATable() async throws {
+    @Test func textOutputIsATable() async throws {
       try await onThread {
         let outcome = try Self.run(["--seconds", "0.1", "--only", "one-atomic,bigref"])
         #expect(outcome.status == 0, "\(outcome.error)")

@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 @Suite struct SessionTests {
   private let service = FakeService()
@@ -30,7 +32,7 @@ import Testing
     #expect(session.ask(#"{"verb":"rmmod","module":"abc"}"#).contains(#""ok":true"#))
   }
 
-  @Test func closesWhatItOpenedAtTheEnd() {
+  @Test func endedSessionClosesItsObjects() {
     do {
       let session = session()
       _ = session.ask(#"{"verb":"insmod","module":"a"}"#)
@@ -44,13 +46,13 @@ import Testing
   @Test func limitsTheObjectsOfAClient() {
     let session = session()
     _ = session.ask(#"{"verb":"insmod","module":"a"}"#)
-    for _ in 0..<Session.objectLimit { _ = session.ask(#"{"verb":"open","object":"a"}"#) }
+    for _ in 0..<ObjectTable.limit { _ = session.ask(#"{"verb":"open","object":"a"}"#) }
     #expect(session.ask(#"{"verb":"open","object":"a"}"#).contains("EMFILE"))
     _ = session.ask(#"{"verb":"close","handle":7}"#)
     #expect(session.ask(#"{"verb":"open","object":"a"}"#).contains(#""ok":true"#))
   }
 
-  @Test func refusesToWaitForItself() {
+  @Test func sessionCannotWaitForItself() {
     let session = session()
     _ = session.ask(#"{"verb":"insmod","module":"a"}"#)
     _ = session.ask(#"{"verb":"open","object":"a"}"#)
@@ -75,7 +77,7 @@ import Testing
     (#"{"verb":"open","object":"nothing"}"#, "ENOENT"),
     ("nonsense", "EBADMSG"),
   ])
-  func refusesByName(request: String, errno: String) {
+  func refusalsNameTheErrno(request: String, errno: String) {
     let reply = session().ask(request)
     #expect(reply.hasPrefix(#"{"#) && reply.contains(#""ok":false"#))
     #expect(reply.contains("\"errno\":\"\(errno)\""))

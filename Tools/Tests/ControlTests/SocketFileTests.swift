@@ -2,7 +2,9 @@ import CControl
 import Foundation
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 @Suite struct SocketFileTests {
   private let directory: TemporaryDirectory
@@ -11,7 +13,7 @@ import Testing
     directory = try TemporaryDirectory()
   }
 
-  @Test func nobodyElseCanConnect() throws {
+  @Test func otherUsersCannotConnect() throws {
     let path = directory.file("s")
     let socket = OwnedSocket()
     let file = try SocketFile(claiming: path, for: socket.descriptor, backlog: 1)
@@ -30,7 +32,7 @@ import Testing
     file.remove()
   }
 
-  @Test func aStaleSocketIsReplaced() async throws {
+  @Test func staleSocketIsReplaced() async throws {
     let path = directory.file("s")
     do {
       let dead = OwnedSocket()
@@ -44,7 +46,7 @@ import Testing
     file.remove()
   }
 
-  @Test func nothingElseIsDeleted() throws {
+  @Test func otherFilesAreNotDeleted() throws {
     try directory.write("precious", to: "file")
     #expect(mkdir(directory.file("folder"), 0o700) == 0)
     #expect(symlink("file", directory.file("link")) == 0)
@@ -57,10 +59,10 @@ import Testing
     #expect(try directory.read("file") == "precious")
   }
 
-  @Test func aSocketOfAnotherKindIsSomebodys() throws {
+  @Test func socketOfAnotherTypeIsNotReplaced() throws {
     let path = directory.file("s")
     let datagrams = OwnedSocket(socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0))
-    #expect(control_bind(datagrams.descriptor, path) == 0)
+    #expect(control_bind(datagrams.descriptor, path, 0o600) == 0)
     #expect(try refusal(path).hasSuffix("(EADDRINUSE)"))
   }
 
@@ -73,8 +75,8 @@ import Testing
     #expect(try refusal(directory.file("file/s")).hasSuffix("(ENOTDIR)"))
   }
 
-  @Test func theLongestPathThatFitsWorks() throws {
-    let name = String(repeating: "x", count: SocketFile.longest - directory.path.utf8.count - 1)
+  @Test func longestPathThatFitsWorks() throws {
+    let name = String(repeating: "x", count: ControlPath.longest - directory.path.utf8.count - 1)
     let socket = OwnedSocket()
     let file = try SocketFile(claiming: directory.file(name), for: socket.descriptor, backlog: 1)
     file.remove()
@@ -91,7 +93,7 @@ import Testing
   }
 
   /// Hosts that start at the same moment: one gets the name; the host before them was dead.
-  @Test func oneOfManyWinsAStaleSocket() async throws {
+  @Test func oneOfManyHostsReplacesAStaleSocket() async throws {
     for _ in 0..<50 {
       let path = directory.file("s")
       try await onThread { try untilNobodyListens(at: path) }

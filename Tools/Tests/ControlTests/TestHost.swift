@@ -12,7 +12,11 @@ final class TestHost: Sendable {
   private let echo: EchoServer
 
   /// Starts a host with the test's modules, and waits until it serves.
-  init(control: String? = nil, modules: String? = nil, _ more: String...) throws {
+  ///
+  /// - Parameter standardError: where the host's goes; a file without one.
+  init(
+    control: String? = nil, modules: String? = nil, standardError: Int32? = nil, _ more: String...
+  ) throws {
     directory = try TemporaryDirectory()
     self.control = control ?? directory.file("s")
     echo = try EchoServer()
@@ -22,7 +26,7 @@ final class TestHost: Sendable {
       [
         "host", "--listen", "127.0.0.1:0", "--forward", "\(echo.address)", "--workers", "2",
         "--control", self.control, "--module-directory", modules ?? (try Built.modules.get()),
-      ] + more)
+      ] + more, standardError: standardError)
     self.child = child
     try eventually("the host serves; it says: \(child.error)") {
       if child.output.hasSuffix("\n") { return true }

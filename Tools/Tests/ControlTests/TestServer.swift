@@ -1,7 +1,9 @@
 import Foundation
 import Synchronization
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 /// A server with a fake host behind it, which ends with the test.
 final class TestServer: Sendable {
@@ -12,10 +14,14 @@ final class TestServer: Sendable {
 
   var path: String { directory.file("s") }
 
-  init(limit: Int = 64, user: UInt32 = geteuid()) throws {
+  init(
+    limit: Int = 64, user: UInt32 = geteuid(), idleLimit: Duration = .seconds(60),
+    access: ControlServer.Access = .control
+  ) throws {
     directory = try TemporaryDirectory()
     let server = try ControlServer(
-      path: directory.file("s"), service: service, maximumConnections: limit, user: user,
+      path: directory.file("s"), service: service, access: access, maximumConnections: limit,
+      idleLimit: idleLimit, user: user,
       log: { [self] line in log.withLock { $0.append(line) } })
     server.start()
     self.server.withLock { $0 = server }

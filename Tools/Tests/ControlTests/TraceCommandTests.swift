@@ -3,7 +3,9 @@ import ModuleManager
 import Relay
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 
 extension EndToEndTests {
   /// `quiesce trace` at a real host.
@@ -53,7 +55,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func jsonIsAnObjectALineAndOneModuleAlone() async throws {
+    @Test func jsonIsOneObjectALineAndOneModuleCanBeChosen() async throws {
       try await onThread {
         let host = try TestHost()
         let trace = try host.start([
@@ -68,7 +70,7 @@ extension EndToEndTests {
         let outcome = try trace.wait()
         #expect(outcome.status == 0 && outcome.error.isEmpty)
         let rows = try outcome.output.split(separator: "\n").map {
-          try JSONDecoder().decode(TraceRow.self, from: Data($0.utf8))
+          try Wire.decoder().decode(TraceRow.self, from: Data($0.utf8))
         }
         #expect(rows.allSatisfy { $0.module == "counter" && $0.threadName != nil })
         #expect(zip(rows, rows.dropFirst()).allSatisfy { $0.number < $1.number })
@@ -80,7 +82,7 @@ extension EndToEndTests {
 
     /// A file for a viewer takes the place of the old one when it is whole, and it is whole also in
     /// the middle of an unload.
-    @Test func aTimelineReplacesItsFileAtTheEnd() async throws {
+    @Test func timelineReplacesItsFileAtTheEnd() async throws {
       try await onThread {
         let host = try TestHost()
         let old = #"{"old":true}"#
@@ -123,7 +125,7 @@ extension EndToEndTests {
     }
 
     /// The host goes: what was read is there, and one line says why it ended.
-    @Test func theEndOfTheHostIsSaid() async throws {
+    @Test func endOfTheHostIsReported() async throws {
       try await onThread {
         let host = try TestHost()
         let text = try follow(host)
@@ -143,7 +145,7 @@ extension EndToEndTests {
     }
 
     /// A host that does not answer cannot keep a client from leaving.
-    @Test func aHostThatHangsIsLeft() async throws {
+    @Test func hangingHostDoesNotBlockTheCommand() async throws {
       try await onThread {
         let host = try TestHost()
         let trace = try follow(host)
@@ -158,7 +160,7 @@ extension EndToEndTests {
 
     /// A follower that does not read is told how much it has missed, and so is the reader of its
     /// errors.
-    @Test func whatIsLostIsCounted() async throws {
+    @Test func lostEventsAreCounted() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectSuccess(of: "insmod", "holdable")
@@ -181,7 +183,7 @@ extension EndToEndTests {
     }
 
     /// However a follower ends, tracing ends with it.
-    @Test func aFollowerThatIsKilledSwitchesItOff() async throws {
+    @Test func killedFollowerDisablesTracing() async throws {
       try await onThread {
         let manager = ModuleManager()
         let directory = try TemporaryDirectory()
@@ -203,7 +205,7 @@ extension EndToEndTests {
       }
     }
 
-    @Test func whatCannotBeWrittenIsSaidBeforeItBegins() async throws {
+    @Test func unwritableFileIsReportedBeforeTracingBegins() async throws {
       try await onThread {
         let host = try TestHost()
         try host.expectRefusal(

@@ -3,7 +3,9 @@ import ModuleManager
 import Relay
 import Testing
 
-@testable import Control
+@testable import ControlClient
+@testable import ControlProtocol
+@testable import ControlServer
 @testable import quiesce
 
 /// The verb, and the formats, without a host.
@@ -12,7 +14,7 @@ import Testing
     session.answer(Data(line.utf8)).map { String(decoding: $0, as: UTF8.self) } ?? "no reply"
   }
 
-  @Test func theFirstQuestionBeginsAndTheEndOfTheSessionEnds() {
+  @Test func tracingLastsFromTheFirstRequestToTheEndOfTheSession() {
     let service = FakeService()
     do {
       let session = Session(service: service, holder: "client 1", socket: -1)
@@ -33,10 +35,10 @@ import Testing
 
   @Test(arguments: [
     #"{"verb":"trace","seconds":-1}"#, #"{"verb":"trace","capacity":0}"#,
-    #"{"verb":"trace","capacity":1048577}"#, #"{"verb":"trace","modules":"a"}"#,
+    #"{"verb":"trace","capacity":65537}"#, #"{"verb":"trace","modules":"a"}"#,
     #"{"verb":"trace","modules":[1]}"#, #"{"verb":"trace","capacity":"many"}"#,
   ])
-  func nonsenseBeginsNothing(request: String) {
+  func invalidTraceRequestStartsNothing(request: String) {
     let service = FakeService()
     let session = Session(service: service, holder: "client 1", socket: -1)
     #expect(ask(session, request).contains(#""errno":"EINVAL""#))
@@ -44,7 +46,7 @@ import Testing
   }
 
   /// A client that goes while the host waits for something to tell: no client follows any more.
-  @Test func aClientThatHangsUpWhileItWaitsFollowsNoLonger() async throws {
+  @Test func disconnectedClientStopsFollowing() async throws {
     let server = try TestServer()
     try await onThread {
       defer { server.stop() }
@@ -96,7 +98,7 @@ import Testing
   }
 
   /// Whenever it ends, what has begun is closed, and says that it had not ended.
-  @Test func aTimelineIsWholeWhereverItEnds() throws {
+  @Test func timelineIsValidWhereverItEnds() throws {
     for count in 0...rows.count {
       var writer = ChromeTrace()
       let text =

@@ -14,8 +14,8 @@ struct control_peer {
 /// Opens a stream socket that is closed on exec.
 int control_socket(void);
 
-/// Binds to `path`. From its creation on, only the owner can open the file.
-int control_bind(int socket, const char *path);
+/// Binds to `path`. The file has this mode from its creation on.
+int control_bind(int socket, const char *path, mode_t mode);
 
 /// Connects. -EAGAIN if the host's queue of connections is full: at once or, with `wait`, after a
 /// second.
@@ -47,10 +47,6 @@ void control_ring(int bell);
 /// (-1: no limit). Returns 1 for the first, 2 for the second, 3 for both, 0 for none. A negative
 /// descriptor is ignored.
 int control_wait(int first, int second, int milliseconds);
-
-/// Waits until `bell` is readable (returns 1), the peer of `socket` has closed the connection (2),
-/// or both (3).
-int control_wait_or_hangup(int bell, int socket);
 
 /// Waits until the peer of `socket` has closed the connection (returns 1), or `milliseconds` have
 /// passed (0). A negative descriptor never hangs up.

@@ -1,0 +1,55 @@
+import ArgumentParser
+import ControlClient
+import ControlProtocol
+import Foundation
+import Relay
+import ToolSupport
+
+/// `quiesce demo`
+struct DemoCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "demo",
+    abstract: "Load and unload modules under live traffic, and check that nothing is lost.",
+    discussion: """
+      Starts a `quiesce host`, an echo server behind it and a client in front of it that checks every byte \
+      of every answer, and meanwhile loads and unloads the sample modules as fast as it can. The exit status \
+      is 0 only when no datagram was lost or damaged and every module's code was checked to be gone.
+
+      Example:
+        quiesce demo --seconds 5 --format json
+      """)
+
+  @Option(help: ArgumentHelp("How long.", valueName: "n"))
+  var seconds = 10.0
+
+  @Option(help: "How to print: text, or json with one object a line.")
+  var format = RunFormat.text
+
+  @Option(help: "Threads that relay.")
+  var workers = 2
+
+  @Option(
+    help: ArgumentHelp(
+      "Where the sample modules are (default: `modules` beside this program).", valueName: "path"))
+  var moduleDirectory: String?
+
+  func validate() throws {
+    if !(seconds > 0 && seconds <= 1e6) {
+      throw ValidationError("--seconds is more than 0, and at the most 1000000.")
+    }
+    if !(1...1024).contains(workers) { throw ValidationError("--workers is from 1 to 1024.") }
+  }
+
+  func run() throws {
+    // Before any thread starts: each takes over what is blocked here.
+    let interruption = Interruption()
+    try reporting {
+      let demo = try Demo(
+        seconds: seconds, workers: workers,
+        moduleDirectory: moduleDirectory ?? HostCommand.defaultModuleDirectory,
+        output: DemoOutput(format), interruption: interruption)
+      for complaint in demo.run() { StandardError.write("quiesce: demo: \(complaint)") }
+      if !demo.isFlawless { throw ExitCode(1) }
+    }
+  }
+}

@@ -1,0 +1,107 @@
+import ArgumentParser
+import ControlClient
+import ControlProtocol
+import ToolSupport
+
+/// `quiesce rmmod`
+struct RmmodCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rmmod",
+    abstract: "Unload modules from a running host.",
+    discussion: """
+      A module in use stays as it is, and the answer names its holders (EBUSY); so does one that others need \
+      (EWOULDBLOCK). With --wait it takes no new users, and goes when the last one releases it; if that takes longer \
+      than SECONDS, it serves on as before (ETIMEDOUT). With --when-idle it serves on meanwhile and takes new users, \
+      and goes at the first moment when it has none. With --force its users are told to go, and the requests that wait for it \
+      end. Ctrl-C gives a wait up: the module serves on. --cancel gives up the waits of all clients for these modules.
+
+      Several go together, those first that need others, and wait for readers once. What can go goes, whatever else \
+      stays; the exit status is 1 when one stays.
+
+      Example:
+        quiesce rmmod --wait 5 conntrack
+      """)
+
+  @Argument(help: ArgumentHelp("The modules' names, as lsmod shows them.", valueName: "module"))
+  var modules: [String] = []
+
+  @Option(
+    defaultAsFlag: "for ever",
+    help: ArgumentHelp("Wait for the module's users instead of answering EBUSY.", valueName: "seconds"))
+  var wait: String?
+
+  @Option(
+    defaultAsFlag: "for ever",
+    help: ArgumentHelp("The same, and let new users in meanwhile.", valueName: "seconds"))
+  var whenIdle: String?
+
+  @Flag(help: "Tell the module's users to go, and wait for them.")
+  var force = false
+
+  @Flag(help: "End the requests of all clients for these modules, and unload nothing.")
+  var cancel = false
+
+  private var policy: UnloadPolicy {
+    if force { return .force }
+    return wait != nil ? .wait : whenIdle != nil ? .whenIdle : .fail
+  }
+
+  private var limit: String? { wait ?? whenIdle }
+  /// What the option took for its value is a module, when it looks like no number.
+  private var isModuleBehindOption: Bool {
+    guard let limit, limit != "for ever", Double(limit) == nil else { return false }
+    return limit.first.map { !$0.isNumber && !"+-.".contains($0) } ?? false
+  }
+  private var names: [String] { (isModuleBehindOption ? [limit ?? ""] : []) + modules }
+  private var seconds: Double? { limit.flatMap(Double.init) }
+
+  func validate() throws {
+    if wait != nil && whenIdle != nil { throw ValidationError("--wait and --when-idle exclude each other.") }
+    if whenIdle != nil && force { throw ValidationError("--when-idle and --force exclude each other.") }
+    if cancel && (policy != .fail) { throw ValidationError("--cancel goes with no other option.") }
+    if names.isEmpty { throw ValidationError("Name a module.") }
+    if let limit, limit != "for ever", !isModuleBehindOption, !(0...1e9).contains(Double(limit) ?? -1) {
+      let option = wait == nil ? "--when-idle" : "--wait"
+      throw ValidationError("\(option) takes a number of seconds, from 0 to 1000000000.")
+    }
+  }
+
+  @OptionGroup var options: ControlOptions
+
+  func run() throws {
+    try reporting {
+      let (client, names) = (try options.connect(), names)
+      let (policy, seconds) = (policy, seconds)
+      if cancel {
+        for name in names {
+          let count = try client.cancel(name).cancelled
+          StandardOutput.write("\(name): \(count) \(count == 1 ? "request" : "requests") ended")
+        }
+        return
+      }
+      if names.count == 1 {
+        show(
+          try options.showingProgress(of: names) { () throws(ControlError) in
+            try client.rmmod(names[0], policy, seconds: seconds)
+          })
+        return
+      }
+      let rows = try options.showingProgress(of: names) { () throws(ControlError) in
+        try client.rmmod(together: names, policy, seconds: seconds)
+      }
+      for row in rows {
+        if let reply = row.unloaded { show(reply) }
+        if let error = row.error { Hint.write(error, of: "rmmod") }
+      }
+      if rows.contains(where: { $0.error != nil }) { throw ExitCode(1) }
+    }
+  }
+
+  private func show(_ reply: RmmodReply) {
+    if let reason = reply.residentReason {
+      StandardOutput.write("\(reply.module): unloaded, but its image stays mapped: \(reason)")
+    } else {
+      StandardOutput.write("\(reply.module): unloaded in \(reply.unloadMicroseconds) µs")
+    }
+  }
+}
