@@ -26,10 +26,11 @@ let package = Package(
     .target(name: "QuiescentCollections", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "Bigref", dependencies: ["Quiescence"], swiftSettings: lifetimes),
     .target(name: "CModuleABI"),
+    .target(name: "_ImageShims"),
     .target(
       name: "ModuleFiles", dependencies: ["CModuleABI", "Quiescence"], swiftSettings: lifetimes),
     .target(
-      name: "ModuleManager", dependencies: ["Bigref", "CModuleABI", "ModuleFiles"],
+      name: "ModuleManager", dependencies: ["Bigref", "CModuleABI", "ModuleFiles", "_ImageShims"],
       exclude: ["KMOD.md", "MISBEHAVIOR.md", "Schemes/SCHEMES.md"],
       swiftSettings: lifetimes),
     .target(

@@ -17,6 +17,8 @@ package struct ImageFile: ~Copyable {
   /// What its entry says; nil when it exports none.
   package let entry: Entry?
   private let information: Range<UInt64>?
+  /// Where the loader looks for what it needs (`DT_RUNPATH`, `DT_RPATH`), in this order.
+  package let searchPaths: [String]
 
   /// The exported `struct quiescent_module`, as it is after relocation.
   package struct Entry: Sendable {
@@ -33,7 +35,7 @@ package struct ImageFile: ~Copyable {
 
   /// Reads and inspects the file. See ``init(_:_:)``.
   package init(_ path: String) throws(ModuleFileError) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     if descriptor < 0 { throw ModuleFileError(path, errno, "cannot be opened") }
     let content: FileContent
     do throws(ModuleFileError) { content = try FileContent(of: descriptor, path) } catch {
@@ -51,12 +53,11 @@ package struct ImageFile: ~Copyable {
   ///   it, and what is wrong.
   package init(_ content: consuming FileContent, _ path: String) throws(ModuleFileError) {
     do throws(ELFFault) {
-      (facts, entry, information) = try content.withUnsafeBytes { (bytes) throws(ELFFault) in
+      (facts, entry, information, searchPaths) = try content.withUnsafeBytes { (bytes) throws(ELFFault) in
         let tables = try ELFTables(ELFBytes(bytes))
         let entry = try ELFEntry(tables)
-        return (
-          Self.facts(tables, entry), entry.map(Entry.init), tables.sections.range(of: ".quiescent.info")
-        )
+        let information = tables.sections.range(of: ".quiescent.info")
+        return (Self.facts(tables, entry), entry.map(Entry.init), information, tables.searchPaths)
       }
     } catch {
       throw ModuleFileError(path, ENOEXEC, error.reason)
@@ -87,6 +88,11 @@ package struct ImageFile: ~Copyable {
   private static let destructorNames: [StaticString] = [
     "__cxa_thread_atexit", "__cxa_thread_atexit_impl",
   ]
+
+  /// Calls `body` with the file's content.
+  package borrowing func withContent<Result: ~Copyable>(
+    _ body: (UnsafeRawBufferPointer) -> Result
+  ) -> Result { content.withUnsafeBytes { body($0) } }
 
   /// The strings of the section `.quiescent.info`; none when there is no such section.
   package var strings: [[UInt8]] {

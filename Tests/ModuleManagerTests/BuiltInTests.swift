@@ -90,16 +90,21 @@ import Testing
       let path = SampleModules.custom(
         "releaser",
         """
+        #include <stdio.h>
         __attribute__((visibility("default"))) void release_object(void *object) { *(volatile int *)object += 1; }
-        static int init(const struct quiescent_host *h, struct quiescent_self *s) { host = h; self = s; return 0; }
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) {
+          char text[32];
+          snprintf(text, sizeof text, "%lx", (unsigned long)release_object);
+          host = h; self = s;
+          return setenv("RELEASE_OBJECT", text, 1);
+        }
         static int leave(void) { return 0; }
         """, ".init = init, .exit = leave")
       let manager = ModuleManager()
       try await manager.load(path: path)
-      let handle = try #require(dlopen(path, RTLD_NOW | RTLD_NOLOAD))
-      let symbol = try #require(dlsym(handle, "release_object"))
+      let address = try #require(getenv("RELEASE_OBJECT").flatMap { UInt(String(cString: $0), radix: 16) })
+      let symbol = try #require(UnsafeMutableRawPointer(bitPattern: address))
       let release = unsafeBitCast(symbol, to: (@convention(c) (UnsafeMutableRawPointer) -> Void).self)
-      dlclose(handle)
       var object: Int32 = 0
       release(&object)
       precondition(object == 1)

@@ -70,6 +70,8 @@ package enum Compiler {
 
   /// Creates a new folder for the calling test alone.
   package static func temporaryFolder() -> URL {
+    // What others may write to is not loaded.
+    umask(0o022)
     let folder = FileManager.default.temporaryDirectory.appending(path: "quiescence-\(UUID().uuidString)")
     do {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

@@ -29,7 +29,7 @@ package final class ModuleFolder: Sendable {
   }
 }
 
-/// Whether the file is among the mappings of this process.
+/// Whether the file, or a manager's copy of it, is among the mappings of this process.
 package func isMapped(_ path: String) -> Bool {
   guard let maps = fopen("/proc/self/maps", "re") else { return true }
   defer { fclose(maps) }
@@ -41,7 +41,9 @@ package func isMapped(_ path: String) -> Bool {
   var capacity = 0
   defer { free(line) }
   while getline(&line, &capacity, maps) > 0 {
-    if let line, String(cString: line).hasSuffix(" \(name)\n") { return true }
+    guard let line else { continue }
+    let text = String(cString: line)
+    if text.hasSuffix(" \(name)\n") || text.hasSuffix(" /memfd:\(name) (deleted)\n") { return true }
   }
   return false
 }

@@ -12,6 +12,8 @@ struct ELFTables {
   let relocations: ELFRelocations
   let needed: [String]
   let soname: String?
+  /// `DT_RUNPATH`, or else `DT_RPATH`, by folder.
+  let searchPaths: [String]
   /// How many functions run when it is loaded, and when it is unloaded.
   private(set) var functions = (constructors: 0, destructors: 0)
 
@@ -26,12 +28,15 @@ struct ELFTables {
     for offset in dynamic.needed { needed.append(try symbols.name(at: offset, "a DT_NEEDED")) }
     self.needed = needed
     var soname: String?
+    var paths: [ELFDynamic.Tag: String] = [:]
     for (tag, offset) in dynamic.names {
       let isPath = tag == .path || tag == .runPath
       let name = try symbols.name(at: offset, "a name in its dynamic section", limit: isPath ? 1 << 16 : 4096)
       if tag == .soname { soname = name }
+      if isPath { paths[tag] = name }
     }
     self.soname = soname
+    searchPaths = (paths[.runPath] ?? paths[.path] ?? "").split(separator: ":").map(String.init)
     try symbols.check(segments)
     let versions = try ELFVersions(bytes, dynamic, segments, symbols, needed: needed)
     relocations = try ELFRelocations(bytes, dynamic, segments, symbols, versions)

@@ -22,7 +22,7 @@ package struct FileContent: ~Copyable, @unchecked Sendable {
   ) throws(ModuleFileError) -> UnsafeMutableRawBufferPointer {
     let before = try FileState(descriptor, path)
     if before.size > Self.limit { throw ModuleFileError(path, EFBIG, "is larger than 1 GiB") }
-    let memory = try Self.map(-1, before.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, path)
+    let memory = try Self.allocate(before.size, path)
     do throws(ModuleFileError) {
       try fill(memory, from: descriptor, path)
       if try FileState(descriptor, path) != before {
@@ -53,24 +53,16 @@ package struct FileContent: ~Copyable, @unchecked Sendable {
   ///
   /// - Throws: what `mmap(2)` says.
   package init(copying bytes: [UInt8], _ path: String) throws(ModuleFileError) {
-    let memory = try Self.map(
-      -1, bytes.count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, path)
+    let memory = try Self.allocate(bytes.count, path)
     memory.copyBytes(from: bytes)
     self.memory = UnsafeRawBufferPointer(memory)
   }
 
-  /// Maps a file that nothing changes any more.
-  ///
-  /// - Throws: what `mmap(2)` says.
-  package init(mapping descriptor: Int32, size: Int, _ path: String) throws(ModuleFileError) {
-    memory = UnsafeRawBufferPointer(try Self.map(descriptor, size, PROT_READ, MAP_PRIVATE, path))
-  }
-
-  private static func map(
-    _ descriptor: Int32, _ size: Int, _ protection: Int32, _ flags: Int32, _ path: String
+  private static func allocate(
+    _ size: Int, _ path: String
   ) throws(ModuleFileError) -> UnsafeMutableRawBufferPointer {
     if size == 0 { return UnsafeMutableRawBufferPointer(start: nil, count: 0) }
-    let address = mmap(nil, size, protection, flags, descriptor, 0)
+    let address = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     // MAP_FAILED is -1.
     if address == UnsafeMutableRawPointer(bitPattern: -1) {
       throw ModuleFileError(path, errno, "there is no memory for its content")

@@ -134,7 +134,7 @@ extension ModuleManager {
       }
       initialize(
         Module(
-          builtIn, image: nil, file: nil, policy: load.policy, manager: self, providers: providers,
+          builtIn, policy: load.policy, manager: self, providers: providers,
           isAutoloaded: load.user != nil), load)
     } catch { load.answer(.failure(error)) }
   }

@@ -90,100 +90,40 @@ extension ModuleManager {
     if load.isOver { return }
     do throws(ModuleError) {
       try checkLoading(path)
-      guard let resolved = realpath(path, nil) else {
-        throw ModuleError(path, errno, errno == ENOENT ? "no such file" : "cannot be resolved")
+      if let name = load.policy.instance, !ModuleName.isValid(name) {
+        throw ModuleError(path, EINVAL, "'\(name)' is no name for an instance")
       }
-      let absolute = String(cString: resolved)
-      free(resolved)
-      let file: FileIdentity
-      do { file = try FileIdentity(path: absolute) } catch {
-        throw ModuleError(path, error.errno, error.errno == EISDIR ? "is a directory" : "not a regular file")
+    } catch { return load.answer(.failure(error)) }
+    queue.call { [copies] in
+      Result { () throws(ModuleError) in try PreparedImage(path, in: copies) }
+    } then: { result in
+      switch result {
+      case .success(let prepared): self.load(prepared, path, load)
+      case .failure(let error): load.answer(.failure(error))
       }
-      if let loaded = withState({ state in state.modules.values.first { $0.file == file } }) {
-        // Mapping it now would hand out the old image once more, and `dlclose` would only count
-        // down.
-        return found(loaded, by: load, "is loaded already") { self.load(path, load) }
+    }
+  }
+
+  /// Its file was copied and inspected; none of its code has run.
+  private func load(_ prepared: PreparedImage, _ path: String, _ load: ModuleLoad) {
+    if load.isOver { return }
+    do throws(ModuleError) {
+      try checkLoading(path)
+      try checkName(prepared.name, load, path)
+      let name = load.policy.instance ?? prepared.name
+      if let loaded = module(named: name) {
+        let isSame = loaded.file == prepared.identity
+        return found(
+          loaded, by: load, isSame ? "is loaded already" : "a module of this name is loaded already"
+        ) { self.load(path, load) }
       }
-      if waitsForMapping(of: file, then: { self.load(path, load) }) { return }
-      let info = try ModuleError.ofFiles { () throws(ModuleFileError) in try ModuleInfo(path: absolute) }
-      try checkName(info.moduleName, load, path)
-      let providers = try holdProviders(of: info)
-      withState { $0.mappings[file] = [] }
-      let mapping = tracer.begin(.map, ModuleName.ofFile(absolute))
-      queue.call {
-        Result { () throws(ModuleError) in
-          let (image, entry) = try Image.open(absolute)
-          return MappedModule(image: image, entry: entry)
-        }
-      } then: { result in
-        switch result {
-        case .success(let mapped):
-          self.tracer.end(mapping)
-          self.loadMapped(mapped, path, file, providers, load)
-        case .failure(let error):
-          self.tracer.end(mapping, errno: error.errno, label: error.reason)
-          self.endMapping(of: file)
-          self.releaseProviders(providers, of: ModuleName.ofFile(absolute))
-          load.answer(.failure(error))
-        }
-      }
+      let module = Module(
+        UnmappedCode(prepared.file.entry, named: name), from: prepared, policy: load.policy, manager: self,
+        providers: try holdProviders(of: prepared.info), isAutoloaded: load.user != nil)
+      initialize(module, from: prepared, load)
     } catch {
       load.answer(.failure(error))
     }
-  }
-
-  private struct MappedModule: Sendable {
-    let image: Image
-    nonisolated(unsafe) let entry: UnsafePointer<quiescent_module>
-  }
-
-  /// Its image is mapped, and its constructors have run.
-  private func loadMapped(
-    _ mapped: MappedModule, _ path: String, _ file: FileIdentity, _ providers: [Module], _ load: ModuleLoad
-  ) {
-    /// Undoes the mapping before `next`, by which destructors run.
-    func giveUp(then next: @escaping ModuleQueue.Job) {
-      queue.call {
-        _ = mapped.image.close()
-      } then: {
-        self.endMapping(of: file)
-        self.releaseProviders(providers, of: ModuleName.ofFile(mapped.image.path))
-        next()
-      }
-    }
-    do throws(ModuleError) {
-      let code = try ImageCode(mapped.entry, path: path)
-      try checkName(code.name, load, path)
-      if let loaded = module(named: code.name) {
-        return giveUp {
-          self.found(loaded, by: load, "a module of this name is loaded already") { self.load(path, load) }
-        }
-      }
-      if load.isOver { return giveUp {} }
-      try code.setFirst(load.parameters)
-      endMapping(of: file)
-      initialize(
-        Module(
-          code, image: mapped.image, file: file, policy: load.policy, manager: self, providers: providers,
-          isAutoloaded: load.user != nil), load)
-    } catch {
-      giveUp { load.answer(.failure(error)) }
-    }
-  }
-
-  /// Whether another load maps the file, by a call that has not returned. Then `job` runs when that
-  /// is over: the loader would hand out the same image twice.
-  private func waitsForMapping(of file: FileIdentity, then job: @escaping ModuleQueue.Job) -> Bool {
-    withState { state in
-      state.mappings[file]?.append(job)
-      return state.mappings[file] != nil
-    }
-  }
-
-  /// The module of the file is known, or the file is unmapped.
-  private func endMapping(of file: FileIdentity) {
-    let jobs = withState { $0.mappings.removeValue(forKey: file) } ?? []
-    for job in jobs { queue.run(job) }
   }
 
   /// Throws `ENOEXEC` when a module that is loaded under a name has another one. Nil: not known
@@ -222,26 +162,74 @@ extension ModuleManager {
   }
 
   /// As the last thing that its caller does.
-  func initialize(_ module: Module, _ load: ModuleLoad) {
+  ///
+  /// - Parameter prepared: What is mapped when the observers agree; nil for a module that is built
+  ///   into the host.
+  func initialize(_ module: Module, from prepared: PreparedImage? = nil, _ load: ModuleLoad) {
     load.concerns(module)
     withState { state in
       state.modules[module.name] = module
       state.order.append(module.name)
     }
-    askObservers(module) { result in
+    askObservers(module, prepared) { result in
       switch result {
       case .success(let observers):
         module.withLinks { $0.observers = observers }
-        self.callInit(of: module, load)
+        if let prepared { self.map(prepared, for: module, load) } else { self.callInit(of: module, load) }
       case .failure(let error):
-        // Nothing of it has run but its constructors.
-        module.call(.unmap) {
-          _ = module.image?.close()
-        } then: {
-          self.remove(module)
-          load.answer(.failure(error))
-        }
+        // Nothing of it has run.
+        self.remove(module)
+        load.answer(.failure(error))
       }
+    }
+  }
+
+  /// Maps its image, by which constructors run, and then calls its `init`.
+  private func map(_ prepared: PreparedImage, for module: Module, _ load: ModuleLoad) {
+    if load.isOver { return forget(module) {} }
+    let span = tracer.begin(.map, module.name)
+    module.call(.map) { () -> Result<MappedModule, ModuleError> in
+      Result { () throws(ModuleError) in
+        let (image, entry) = try Image.open(prepared)
+        return MappedModule(image: image, entry: entry)
+      }
+    } then: { result in
+      switch result {
+      case .success(let mapped):
+        self.tracer.end(span)
+        self.setUp(mapped, module, load)
+      case .failure(let error):
+        self.tracer.end(span, errno: error.errno, label: error.reason)
+        self.forget(module) { load.answer(.failure(error)) }
+      }
+    }
+  }
+
+  private struct MappedModule: Sendable {
+    let image: Image
+    nonisolated(unsafe) let entry: UnsafePointer<quiescent_module>
+  }
+
+  /// Its image is mapped, and its constructors have run.
+  private func setUp(_ mapped: MappedModule, _ module: Module, _ load: ModuleLoad) {
+    do throws(ModuleError) {
+      let code = try ImageCode(mapped.entry, named: module.name, path: mapped.image.path)
+      module.setMapped(mapped.image, code)
+      if load.isOver { return unmap(module) {} }
+      try code.setFirst(load.parameters)
+      callInit(of: module, load)
+    } catch {
+      module.setMapped(mapped.image, module.code)
+      unmap(module) { load.answer(.failure(error)) }
+    }
+  }
+
+  /// Undoes the mapping of a module whose `init` was not called; destructors run.
+  private func unmap(_ module: Module, then next: @escaping ModuleQueue.Job) {
+    module.call(.unmap) {
+      _ = module.image?.close()
+    } then: {
+      self.forget(module, then: next)
     }
   }
 

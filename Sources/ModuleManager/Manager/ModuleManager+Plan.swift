@@ -47,7 +47,7 @@ extension ModuleManager {
   }
 
   private static func planned(_ module: Module) -> PlannedLoad {
-    PlannedLoad(module: module.name, path: module.image?.path ?? "", isLoaded: true, isDependency: false)
+    PlannedLoad(module: module.name, path: module.path ?? "", isLoaded: true, isDependency: false)
   }
 
   func noDirectory(_ name: String) -> ModuleError {

@@ -34,15 +34,13 @@ public final class ModuleManager: Sendable {
   public let scheme: UnloadScheme
   let refusals = RefusalCount()
   let tracer = Tracer()
+  let copies: CopyPlace
   private let state = Locked(State())
 
   struct State {
     var points: [String: any AnyHookPoint] = [:]
     /// By name, from the check of the image on until it is unmapped.
     var modules = ModulesByName()
-    /// Files that are being mapped, and whose modules are not known yet; and the loads that wait
-    /// for that.
-    var mappings: [FileIdentity: [ModuleQueue.Job]] = [:]
     /// Names in the order of loading.
     var order: [String] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
@@ -68,10 +66,13 @@ public final class ModuleManager: Sendable {
     self.init(scheme: scheme, patience: ModuleQueue.patience)
   }
 
-  /// - Parameter patience: How long a call of a module's code may take before another thread takes
-  ///   the queue over. Nil: for ever, so that each job ends before the next one begins.
-  package init(scheme: UnloadScheme = .bigref, patience: Duration?) {
+  /// - Parameters:
+  ///   - patience: How long a call of a module's code may take before another thread takes the
+  ///     queue over. Nil: for ever, so that each job ends before the next one begins.
+  ///   - copies: Where the copies of images are.
+  package init(scheme: UnloadScheme = .bigref, patience: Duration?, copies: CopyPlace = .memory) {
     self.scheme = scheme
+    self.copies = copies
     queue = ModuleQueue(named: "modules", patience: patience)
     callbacks = ModuleQueue(named: "module-callbacks", patience: patience)
     waits = SharedWaits(queue)

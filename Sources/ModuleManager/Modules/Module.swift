@@ -9,11 +9,11 @@ package import Quiescence
 /// The manager's queue alone drives the life cycle; other threads read it under the lock.
 package final class Module: Sendable {
   package let name: String
-  let code: any ModuleCode
-  /// Nil for a module that is built into the host.
-  let image: Image?
-  /// The file itself, whatever its name: a second load of it would get the same mapping.
+  /// The file that it was read from; nil for a module that is built into the host.
+  let path: String?
+  /// That file, whatever its name.
   let file: FileIdentity?
+  private let mapped: Locked<Mapped>
   /// A cycle while the module is loaded, so that its code can always call the host; `forget` breaks
   /// it.
   let manager: ModuleManager
@@ -87,13 +87,13 @@ package final class Module: Sendable {
   }
 
   init(
-    _ code: any ModuleCode, image: Image?, file: FileIdentity?, policy: ModulePolicy, manager: ModuleManager,
+    _ code: any ModuleCode, from prepared: PreparedImage? = nil, policy: ModulePolicy, manager: ModuleManager,
     providers: [Module] = [], isAutoloaded: Bool = false
   ) {
     name = code.name
-    self.code = code
-    self.image = image
-    self.file = file
+    mapped = Locked(Mapped(code: code))
+    path = prepared?.path
+    file = prepared?.identity
     self.policy = policy
     self.providers = providers
     self.isAutoloaded = isAutoloaded
@@ -105,8 +105,24 @@ package final class Module: Sendable {
     state = Locked(Links())
   }
 
+  private struct Mapped: Sendable {
+    var code: any ModuleCode
+    var image: Image?
+  }
+
+  /// Its functions. Until its image is mapped, what its file says of itself.
+  var code: any ModuleCode { mapped.withLock { $0.code } }
+
+  /// Nil for a module that is built into the host, and before it is mapped.
+  var image: Image? { mapped.withLock { $0.image } }
+
+  /// Its image is mapped.
+  func setMapped(_ image: Image, _ code: any ModuleCode) {
+    mapped.withLock { $0 = Mapped(code: code, image: image) }
+  }
+
   /// What it is found by.
-  var fileName: String { image.map { ModuleName.ofFile($0.path) } ?? name }
+  var fileName: String { path.map { ModuleName.ofFile($0) } ?? name }
 
   func withLinks<Result>(_ body: (inout Links) -> Result) -> Result {
     state.withLock(body)
@@ -221,7 +237,7 @@ package final class Module: Sendable {
     var points: [String] = []
     for hook in links.hooks where !points.contains(hook.point.name) { points.append(hook.point.name) }
     return ModuleStatus(
-      name: name, version: code.version, summary: code.summary, path: image?.path ?? "", state: links.state,
+      name: name, version: code.version, summary: code.summary, path: path ?? "", state: links.state,
       age: links.since.duration(to: .now), size: image?.size ?? 0,
       users: holders.reduce(0) { $0 + $1.count }, holders: holders, hookPoints: points,
       objects: links.objects.map(\.name), dependsOn: providers.map(\.name),

@@ -1,4 +1,6 @@
 internal import CModuleABI
+internal import Glibc
+internal import ModuleFiles
 
 /// The functions of a module, wherever they come from. All are called through
 /// ``Module/call(_:onHandOver:_:then:)``, with no lock held.
@@ -26,6 +28,31 @@ protocol ModuleCode: Sendable {
   var parameters: [any ParameterSlot] { get }
 }
 
+/// A module in an image that is not mapped yet: what its file says of itself. It is unformed, so
+/// that nothing calls it.
+struct UnmappedCode: ModuleCode {
+  let name: String
+  let version: String?
+  let summary: String?
+
+  init(_ entry: ImageFile.Entry?, named name: String) {
+    self.name = name
+    version = entry?.version
+    summary = entry?.summary
+  }
+
+  var isPermanent: Bool { false }
+  var exitsAfterFailedInit: Bool { false }
+  func callInit(_ module: Module) -> Int32 { -EAGAIN }
+  func callCleanup(force: Bool) -> Int32? { nil }
+  var hasStop: Bool { false }
+  func callStop() {}
+  func callExit() -> Int32 { -EAGAIN }
+  var hasUseCount: Bool { false }
+  var useCount: Int { 0 }
+  var parameters: [any ParameterSlot] { [] }
+}
+
 /// A module in an image: `struct quiescent_module`.
 struct ImageCode: ModuleCode {
   // Whole, though the image may have been built when the structure was shorter: what it left out is
@@ -39,14 +66,16 @@ struct ImageCode: ModuleCode {
   /// `entry` was checked when its image was opened.
   ///
   /// - Throws: `EINVAL` for a parameter that is none.
-  init(_ pointer: UnsafePointer<quiescent_module>, path: String) throws(ModuleError) {
+  init(
+    _ pointer: UnsafePointer<quiescent_module>, named name: String, path: String
+  ) throws(ModuleError) {
     var entry = quiescent_module()
     let size = min(Int(pointer.pointee.size), MemoryLayout<quiescent_module>.size)
     withUnsafeMutableBytes(of: &entry) {
       $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: size))
     }
     self.entry = entry
-    name = String(cString: entry.name)
+    self.name = name
     version = entry.version.map { String(cString: $0) }
     summary = entry.description.map { String(cString: $0) }
     parameters = try ImageParameter.all(of: entry, path)

@@ -23,20 +23,25 @@ internal import Glibc
 /// MODULE_STATE_COMING.
 public final class ModuleObserver: Sendable {
   let name: String
+  let verify: @Sendable (_ module: String, _ content: RawSpan) -> String?
   let willLoad: @Sendable (_ module: String, _ path: String) -> String?
   let hasGone: @Sendable (_ module: String) -> Void
 
   /// - Parameters:
   ///   - name: names the observer in a refusal.
-  ///   - willLoad: before the module's `init`; nil, or why the module is refused. The path of a
-  ///     built-in module is empty.
+  ///   - verify: before `willLoad`, with the content of the copy of the module's file that will be
+  ///     mapped; nil, or why the module is refused. Not for a built-in module.
+  ///   - willLoad: before any code of the module runs; nil, or why the module is refused. The path
+  ///     of a built-in module is empty.
   ///   - hasGone: no code of the module is left, or will run.
   public init(
     _ name: String,
+    verify: @escaping @Sendable (_ module: String, _ content: RawSpan) -> String? = { _, _ in nil },
     willLoad: @escaping @Sendable (_ module: String, _ path: String) -> String? = { _, _ in nil },
     hasGone: @escaping @Sendable (_ module: String) -> Void = { _ in }
   ) {
     self.name = name
+    self.verify = verify
     self.willLoad = willLoad
     self.hasGone = hasGone
   }
@@ -58,14 +63,19 @@ extension ModuleManager {
   /// A failure: `EPERM` when one refuses; those that were asked before it have been told that the
   /// module has gone.
   func askObservers(
-    _ module: Module, then next: @escaping @Sendable (Result<[ModuleObserver], ModuleError>) -> Void
+    _ module: Module, _ prepared: PreparedImage?,
+    then next: @escaping @Sendable (Result<[ModuleObserver], ModuleError>) -> Void
   ) {
     let observers = withState { $0.observers }
     if observers.isEmpty { return next(.success([])) }
     module.call(.observers) {
       var accepted: [ModuleObserver] = []
       for observer in observers {
-        if let reason = observer.willLoad(module.name, module.image?.path ?? "") {
+        let refusal =
+          prepared.flatMap { prepared in
+            prepared.file.withContent { observer.verify(module.name, $0.bytes) }
+          } ?? observer.willLoad(module.name, module.path ?? "")
+        if let reason = refusal {
           self.tell(accepted, hasGone: module.name)
           return .failure(ModuleError(module.name, EPERM, "\(observer.name) refuses it: \(reason)"))
         }

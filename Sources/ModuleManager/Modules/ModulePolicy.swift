@@ -14,9 +14,16 @@ public struct ModulePolicy: Hashable, Sendable {
   public var ifBusy: BusyPolicy
   /// Whether the module can never be unloaded; an unload fails with `EBUSY`.
   public var isPermanent: Bool
+  /// What the manager calls the module, in place of its own name: for a second instance of a module
+  /// that is loaded. Each instance has its own image, and so its own statics.
+  public var instance: String?
 
   /// Creates a policy.
-  public init(scheme: UnloadScheme? = nil, ifBusy: BusyPolicy = .fail, isPermanent: Bool = false) {
+  public init(
+    scheme: UnloadScheme? = nil, ifBusy: BusyPolicy = .fail, isPermanent: Bool = false,
+    instance: String? = nil
+  ) {
+    self.instance = instance
     self.scheme = scheme
     self.ifBusy = ifBusy
     self.isPermanent = isPermanent

@@ -50,7 +50,7 @@ extension ModuleManager {
   /// thread.
   func remember(_ module: Module, _ end: UnloadedModule.End) {
     let unloaded = UnloadedModule(
-      name: module.name, version: module.code.version, path: module.image?.path ?? "", end: end,
+      name: module.name, version: module.code.version, path: module.path ?? "", end: end,
       instant: .now)
     withState { state in
       state.unloaded.insert(unloaded, at: 0)

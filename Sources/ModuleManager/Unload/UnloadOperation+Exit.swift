@@ -85,7 +85,7 @@ extension UnloadOperation {
         .success(
           .unloaded(
             UnloadReport(
-              module: module.name, image: module.image?.path, duration: start.duration(to: .now),
+              module: module.name, image: module.path, duration: start.duration(to: .now),
               unmapped: module.image != nil))))
     }
   }

@@ -27,20 +27,24 @@ extension EndToEndTests {
         #expect(try folder.directory.read("modules.index") == preview.output)
 
         let shown = try run("modinfo", "net_flow", "--directory", folder.path)
+        // What follows depends on the linker.
         #expect(
-          shown.output == """
+          shown.output.hasPrefix(
+            """
             filename:       \(folder.path)/net/net-flow.so
             depends:        base
             alias:          flow-*
             author:         N. N.
+            abi:            1
 
-            """)
+            """))
         let field = try run("modinfo", "-F", "filename", "flow-7", "base", "--directory", folder.path)
         #expect(field.output == "\(folder.path)/net/net-flow.so\n\(folder.path)/base.so\n")
         let json = try run("modinfo", "--format", "json", "\(folder.path)/net/net-flow.so")
+        #expect(json.output.hasPrefix(#"[{"filename":"\#(folder.path)/net/net-flow.so","image":{"abi":["1"],"#))
         #expect(
-          json.output == #"[{"filename":"\#(folder.path)/net/net-flow.so","info":{"alias":["flow-*"],"#
-            + #""author":["N. N."],"depends":["base"]},"name":"net-flow"}]"# + "\n")
+          json.output.hasSuffix(
+            #""info":{"alias":["flow-*"],"author":["N. N."],"depends":["base"]},"name":"net-flow"}]"# + "\n"))
         let gap = try run("modinfo", "nothing", "base", "-F", "filename", "--directory", folder.path)
         #expect(gap.status == 1 && gap.output == "\(folder.path)/base.so\n")
         #expect(

@@ -68,7 +68,7 @@ struct ModinfoCommand: ParsableCommand {
   }
 
   private func lines(of info: ModuleInfo) -> [String] {
-    let all = [("filename", info.path)] + info.entries.map { ($0.key, $0.value) }
+    let all = [("filename", info.path)] + info.entries.map { ($0.key, $0.value) } + info.image.fields
     if let field { return all.filter { $0.0 == field }.map(\.1) }
     return all.map { key, value in
       // As wide as modinfo(8) has it.
@@ -81,11 +81,28 @@ struct ModinfoCommand: ParsableCommand {
     let filename: String
     /// A list for each key: any may be there several times.
     let info: [String: [String]]
+    /// What its file shows of its image, under the same names as in text.
+    let image: [String: [String]]
 
     init(_ module: ModuleInfo) {
       name = module.name
       filename = module.path
       info = Dictionary(grouping: module.entries, by: \.key).mapValues { $0.map(\.value) }
+      image = Dictionary(grouping: module.image.fields, by: \.0).mapValues { $0.map(\.1) }
     }
+  }
+}
+
+extension ImageFacts {
+  /// As `modinfo` prints them: what is not there has no line.
+  fileprivate var fields: [(String, String)] {
+    var fields: [(String, String)] = []
+    if let abi { fields.append(("abi", "\(abi)")) }
+    if let soname { fields.append(("soname", soname)) }
+    fields += needed.map { ("needs", $0) }
+    if constructors > 0 { fields.append(("constructors", "\(constructors)")) }
+    if destructors > 0 { fields.append(("destructors", "\(destructors)")) }
+    if hasThreadLocals { fields.append(("thread-locals", "yes")) }
+    return fields
   }
 }

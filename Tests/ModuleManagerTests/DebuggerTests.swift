@@ -1,0 +1,66 @@
+import Foundation
+import ModuleManager
+import Quiescence
+import TestSupport
+import Testing
+
+/// A debugger finds the names of a module's functions, though its image has no file of its own.
+@Suite struct DebuggerTests {
+  static let isThere = FileManager.default.isExecutableFile(atPath: "/usr/bin/gdb")
+
+  @Test(.enabled(if: isThere, "gdb is not installed"), .timeLimit(.minutes(5)), arguments: CopyPlace.allCases)
+  func backtraceHasTheFunctionsOfAModule(_ copies: CopyPlace) async throws {
+    let path = await onThread {
+      SampleModules.custom(
+        "debugged",
+        """
+        #include <sched.h>
+        static volatile int isInside, isOver;
+        __attribute__((noinline)) static int function_of_the_module(int *calls) {
+          isInside = 1;
+          while (!isOver) sched_yield();
+          return *calls += 1;
+        }
+        static int hook(void *argument, void *context) {
+          (void)context;
+          return function_of_the_module(argument) < 0 ? QUIESCENT_DROP : QUIESCENT_ACCEPT;
+        }
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) {
+          return h->register_hook(s, "point", "\(SampleModules.argumentType)", 0, hook, NULL);
+        }
+        static int leave(void) { return 0; }
+        """, ".init = init, .exit = leave")
+    }
+    let isInMemory = copies == .memory
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      [path = path as String, isInMemory = isInMemory as Bool] in
+      let manager = ModuleManager(patience: nil, copies: isInMemory ? .memory : .file)
+      let point = HookPoint<SampleModules.Argument, Memb>(
+        "point", argumentType: SampleModules.argumentType, flavor: Memb.self)
+      manager.provide(point)
+      try await manager.load(path: path)
+      let thread = ServiceThread.start(named: "in-module") {
+        var argument = SampleModules.Argument()
+        _ = point.dispatch(&argument)
+      }
+      precondition(thread == 0)
+      let shown = await onThread {
+        // The thread may not have come to the function yet.
+        for _ in 0..<20 {
+          let run = Compiler.run([
+            "gdb", "--batch", "--nx", "--readnever", "-p", "\(getpid())", "-ex",
+            "thread apply all backtrace 6",
+          ])
+          if run.output.contains("function_of_the_module") { return "" }
+          if !run.output.contains("in-module") { usleep(100_000) }
+          if run.output.contains("ptrace: ") { return "" }
+        }
+        return "gdb does not show the function"
+      }
+      FileHandle.standardError.write(Data(shown.utf8))
+    }
+    #expect(
+      result?.standardErrorContent == [],
+      "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+  }
+}

@@ -1,0 +1,140 @@
+import Foundation
+import ModuleManager
+import Quiescence
+import TestSupport
+import Testing
+
+/// Who decides what is loaded: the owner of the file and of its directory, and the observers; all
+/// before any code of the file runs.
+@Suite struct ImageTrustTests {
+  let folder = ModuleFolder()
+  let manager = ModuleManager(patience: nil)
+
+  private func loadError(_ path: String) async -> ModuleError? {
+    await moduleError { try await manager.load(path: path) }
+  }
+
+  @Test(arguments: [0o664, 0o646, 0o666] as [mode_t])
+  func fileThatOthersMayWriteIsRefused(_ mode: mode_t) async throws {
+    let path = await folder.add("open")
+    #expect(chmod(path, mode) == 0)
+    #expect(
+      await loadError(path)?.description
+        == "\(path): may be written by others than its owner; see chmod(1): go-w (EPERM)")
+    #expect(chmod(path, 0o644) == 0)
+    try await manager.load(path: path)
+    try await manager.unload("open")
+  }
+
+  @Test func directoryThatOthersMayWriteIsRefused() async throws {
+    let path = await folder.add("exposed", in: "modules")
+    let directory = "\(folder.path)/modules"
+    for mode in [0o775, 0o777, 0o757] as [mode_t] {
+      #expect(chmod(directory, mode) == 0)
+      let error = await loadError(path)
+      #expect(error?.errno == EPERM)
+      #expect(
+        error?.reason
+          == "its directory \(directory) may be written by others than its owner; see chmod(1): go-w")
+    }
+    // Others cannot replace a file in it.
+    #expect(chmod(directory, 0o1777) == 0)
+    try await manager.load(path: path)
+    try await manager.unload("exposed")
+  }
+
+  @Test func fileOfAnotherUserIsRefused() async throws {
+    // The superuser alone can give a file away.
+    if geteuid() != 0 { return }
+    let path = await folder.add("foreign", in: "modules")
+    let directory = "\(folder.path)/modules"
+    #expect(chown(path, 12345, 0) == 0)
+    #expect(
+      await loadError(path)?.description
+        == "\(path): belongs to user 12345, neither root nor the user of this process (EPERM)")
+    #expect(chown(path, 0, 0) == 0 && chown(directory, 12345, 0) == 0)
+    let error = await loadError(path)
+    #expect(
+      error?.errno == EPERM
+        && error?.reason.contains("its directory \(directory) belongs to user 12345") == true)
+  }
+
+  @Test func linkIsFollowedToWhatIsChecked() async throws {
+    let path = await folder.add("target", in: "modules")
+    let link = "\(folder.path)/link.so"
+    #expect(symlink(path, link) == 0)
+    #expect(try await manager.load(path: link).path == path)
+    try await manager.unload("target")
+    #expect(chmod("\(folder.path)/modules", 0o777) == 0)
+    #expect(await loadError(link)?.errno == EPERM)
+  }
+
+  @Test func pipeIsNotWaitedFor() async throws {
+    let path = "\(folder.path)/pipe.so"
+    #expect(mkfifo(path, 0o600) == 0)
+    #expect(await loadError(path)?.errno == EINVAL)
+  }
+
+  /// Its constructor sets a variable.
+  private func constructing(_ name: String) async -> String {
+    await onThread {
+      SampleModules.custom(
+        name,
+        """
+        __attribute__((constructor)) static void construct(void) { setenv("CONSTRUCTED_\(name)", "1", 1); }
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) { (void)h, (void)s; return 0; }
+        static int leave(void) { return 0; }
+        """, ".init = init, .exit = leave")
+    }
+  }
+
+  @Test func vetoComesBeforeConstructors() async throws {
+    let path = await constructing("vetoed")
+    manager.add(ModuleObserver("strict", willLoad: { module, _ in module == "vetoed" ? "not here" : nil }))
+    #expect(await loadError(path)?.description == "vetoed: strict refuses it: not here (EPERM)")
+    #expect(getenv("CONSTRUCTED_vetoed") == nil && !isMapped(path) && manager.list().isEmpty)
+  }
+
+  @Test func verifierSeesWhatIsMapped() async throws {
+    let path = await constructing("verified")
+    let file = Array(try Data(contentsOf: URL(filePath: path)))
+    let isTrusted = Shared(Locked(false))
+    manager.add(
+      ModuleObserver(
+        "verifier",
+        verify: { module, content in
+          if module != "verified" || !content.withUnsafeBytes({ $0.elementsEqual(file) }) {
+            return "another file"
+          }
+          return isTrusted.value.withLock { $0 } ? nil : "no signature"
+        }))
+    #expect(await loadError(path)?.description == "verified: verifier refuses it: no signature (EPERM)")
+    #expect(getenv("CONSTRUCTED_verified") == nil)
+    isTrusted.value.withLock { $0 = true }
+    try await manager.load(path: path)
+    #expect(getenv("CONSTRUCTED_verified") != nil)
+    try await manager.unload("verified")
+  }
+
+  /// An observer that let a module in is told when the loader refuses it.
+  @Test func observersAreToldOfAnImageThatCannotBeMapped() async throws {
+    let lines = Lines()
+    manager.add(
+      ModuleObserver(
+        "watching",
+        willLoad: { module, _ in
+          lines.add("+\(module)")
+          return nil
+        }, hasGone: { lines.add("-\($0)") }))
+    let path = await onThread {
+      SampleModules.custom(
+        "unbound",
+        """
+        int missing_function(void);
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) { return missing_function(); }
+        """, ".init = init")
+    }
+    #expect(await loadError(path)?.reason == "cannot be mapped: undefined symbol: missing_function")
+    #expect(lines.all == ["+unbound", "-unbound"] && manager.list().isEmpty)
+  }
+}
