@@ -14,8 +14,8 @@ extension RCUReclaimer {
 
   /// What the reclaimer has run since it was made, and what waits.
   ///
-  /// - Complexity: O(threads whose callbacks wait, or that retire through it now), under a lock that the fast path never
-  ///   takes. Any thread.
+  /// - Complexity: O(threads whose callbacks wait, or that retire through it now), under a lock
+  ///   that the fast path never takes. Any thread.
   public var statistics: Statistics {
     core.state.withLock { state in
       func running(_ queues: [RetireQueue]) -> Int {
