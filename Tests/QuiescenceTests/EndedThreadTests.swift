@@ -4,7 +4,7 @@ import Testing
 
 @testable import Quiescence
 
-/// Threads that retire and end: what they leave costs nobody anything but its own callbacks.
+/// Threads that retire and end. What they leave is work for the runner alone, and once.
 @Suite(.exclusive) struct EndedThreadTests {
   /// Runs `body` on a thread that has ended when this returns, its destructors included.
   private static func onShortThread(_ body: @escaping @Sendable () -> Void) {
