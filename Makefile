@@ -1,5 +1,5 @@
 # The commands of the project. Each target's steps are in Scripts/.
-.PHONY: help setup demo torture bench peers ratios regression test storm aarch64 sanitize docs format lint
+.PHONY: help setup demo torture bench peers ratios regression test storm aarch64 sanitize docs tutorials format lint
 
 help:    ## this list
 	@sed -n 's/^\([a-z0-9]*:.*\)##/\1/p' Makefile
@@ -39,6 +39,9 @@ sanitize: ## the library's tests under the thread, address and undefined-behavio
 
 docs:    ## the documentation as a web site, checked, in .build-docs/site; ARGS="serve"
 	@Scripts/setup && Scripts/docs $(ARGS)
+
+tutorials: ## follows the tutorials in an empty folder, word by word
+	@Scripts/setup && Scripts/tutorials
 
 format:  ## formats every Swift file
 	@Scripts/swift-files | xargs -0 swift format -i

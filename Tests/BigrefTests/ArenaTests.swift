@@ -47,31 +47,40 @@ import Testing
     #expect(result != nil, "\(result.errorOutput)")
   }
 
+  /// In a process of its own, whose counters and sections are all the test's.
   @Test func destroyedCountersAreReusedAndStartAtZero() async {
-    func round() async {
-      await onThreads(2) { _ in
-        let counts = (0..<2000).map { _ in Shared(Bigref()) }
-        // What a round leaves on the slots must not be there when the next round reuses them.
-        for count in counts { for _ in 0..<3 { count.value.acquire() } }
-        for count in counts { if count.value.approximateCount != 3 { fatalError("a slot was not zero") } }
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      func round() async {
+        await onThreads(2) { _ in
+          let counts = (0..<2000).map { _ in Shared(Bigref()) }
+          // What a round leaves on the slots must not be there when the next round reuses them.
+          for count in counts { for _ in 0..<3 { count.value.acquire() } }
+          for count in counts { if count.value.approximateCount != 3 { fatalError("a slot was not zero") } }
+        }
+        await Memb.barrier()
       }
-      await Memb.barrier()
+      await round()
+      let before = Bigref.statistics.counters
+      for _ in 0..<20 { await round() }
+      // Ended threads have returned their cells. What remains is a magazine per running thread.
+      let more = Bigref.statistics.counters - before
+      if more >= 4000 { fatalError("\(more) more counters") }
     }
-    await round()
-    let before = Bigref.statistics.counters
-    for _ in 0..<20 { await round() }
-    // Ended threads have returned their cells. What remains is a magazine per running thread, and
-    // the counters of other tests.
-    #expect(Bigref.statistics.counters - before < 4000)
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
+  /// As above.
   @Test func endedThreadsReturnTheirCells() async {
-    for _ in 0..<3 { await onThreads(8) { _ in for _ in 0..<100 { _ = Bigref() } } }
-    await Memb.barrier()
-    let before = Bigref.statistics.counters
-    for _ in 0..<50 { await onThreads(8) { _ in for _ in 0..<100 { _ = Bigref() } } }
-    await Memb.barrier()
-    #expect(Bigref.statistics.counters - before < 8 * 50 * 32)
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      for _ in 0..<3 { await onThreads(8) { _ in for _ in 0..<100 { _ = Bigref() } } }
+      await Memb.barrier()
+      let before = Bigref.statistics.counters
+      for _ in 0..<50 { await onThreads(8) { _ in for _ in 0..<100 { _ = Bigref() } } }
+      await Memb.barrier()
+      let more = Bigref.statistics.counters - before
+      if more >= 8 * 50 * 32 { fatalError("\(more) more counters") }
+    }
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
   /// If the kernel refuses memory for slots, a counter counts on one atomic, and is as exact.

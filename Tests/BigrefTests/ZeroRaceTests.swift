@@ -48,7 +48,7 @@ import Testing
   /// Two threads acquire and release all the time, while the owner kills, waits for zero and
   /// resurrects. Returns the number of rounds in which a thread held a reference at zero.
   ///
-  /// `byLongSequence` acquires by a sequence that has a microsecond between its test and its
+  /// `byLongSequence` acquires by a sequence that has microseconds between its test and its
   /// commit. Without it, a busy machine rarely shows what the barrier is for.
   private static func race(
     rounds: Int, byLongSequence isLong: Bool = false,

@@ -158,7 +158,7 @@ import Testing
   ]
 
   @Test(arguments: all)
-  func whatTheLoaderTrustsIsChecked(_ broken: Case) throws {
+  func imagesThatWouldHarmTheLoaderAreRefused(_ broken: Case) throws {
     var image = try ImageEditor(SampleImages.whole)
     #expect(image.fault() == nil)
     broken.change(&image)

@@ -19,6 +19,11 @@ import Testing
     }
   }
 
+  /// `MUTATIONS=10` for ten times as many.
+  static func count(_ usual: Int) -> Int {
+    usual * (ProcessInfo.processInfo.environment["MUTATIONS"].flatMap(Int.init) ?? 1)
+  }
+
   /// Changes up to four bytes, words or blocks.
   static func mutate(_ image: ImageEditor, seed: Int) -> ImageEditor {
     var random = Generator(state: UInt64(seed))
@@ -44,7 +49,7 @@ import Testing
   }
 
   /// In a process whose memory is limited.
-  @Test(.timeLimit(.minutes(10))) func inspectionOfAnythingNeitherTrapsNorAllocatesMuch() async throws {
+  @Test(.timeLimit(.minutes(20))) func inspectionOfAnythingNeitherTrapsNorAllocatesMuch() async throws {
     let paths = SampleImages.quiet + [SampleImages.whole]
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       [paths = paths as [String]] in
@@ -56,18 +61,19 @@ import Testing
       var limit = rlimit(rlim_cur: used + 16 << 20, rlim_max: used + 16 << 20)
       precondition(setrlimit(__rlimit_resource_t(9), &limit) == 0, "RLIMIT_AS")
       var accepted = 0
-      for seed in 0..<20_000 {
+      for seed in 0..<ImageMutationTests.count(2000) {
         let image = ImageMutationTests.mutate(images[seed % images.count], seed: seed)
         if image.fault() == nil { accepted += 1 }
       }
       // Neither everything nor nothing.
-      ImageMutationTests.report(accepted > 1000 && accepted < 19_000 ? [] : ["\(accepted) accepted"])
+      let isPlausible = (ImageMutationTests.count(100)...ImageMutationTests.count(1900)).contains(accepted)
+      ImageMutationTests.report(isPlausible ? [] : ["\(accepted) accepted"])
     }
     #expect(result?.standardErrorContent == [], "\(Self.text(result))")
   }
 
   /// What the inspection accepts, the loader maps, relocates and unmaps, or refuses.
-  @Test(.timeLimit(.minutes(10))) func loaderSurvivesWhatTheInspectionAccepts() async throws {
+  @Test(.timeLimit(.minutes(20))) func loaderSurvivesWhatTheInspectionAccepts() async throws {
     let paths = SampleImages.quiet
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       [paths = paths as [String]] in
@@ -75,7 +81,7 @@ import Testing
       let file = "\(NSTemporaryDirectory())/mutated-\(getpid()).so"
       defer { unlink(file) }
       var (tried, seed, died) = (0, 100_000, [String]())
-      while tried < 600 {
+      while tried < ImageMutationTests.count(150) {
         seed += 1
         let image = ImageMutationTests.mutate(images[seed % images.count], seed: seed)
         if image.bytes == images[seed % images.count].bytes || image.fault() != nil { continue }
@@ -90,7 +96,7 @@ import Testing
   }
 
   /// A block that was not written before the power went.
-  @Test(.timeLimit(.minutes(5))) func fileWithABlockOfZerosIsRefusedOrLoads() async throws {
+  @Test(.timeLimit(.minutes(20))) func fileWithABlockOfZerosIsRefusedOrLoads() async throws {
     let paths = SampleImages.quiet + [SampleImages.whole]
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       [paths = paths as [String]] in

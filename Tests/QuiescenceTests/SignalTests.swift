@@ -17,9 +17,9 @@ import Testing
     }
     var seen: Set<String> = []
     for id in try tasks() {
-      guard let name = try? text("/proc/self/task/\(id)/comm").dropLast() else { continue }
+      guard let name = text("/proc/self/task/\(id)/comm")?.dropLast() else { continue }
       guard name.hasPrefix("rcu-") || name.hasPrefix("gp-") else { continue }
-      guard let status = try? text("/proc/self/task/\(id)/status") else { continue }
+      guard let status = text("/proc/self/task/\(id)/status") else { continue }
       let blocked = try #require(
         status.split(separator: "\n").first { $0.hasPrefix("SigBlk:") }?.split(separator: "\t").last)
       let mask = try #require(UInt64(blocked, radix: 16))
@@ -189,8 +189,9 @@ import Testing
     return names
   }
 
-  private func text(_ path: String) throws -> String {
-    let file = try #require(fopen(path, "r"))
+  /// Nil when the thread has ended meanwhile.
+  private func text(_ path: String) -> String? {
+    guard let file = fopen(path, "r") else { return nil }
     defer { fclose(file) }
     var bytes = [UInt8](repeating: 0, count: 65536)
     let count = fread(&bytes, 1, bytes.count, file)

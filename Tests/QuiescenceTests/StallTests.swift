@@ -88,6 +88,32 @@ import Testing
     }
   }
 
+  /// The reports of a stalled grace period become rare. Those of one that begins later do not wait
+  /// for them.
+  @Test func longStallDoesNotDelayReportsOfOthers() async {
+    await #expect(processExitsWith: .success) {
+      let long = Shared(SleepableDomain("long")), short = Shared(SleepableDomain("short"))
+      let leave = AsyncEvent(), inside = Counter()
+      let readers = [long, short].map { domain in
+        Task {
+          await domain.value.read { _ in
+            inside.add(1)
+            await leave.wait()
+          }
+        }
+      }
+      while inside.value < 2 { await Task.yield() }
+      let first = Task { await long.value.synchronize() }
+      // After 10, 20, 40, …, 1280 ms: the next one is due more than a second later.
+      while long.value.statistics.stalls < 8 { try? await Task.sleep(for: .milliseconds(1)) }
+      let second = Task { await short.value.synchronize() }
+      while short.value.statistics.stalls == 0 { try? await Task.sleep(for: .milliseconds(1)) }
+      precondition(long.value.statistics.stalls == 8, "the report of another stall came first")
+      leave.open()
+      for task in readers + [first, second] { await task.value }
+    }
+  }
+
   /// Sections of a domain belong to no thread: they are counted.
   @Test func sectionsOfADomainAreCounted() async {
     let reports = Shared(Locked([StallReport]()))

@@ -13,6 +13,7 @@ final class CallbackRun {
   private let sets: [CallbackSet]
   /// Queues of the thread with open marks.
   private var queues: [RetireQueue] = []
+  private var hasRetired = false
 
   /// What the calling thread runs now.
   static var current: CallbackRun? {
@@ -35,11 +36,12 @@ final class CallbackRun {
     if process != ForkWatch.generation { return }
     qs_thread_set_callback_run(nil)
     for queue in queues { end(queue) }
-    for set in sets { set.endRun() }
+    for set in sets { set.endRun(hasRetired: hasRetired) }
   }
 
   /// The thread is about to append to `queue`. Under the lock of the queue's core.
   func mark(_ queue: RetireQueue) {
+    hasRetired = true
     for set in sets { queue.openMark(set) }
     if !queues.contains(where: { $0.memory == queue.memory }) { queues.append(queue) }
   }

@@ -20,11 +20,11 @@ final class CallbackSet: Sendable {
     var holds: Int
     /// Callbacks that run now, and may retire.
     var runs = 0
-    /// Runs that have ended.
+    /// Runs that have ended and retired something.
     var endedRuns = 0
     var wasMarked = false
     var waiters: [Waiter] = []
-    /// Wait for the end of a run too.
+    /// Wait for the end of such a run too.
     var helpers: [Waiter] = []
     /// Where marks are now.
     var cores: [(core: ReclaimerCore, marks: Int)] = []
@@ -77,7 +77,8 @@ final class CallbackSet: Sendable {
     for waiter in waiters { waiter.resume() }
   }
 
-  /// Callbacks run whose entries in turn will belong to the set. Until ``endRun()``.
+  /// Callbacks run whose entries in turn will belong to the set. Until
+  /// ``endRun(hasRetired:)``.
   func beginRun() {
     state.withLock { state in
       state.holds += 1
@@ -85,9 +86,12 @@ final class CallbackSet: Sendable {
     }
   }
 
-  func endRun() {
-    let helpers = state.withLock { state in
+  /// - Parameter hasRetired: a helper has to look again. A thread that is woken at the end of every
+  ///   run would take the processor from the one that runs them.
+  func endRun(hasRetired: Bool) {
+    let helpers: [Waiter] = state.withLock { state in
       state.runs -= 1
+      if !hasRetired { return [] }
       state.endedRuns += 1
       defer { state.helpers = [] }
       return state.helpers
@@ -96,11 +100,10 @@ final class CallbackSet: Sendable {
     for helper in helpers { helper.resume() }
   }
 
-  /// Runs that have ended so far: only during a run does the set get more entries.
+  /// Runs that have ended and retired something so far: only such a run adds entries to the set.
   var endedRuns: Int { state.withLock { $0.endedRuns } }
 
-  /// Calls `waiter` when all have run, or one run more has ended than `count`; at once when that is
-  /// so.
+  /// Calls `waiter` when all have run, or ``endedRuns`` exceeds `count`; at once when that is so.
   func whenEmpty(orRunsExceed count: Int, _ waiter: Waiter) {
     let isOver = state.withLock { state in
       if state.holds == 0 || state.endedRuns > count { return true }

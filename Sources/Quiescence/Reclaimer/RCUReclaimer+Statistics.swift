@@ -14,13 +14,17 @@ extension RCUReclaimer {
 
   /// What the reclaimer has run since it was made, and what waits.
   ///
-  /// - Complexity: O(threads that retire through it now), under a lock that the fast path never
-  ///   takes. Any thread.
+  /// - Complexity: O(threads whose callbacks wait, or that retire through it now), under a lock
+  ///   that the fast path never takes. Any thread.
   public var statistics: Statistics {
     core.state.withLock { state in
-      let queued = state.noteBacklog()
-      let running = state.listed.reduce(0) { $0 + max(0, $1.consumed - $1.shared.finished) }
-      return Statistics(queued: queued, run: state.ran + running, highWater: state.highWater)
+      func running(_ queues: [RetireQueue]) -> Int {
+        queues.reduce(0) { $0 + max(0, $1.consumed - $1.shared.finished) }
+      }
+      let left = running(state.left)
+      let queued = state.noteBacklog() - left
+      return Statistics(
+        queued: queued, run: state.ran + running(state.listed) + left, highWater: state.highWater)
     }
   }
 }

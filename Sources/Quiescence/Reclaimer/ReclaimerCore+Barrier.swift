@@ -19,7 +19,9 @@ extension ReclaimerCore {
         if !isHeld { state.closedSets.append(set) }
         state.openSet = CallbackSet(owner: id, after: set)
       }
-      for queue in state.listed { queue.mark(set, upTo: queue.filled) }
+      for queues in [state.listed, state.left] {
+        for queue in queues { queue.mark(set, upTo: queue.filled) }
+      }
       let activates = !isHeld && !state.isActive
       if activates { state.isActive = true }
       return (set, last == nil ? set : nil, activates)
@@ -124,7 +126,7 @@ extension ReclaimerCore {
   }
 
   private var hasWork: Bool {
-    state.withLock { !$0.closedSets.isEmpty || $0.listed.contains(where: \.hasEntries) }
+    state.withLock { !$0.closedSets.isEmpty || $0.hasEntries }
   }
 
   private func hasClosed(_ set: CallbackSet) -> Bool {
@@ -132,10 +134,10 @@ extension ReclaimerCore {
   }
 
   /// After a consumer that is not the runner: the runner may have looked while that ran the last
-  /// entries, and left the queues listed.
+  /// entries, and left the queues, or an abandoned reclaimer open.
   private func noteIdle() {
     let activates = state.withLock { state in
-      if state.isActive || state.listed.isEmpty { return false }
+      if state.isActive || !(state.hasQueues || state.isAbandoned && !state.isClosed) { return false }
       state.isActive = true
       return true
     }
@@ -162,16 +164,24 @@ extension ReclaimerCore {
       state.lostProducers += state.producers
       state.producers = []
       state.listed = []
+      state.left = []
+      state.leftCount = 0
       state.reserved = 0
       for queue in state.queues {
-        if queue.opaque != own { queue.shared.hasThreadEnded = true }
         queue.stopThread()
         queue.clampGrant()
         // An entry that was running in another thread of the parent runs there only.
         queue.shared.finished = queue.consumed
-        queue.shared.isListed = true
-        state.listed.append(queue)
-        if state.limit != nil { state.reserved += queue.shared.granted - queue.shared.finished }
+        (queue.shared.isListed, queue.shared.isLeft) = (false, false)
+        if queue.opaque == own {
+          state.list(queue)
+          if state.limit != nil { state.reserved += queue.shared.granted - queue.shared.finished }
+        } else {
+          queue.shared.hasThreadEnded = true
+          // Also one that has nothing left: this is no place to free it.
+          state.leave(queue)
+          if state.limit != nil { state.reserved += queue.filled - queue.shared.finished }
+        }
       }
       state.isActive = false
     }
@@ -182,7 +192,7 @@ extension ReclaimerCore {
   /// reclaimer belong to its open set. Has the runner look at them when it starts.
   func inheritSets(of cores: [UInt64: ReclaimerCore]) {
     let isNeeded = state.withLock { state in
-      for queue in state.listed {
+      for queue in state.queues {
         let marks = queue.shared.marks
         queue.shared.marks = []
         for mark in marks {
@@ -191,7 +201,7 @@ extension ReclaimerCore {
           queue.mark(core.openSetAfterFork, from: mark.start, upTo: min(mark.end, queue.filled))
         }
       }
-      state.isActive = state.listed.contains { $0.hasEntries } && !gracePeriods.isLost
+      state.isActive = state.hasEntries && !gracePeriods.isLost
       return state.isActive
     }
     if isNeeded { runner.inherit(self) }

@@ -137,7 +137,7 @@ extension ReclaimerCore {
   /// The thread of `queue` has appended an entry while the reclaimer stopped looking at the queue.
   @inline(never)
   func noteAppended(to queue: RetireQueue) {
-    let activates = state.withLock { $0.list(queue) }
+    let activates = state.withLock { $0.activate(queue) }
     if activates { _ = runner.activate(self) }
   }
 
@@ -153,10 +153,9 @@ extension ReclaimerCore {
 
 extension ReclaimerCore.State {
   /// Has the consumers look at the queue. Returns whether the runner has to be told.
-  mutating func list(_ queue: RetireQueue) -> Bool {
+  mutating func activate(_ queue: RetireQueue) -> Bool {
     if !queue.shared.isListed {
-      queue.shared.isListed = true
-      listed.append(queue)
+      list(queue)
       if limit != nil { reserved += queue.shared.granted - queue.shared.finished }
     }
     defer { isActive = true }
@@ -165,7 +164,7 @@ extension ReclaimerCore.State {
 
   /// Lets the thread append up to `granted` without asking. By the thread.
   mutating func grant(_ granted: Int, to queue: RetireQueue) -> Bool {
-    let activates = list(queue)
+    let activates = activate(queue)
     if limit != nil { reserved += granted - queue.shared.granted }
     CallbackRun.current?.mark(queue)
     queue.install(granted)
@@ -186,7 +185,7 @@ extension ReclaimerCore.State {
     // See `RetireQueue`.
     qs_fence_heavy()
     for queue in listed { queue.clampGrant() }
-    reserved = listed.reduce(0) { $0 + $1.shared.granted - $1.shared.finished }
+    reserved = listed.reduce(leftCount) { $0 + $1.shared.granted - $1.shared.finished }
   }
 
   /// Sets the limit, and has every thread ask again.

@@ -18,9 +18,11 @@ extension ReclaimerCore {
       var batch = Batch(core: self, sets: state.closedSets)
       state.closedSets = []
       state.noteBacklog()
-      for queue in state.listed where queue.hasEntries {
-        queue.shared.pins += 1
-        batch.queues.append((queue, queue.filled))
+      for queues in [state.listed, state.left] {
+        for queue in queues where queue.hasEntries {
+          queue.shared.pins += 1
+          batch.queues.append((queue, queue.filled))
+        }
       }
       return batch
     }
@@ -28,15 +30,17 @@ extension ReclaimerCore {
 
   /// Runs a batch after its grace period.
   func finish(_ batch: Batch) {
-    consume { for (queue, bound) in batch.queues { run(queue, upTo: bound) } }
-    var done: [RetireQueue] = []
-    state.withLock { state in
-      for (queue, _) in batch.queues {
-        queue.shared.pins -= 1
-        if state.removeIfDone(queue) { done.append(queue) }
+    consume {
+      for (queue, bound) in batch.queues {
+        run(queue, upTo: bound)
+        // One by one: a batch may have a million of them.
+        let isDone = state.withLock { state in
+          queue.shared.pins -= 1
+          return state.removeIfDone(queue)
+        }
+        if isDone { queue.free() }
       }
     }
-    for queue in done { queue.free() }
     for set in batch.sets { set.release() }
   }
 
@@ -71,6 +75,7 @@ extension ReclaimerCore {
       queue.shared.finished += count
       state.ran += count
       if state.limit != nil { state.reserved -= count }
+      if queue.shared.isLeft { state.leftCount -= count }
       defer { state.producers = [] }
       return (queue.takeMarks(upTo: end), state.producers)
     }
@@ -85,7 +90,7 @@ extension ReclaimerCore {
   /// The first step of becoming idle. False when there is work.
   func prepareIdle() -> Bool {
     state.withLock { state in
-      if !state.closedSets.isEmpty || state.listed.contains(where: \.hasEntries) { return false }
+      if !state.closedSets.isEmpty || state.hasEntries { return false }
       for queue in state.listed { queue.stopThread() }
       return true
     }
@@ -108,14 +113,17 @@ extension ReclaimerCore {
         queue.clampGrant()
         queue.shared.isListed = false
         queue.trim()
-        if state.removeIfDone(queue) { done.append(queue) }
       }
-      state.listed = kept
-      let isIdle = state.closedSets.isEmpty && !kept.contains { $0.hasEntries || !$0.isStopped }
+      state.listed = []
+      for queue in kept { state.list(queue) }
+      // In a forked child: see `resetAfterFork()`.
+      for queue in state.left where state.removeIfDone(queue) { done.append(queue) }
+      let isIdle =
+        state.closedSets.isEmpty && !state.hasEntries && kept.allSatisfy(\.isStopped)
       if isIdle { state.isActive = false }
       // What idle threads gave back may be what others wait for.
       defer { state.producers = [] }
-      return (isIdle, isIdle && kept.isEmpty && state.isAbandoned, state.producers)
+      return (isIdle, isIdle && !state.hasQueues && state.isAbandoned, state.producers)
     }
     for queue in done { queue.free() }
     for producer in producers { producer.resume() }

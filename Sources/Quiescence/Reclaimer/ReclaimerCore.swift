@@ -26,9 +26,14 @@ final class ReclaimerCore: Sendable {
   struct State: Sendable {
     /// Every queue, for statistics and forks.
     var queues: [RetireQueue] = []
-    /// Those that have entries, or whose threads may append without asking.
+    /// Those of living threads that have entries, or whose threads may append without asking.
     var listed: [RetireQueue] = []
-    /// The runner looks at it: it has listed queues or ``closedSets``.
+    /// Those with entries that ended threads have left. Not among `listed`: a thread that asks for
+    /// room looks at each of those, and threads that come and go can leave a million.
+    var left: [RetireQueue] = []
+    /// Entries in them that have not returned.
+    var leftCount = 0
+    /// The runner looks at it: it has queues to look at, or ``closedSets``.
     var isActive = false
     /// What callbacks of this one retire to other reclaimers. See ``CallbackSet``.
     var openSet: CallbackSet
@@ -39,8 +44,8 @@ final class ReclaimerCore: Sendable {
     var limit: RetireLimit?
     /// The library chose the limit, and exceeds it where the thread cannot wait.
     var isLimitSoft: Bool
-    /// What takes up room, while there is a limit: entries of listed queues that have not returned,
-    /// and those that their threads may append without asking.
+    /// What takes up room, while there is a limit: entries that have not returned, and those that
+    /// threads may append without asking.
     var reserved = 0
     var highWater = 0
     /// Entries that have returned, and those that ran at once because there was no room.
@@ -133,13 +138,16 @@ extension ReclaimerCore {
     let core = queue.core
     let isDone = core.state.withLock { state in
       queue.shared.hasThreadEnded = true
-      if state.isClosed { return true }
+      if state.isClosed { return state.removeIfDone(queue) }
       // At once, without a fence: the thread that could append is the one that ends. Else threads
       // that come and go would hold all the room.
       if state.limit != nil && queue.shared.isListed {
         state.reserved -= queue.shared.granted - min(queue.shared.granted, queue.claimed)
       }
       queue.clampGrant()
+      // Nor is it listed until the reclaimer is idle: that may be never.
+      if queue.shared.isListed { state.unlist(queue) }
+      if !queue.isFinished { state.leave(queue) }
       return state.removeIfDone(queue)
     }
     if isDone { queue.free() }
@@ -150,8 +158,8 @@ extension ReclaimerCore {
     let (isDone, activates) = state.withLock { state in
       state.isAbandoned = true
       if state.isActive { return (false, false) }
-      state.isActive = !state.listed.isEmpty
-      return (state.listed.isEmpty, state.isActive)
+      state.isActive = state.hasQueues
+      return (!state.isActive, state.isActive)
     }
     if isDone { close() }
     if activates { runner.activate(self) }
@@ -163,7 +171,7 @@ extension ReclaimerCore {
       if state.isClosed { return nil }
       state.isClosed = true
       defer { state.queues = [] }
-      return state.queues.filter(\.shared.hasThreadEnded)
+      return state.queues.filter { $0.shared.hasThreadEnded && $0.shared.pins == 0 }
     }
     guard let done else { return }
     for queue in done { queue.free() }
@@ -178,6 +186,11 @@ extension ReclaimerCore.State {
   mutating func removeIfDone(_ queue: RetireQueue) -> Bool {
     let shared = queue.shared
     if !shared.hasThreadEnded || shared.isListed || shared.pins > 0 || !queue.isFinished { return false }
+    if shared.isLeft {
+      queue.shared.isLeft = false
+      Self.remove(queue, from: &left)
+    }
+    if isClosed { return true }
     let last = queues.removeLast()
     if last.memory != queue.memory {
       queues[shared.index] = last
@@ -186,10 +199,44 @@ extension ReclaimerCore.State {
     return true
   }
 
-  /// Entries that wait now; remembers the most.
+  /// Consumers look at the queue from now on.
+  mutating func list(_ queue: RetireQueue) {
+    queue.shared.isListed = true
+    queue.shared.position = listed.count
+    listed.append(queue)
+  }
+
+  mutating func unlist(_ queue: RetireQueue) {
+    queue.shared.isListed = false
+    Self.remove(queue, from: &listed)
+  }
+
+  /// The thread of `queue` has ended.
+  mutating func leave(_ queue: RetireQueue) {
+    queue.shared.isLeft = true
+    queue.shared.position = left.count
+    left.append(queue)
+    leftCount += queue.filled - queue.shared.finished
+  }
+
+  /// Puts the last one into its position.
+  private static func remove(_ queue: RetireQueue, from list: inout [RetireQueue]) {
+    let last = list.removeLast()
+    if last.memory == queue.memory { return }
+    list[queue.shared.position] = last
+    last.shared.position = queue.shared.position
+  }
+
+  /// There are queues to look at.
+  var hasQueues: Bool { !listed.isEmpty || !left.isEmpty }
+
+  /// There are entries that have not begun to run.
+  var hasEntries: Bool { listed.contains(where: \.hasEntries) || left.contains(where: \.hasEntries) }
+
+  /// Entries that wait now, and those of ended threads that run; remembers the most.
   @discardableResult
   mutating func noteBacklog() -> Int {
-    let backlog = listed.reduce(0) { $0 + $1.filled - $1.consumed }
+    let backlog = listed.reduce(leftCount) { $0 + $1.filled - $1.consumed }
     highWater = max(highWater, backlog)
     return backlog
   }

@@ -7,7 +7,7 @@ internal import _QuiescenceShims
 /// A list of segments. Entries are numbered from 0; entry n is at n modulo the segment's capacity,
 /// in the n-th segment of that size. `stop` is the number at which the thread has to ask the
 /// reclaimer. It is 0 while the reclaimer does not look at the queue: the queue is *listed* from
-/// the question to the moment at which the reclaimer has found it empty.
+/// the question to the moment at which the reclaimer has found it empty, or the thread has ended.
 ///
 /// The reclaimer takes the rest of a grant back in three steps, and no entry is lost or appended
 /// beyond the limit:
@@ -76,6 +76,10 @@ struct RetireQueue: @unchecked Sendable {
     var index = 0
     var isListed = false
     var hasThreadEnded = false
+    /// It is in the core's array of queues that ended threads have left.
+    var isLeft = false
+    /// Where it is in the core's array of listed queues, or of those that were left.
+    var position = 0
     /// The sets that entries belong to.
     var marks: [Mark] = []
   }

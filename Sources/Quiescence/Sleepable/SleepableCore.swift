@@ -75,6 +75,14 @@ final class SleepableCore: Sendable {
     /// This process was forked while sections of other threads were open, which are never left
     /// here.
     var isBroken = false
+
+    /// Returns whether none is under way, so that the caller has to begin it.
+    mutating func want(_ waiter: Waiter?) -> Bool {
+      if let waiter { nextWaiters.append(waiter) }
+      isWanted = true
+      defer { isRunning = true }
+      return !isRunning
+    }
   }
 
   init(name: String) {
@@ -126,6 +134,20 @@ extension SleepableCore {
     if want(waiter) { begin() }
   }
 
+  /// Calls `waiter` after number `number`, which is at most `next`; at once when it has ended. One
+  /// that is running is not followed by another: that would wait for sections that began since.
+  func after(_ waiter: Waiter, number: UInt64) {
+    let (isOver, begins) = state.withLock { state in
+      if completed >= number { return (true, false) }
+      if state.isBroken { Misuse.domainLostByFork(name) }
+      if state.started < number { return (false, state.want(waiter)) }
+      state.waiters.append(waiter)
+      return (false, false)
+    }
+    if isOver { waiter.resume() }
+    if begins { begin() }
+  }
+
   /// Runs a grace period that begins after this call. Requests that come before it begins are one.
   func request() {
     if want(nil) { beginElsewhere() }
@@ -135,10 +157,7 @@ extension SleepableCore {
   private func want(_ waiter: Waiter?) -> Bool {
     state.withLock { state in
       if state.isBroken { Misuse.domainLostByFork(name) }
-      if let waiter { state.nextWaiters.append(waiter) }
-      state.isWanted = true
-      defer { state.isRunning = true }
-      return !state.isRunning
+      return state.want(waiter)
     }
   }
 
@@ -152,6 +171,11 @@ extension SleepableCore {
     let durations = state.withLock { $0.durations }
     return GracePeriodStatistics(
       gracePeriods: Int(completed), durations: durations, stalls: stallReports.load(ordering: .relaxed))
+  }
+
+  /// A grace period waits for sections, and has taken the sum.
+  var isDraining: Bool {
+    [cells.0, cells.1].contains { Self.count($0).pointee.load(ordering: .acquiring) < Self.bias / 2 }
   }
 
   /// Open ones; exact while no section is entered or left.

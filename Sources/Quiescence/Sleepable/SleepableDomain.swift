@@ -176,8 +176,8 @@ extension SleepableDomain {
   /// The calling task runs the domain's callbacks.
   public func barrier() async { await reclaimer.barrier() }
 
-  /// Whether a grace period has begun, and waits for sections.
-  package var isDraining: Bool { core.startOfGracePeriod != 0 }
+  /// Whether a grace period waits for sections. Those that begin from then on are none of them.
+  package var isDraining: Bool { core.isDraining }
 
   /// The domain's grace periods so far.
   ///

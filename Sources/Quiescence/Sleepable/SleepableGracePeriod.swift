@@ -24,8 +24,7 @@ public struct SleepableGracePeriod: Hashable, Sendable {
   /// Suspends until it has elapsed. Returns at once when it has.
   public func elapsed() async {
     if isElapsed { return }
-    // One that begins now has a number at least as high.
-    await core.waitSuspended()
+    await suspended { core.after(.task($0), number: number) }
   }
 
   /// Blocks until it has elapsed. Traps as `SleepableDomain.synchronize()`.
@@ -33,7 +32,9 @@ public struct SleepableGracePeriod: Hashable, Sendable {
   public func wait() {
     if isElapsed { return }
     core.checkNotInside("synchronize()")
-    core.wait()
+    let parker = Parker()
+    core.after(.thread(parker), number: number)
+    parker.wait()
   }
 
   /// Whether they are the same grace period of the same domain.

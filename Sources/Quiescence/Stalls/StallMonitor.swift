@@ -94,7 +94,10 @@ enum StallMonitor {
       }
       watches = kept
       if let next {
-        Parker().wait(for: .nanoseconds(Int64(next > now ? next - now : 1)))
+        // No longer than the threshold: the grace period of another source may begin meanwhile, and
+        // finds this thread awake.
+        let due = Duration.nanoseconds(Int64(next > now ? next - now : 1))
+        Parker().wait(for: min(due, StallReports.threshold))
       } else {
         // Grace periods often come one after the other: the next one need not wake this thread.
         Parker().wait(for: StallReports.threshold)

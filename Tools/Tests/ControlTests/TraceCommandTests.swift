@@ -1,3 +1,4 @@
+import CControl
 import Foundation
 import ModuleManager
 import Relay
@@ -14,6 +15,15 @@ extension EndToEndTests {
     private func follow(_ host: TestHost, _ more: String...) throws -> Child {
       let child = try host.start(["trace"] + more)
       try eventually("it follows; it says: \(child.error)") { child.output.hasPrefix("   # SECONDS") }
+      return child
+    }
+
+    /// As `follow`, for a viewer.
+    private func draw(_ host: TestHost, to file: String) throws -> Child {
+      let child = try host.start(["trace", "--format", "chrome", "--output", host.directory.file(file)])
+      try eventually("it follows; it says: \(child.error)") {
+        (try? host.directory.read("\(file).\(child.process).partial"))?.isEmpty == false
+      }
       return child
     }
 
@@ -87,9 +97,7 @@ extension EndToEndTests {
         let host = try TestHost()
         let old = #"{"old":true}"#
         try host.directory.write(old, to: "t.json")
-        let trace = try host.start([
-          "trace", "--format", "chrome", "--output", host.directory.file("t.json"),
-        ])
+        let trace = try draw(host, to: "t.json")
         let text = try follow(host)
         try host.expectSuccess(of: "insmod", "counter")
         try host.expectSuccess(of: "rmmod", "counter")
@@ -130,7 +138,7 @@ extension EndToEndTests {
         let host = try TestHost()
         let text = try follow(host)
         let path = host.directory.file("t.json")
-        let trace = try host.start(["trace", "--format", "chrome", "--output", path])
+        let trace = try draw(host, to: "t.json")
         try host.expectSuccess(of: "insmod", "counter")
         try eventually("it is told") { text.output.contains("load end") }
         #expect(try host.terminate().status == 0)
@@ -141,6 +149,34 @@ extension EndToEndTests {
           #expect(outcome.error.split(separator: "\n").count == 1)
         }
         #expect(try Timeline(try String(contentsOfFile: path, encoding: .utf8)).isBalanced)
+      }
+    }
+
+    /// A host that goes before it has answered at all: there is no trace, and the old file stays.
+    @Test func traceThatNeverBeganReplacesNoFile() async throws {
+      try await onThread {
+        let directory = try TemporaryDirectory()
+        let socket = OwnedSocket()
+        let file = try SocketFile(claiming: directory.file("s"), for: socket.descriptor, backlog: 1)
+        defer { file.remove() }
+        try directory.write("precious", to: "t.json")
+        for format in ["text", "json", "chrome"] {
+          let trace = try Child(
+            Built.quiesce,
+            [
+              "trace", "--control", directory.file("s"), "--format", format, "--output",
+              directory.file("t.json"),
+            ])
+          #expect(control_wait(socket.descriptor, -1, 60_000) == 1)
+          _ = OwnedSocket(control_accept(socket.descriptor))
+          let outcome = try trace.wait()
+          #expect(outcome.status == 1 && outcome.output.isEmpty)
+          #expect(
+            outcome.error.hasPrefix("quiesce: trace: the host closed the connection"), "\(outcome.error)")
+          #expect(try directory.read("t.json") == "precious")
+        }
+        let files = try FileManager.default.contentsOfDirectory(atPath: directory.path)
+        #expect(files.sorted() == ["s", "t.json"])
       }
     }
 

@@ -100,6 +100,7 @@ private struct TraceFollower {
   var writer: any TraceWriter
   let output: TraceOutput
   private(set) var isOutputClosed = false
+  private var hasBegun = false
   private var lost = 0
   private var saidLost = 0
   private var lastSaid: ContinuousClock.Instant?
@@ -113,6 +114,7 @@ private struct TraceFollower {
 
   mutating func begin(capacity: Int) throws(ControlError) {
     let first = try client.trace(waiting: 0, modules: modules, capacity: capacity)
+    hasBegun = true
     try put(writer.head(first))
   }
 
@@ -135,10 +137,11 @@ private struct TraceFollower {
     }
   }
 
-  /// The last lines. What cannot be written any more is not tried.
+  /// The last lines. What cannot be written any more is not tried; and a trace that never began is
+  /// none: the file that was there before stays.
   mutating func finish() throws(ControlError) {
     sayLost()
-    if isOutputClosed { return }
+    if isOutputClosed || !hasBegun { return }
     try put(writer.tail())
     try output.finish()
   }
