@@ -68,12 +68,16 @@ package struct ImageFile: ~Copyable {
 
   private static func facts(_ tables: ELFTables, _ entry: ELFEntry?) -> ImageFacts {
     var (unique, hasDestructors, registersSwift) = (0, false, false)
+    var lasting: [String] = []
     for symbol in tables.symbols.all {
       if symbol.isDefined {
         if symbol.isUnique { unique += 1 }
       } else {
         hasDestructors = hasDestructors || destructorNames.contains { tables.symbols.isNamed(symbol, $0) }
         registersSwift = registersSwift || tables.symbols.isNamed(symbol, "swift_addNewDSOImage")
+        if let name = tables.symbols.name(of: symbol), ImageFacts.isLasting(name) {
+          lasting.append(String(decoding: name, as: UTF8.self))
+        }
       }
     }
     return ImageFacts(
@@ -81,7 +85,8 @@ package struct ImageFile: ~Copyable {
       constructors: tables.functions.constructors, destructors: tables.functions.destructors,
       hasSwiftMetadata: registersSwift || tables.sections.hasSection(startingWith: "swift5_"),
       isNeverUnmapped: tables.dynamic.isNeverUnmapped, uniqueSymbols: unique,
-      hasThreadLocals: tables.segments.threadLocals != nil, hasThreadLocalDestructors: hasDestructors)
+      hasThreadLocals: tables.segments.threadLocals != nil, hasThreadLocalDestructors: hasDestructors,
+      lastingCalls: lasting.sorted())
   }
 
   /// What code calls to have a destructor run when its thread ends.

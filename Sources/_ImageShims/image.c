@@ -8,6 +8,9 @@
 #include <link.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 // Linux 6.3. Older kernels refuse a flag that they do not know.
 #ifndef MFD_EXEC
@@ -58,3 +61,50 @@ static int needs(struct dl_phdr_info *image, size_t size, void *soname) {
 }
 
 int qs_image_is_needed(const char *soname) { return dl_iterate_phdr(needs, (void *)soname); }
+
+struct code {
+  uintptr_t address, start, end;
+};
+
+static int code_of(struct dl_phdr_info *image, size_t size, void *argument) {
+  (void)size;
+  struct code *code = argument;
+  if (image->dlpi_addr != code->address) return 0;
+  for (int i = 0; i < image->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &image->dlpi_phdr[i];
+    if (part->p_type != PT_LOAD || (part->p_flags & PF_X) == 0) continue;
+    uintptr_t start = image->dlpi_addr + part->p_vaddr, end = start + part->p_memsz;
+    if (code->end == 0 || start < code->start) code->start = start;
+    if (end > code->end) code->end = end;
+  }
+  return 1;
+}
+
+int qs_image_code(uintptr_t address, uintptr_t *start, uintptr_t *end) {
+  struct code code = {.address = address};
+  if (dl_iterate_phdr(code_of, &code) == 0) return -1;
+  *start = code.start;
+  *end = code.end;
+  return 0;
+}
+
+ssize_t qs_image_read(uintptr_t address, void *buffer, size_t size) {
+  struct iovec to = {.iov_base = buffer, .iov_len = size};
+  struct iovec from = {.iov_base = (void *)address, .iov_len = size};
+  return process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+}
+
+pid_t qs_image_own_thread(void) { return gettid(); }
+
+uintptr_t qs_image_thread_record(pid_t thread) {
+  void *head = NULL;
+  size_t size;
+  return syscall(SYS_get_robust_list, thread, &head, &size) == 0 ? (uintptr_t)head : 0;
+}
+
+// glibc keeps the table in view of thread debuggers (nptl_db): PTHREAD_KEYS_MAX pairs of a sequence
+// number and a destructor.
+uintptr_t qs_image_keys(size_t *size) {
+  *size = 1024 * 2 * sizeof(uintptr_t);
+  return (uintptr_t)dlvsym(RTLD_DEFAULT, "__pthread_keys", "GLIBC_PRIVATE");
+}

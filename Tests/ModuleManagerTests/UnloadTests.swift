@@ -271,7 +271,7 @@ import Testing
       return
     }
     #expect(image.hasSuffix("resident.so"))
-    #expect(reason == "the loader keeps it mapped")
+    #expect(reason == "it is linked with -z nodelete")
     #expect(manager.list().isEmpty)
     // The next load has an image of its own.
     try await manager.load(path: path)

@@ -11,6 +11,10 @@ struct Image: Sendable {
   private nonisolated(unsafe) let handle: UnsafeMutableRawPointer
   private let file: MappedFile
   private let bounds: Range<UInt>
+  /// Why its file says that it must stay; nil if it does not.
+  let residency: String?
+  /// What is searched before it is unmapped; nil if its code cannot leave anything behind.
+  private let leftovers: Leftovers?
 
   /// The number of bytes from the first to the last mapping of the file.
   var size: Int { bounds.count }
@@ -23,6 +27,8 @@ struct Image: Sendable {
     guard let entry = prepared.file.entry else {
       throw ModuleError(path, ENOEXEC, "no module: it does not export \(QUIESCENT_MODULE_SYMBOL)")
     }
+    let facts = prepared.file.facts
+    let beginning = ThreadAge.now
     let libraries = NeededLibraries(of: prepared.file, at: path)
     guard let handle = dlopen(copy.path, RTLD_NOW | RTLD_LOCAL) else {
       let text = dlerror().map { String(cString: $0) } ?? "the loader gives no reason"
@@ -32,22 +38,26 @@ struct Image: Sendable {
     _ = consume libraries
     do throws(ModuleError) {
       // Not by its name: the loader would look for that in what the file needs as well.
-      let address = qs_image_address(handle) + UInt(entry.address)
-      guard let symbol = UnsafeRawPointer(bitPattern: address),
+      let address = qs_image_address(handle)
+      guard let symbol = UnsafeRawPointer(bitPattern: address + UInt(entry.address)),
         let (file, bounds) = try place(of: symbol, path)
       else { throw ModuleError(path, ENOEXEC, "its entry lies outside its file") }
       let pointer = symbol.assumingMemoryBound(to: quiescent_module.self)
       // A weak symbol that is nowhere.
       if pointer.pointee.`init` == nil { throw ModuleError(path, ENOEXEC, "it has no init") }
-      return (Image(path: path, copy: copy, handle: handle, file: file, bounds: bounds), pointer)
+      let image = Image(
+        path: path, copy: copy, handle: handle, file: file, bounds: bounds, residency: facts.residency,
+        leftovers: facts.mayLeaveSomethingBehind
+          ? Leftovers(of: address, in: bounds, facts, since: beginning) : nil)
+      return (image, pointer)
     } catch {
       if dlclose(handle) == 0 { copy.discard() } else { copy.keep() }
       throw error
     }
   }
 
-  /// Unmaps the image. Returns nil if the mappings of the process show that it is gone; otherwise
-  /// the reason why it stayed.
+  /// Unmaps the image, unless its file or what its code left behind says that it must stay. Returns
+  /// nil if the mappings of the process show that it is gone; otherwise the reason why it stayed.
   func close() -> String? {
     let reason = unmap()
     if reason == nil { copy.discard() } else { copy.keep() }
@@ -55,6 +65,7 @@ struct Image: Sendable {
   }
 
   private func unmap() -> String? {
+    if let reason = residency ?? leftovers?.search() { return reason }
     if dlclose(handle) != 0 {
       return dlerror().map { Self.oneLine(String(cString: $0), without: copy.path) } ?? "dlclose failed"
     }

@@ -15,19 +15,7 @@ struct ProcessMaps {
 
   /// Reads the mappings. Throws the error number.
   init() throws(FileError) {
-    let descriptor = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)
-    if descriptor < 0 { throw FileError(errno: errno) }
-    defer { close(descriptor) }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
-      let count = Glibc.read(descriptor, &buffer, buffer.count)
-      if count < 0 && errno == EINTR { continue }
-      if count < 0 { throw FileError(errno: errno) }
-      if count == 0 { break }
-      bytes += buffer[..<count]
-    }
-    self.init(text: String(decoding: bytes, as: UTF8.self))
+    self.init(text: String(decoding: try ProcessFile.bytes("/proc/self/maps"), as: UTF8.self))
   }
 
   /// Parses lines of the form `start-end permissions offset device inode path`. Anonymous mappings

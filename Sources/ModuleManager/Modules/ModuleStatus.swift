@@ -30,6 +30,9 @@ public struct ModuleStatus: Hashable, Sendable, Codable {
   public let scheme: String
   /// How many references and calls it has refused because it was going.
   public let failedGets: Int
+  /// Why its image will stay mapped after it is unloaded, as its file shows; nil if the image will be
+  /// unmapped, unless the module leaves something behind.
+  public let residency: String?
   /// What it is inside, or what its load or unload waits for, and since when; nil when that is
   /// nothing.
   public let activity: ModuleActivity?
@@ -77,7 +80,9 @@ public struct BusyPolicy: Hashable, Sendable {
 public enum UnloadOutcome: Hashable, Sendable {
   /// Its code is out of the process.
   case unloaded(UnloadReport)
-  /// `exit` has run and it has no users, but the loader kept its image mapped.
+  /// `exit` has run and it has no users, but its image stays mapped: the loader keeps it, its file
+  /// shows that the process may not lose it (``ModuleStatus/residency``), or its code has left
+  /// something behind that would run in unmapped memory, for example a thread.
   case resident(image: String, reason: String)
   /// It was in use; its interfaces are down for good, and it goes when the last of these releases
   /// it. No request waits for that. With ``UnloadScheme/delayedRemoval``, and where a wait that has

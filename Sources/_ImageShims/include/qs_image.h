@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /// Creates a file in memory that may be mapped for execution, and has no other name than its
 /// descriptor. -1 and errno.
@@ -23,3 +24,22 @@ uintptr_t qs_image_address(void *handle);
 
 /// Whether another image of the process needs (DT_NEEDED) an image by that name.
 int qs_image_is_needed(const char *soname);
+
+/// The bounds of an image's code, by the address that was added to those in its file. 0, or -1 when
+/// there is no such image.
+int qs_image_code(uintptr_t address, uintptr_t *start, uintptr_t *end);
+
+/// Copies memory of this process that may not be mapped. Returns how many bytes could be read, or
+/// -1 and errno.
+ssize_t qs_image_read(uintptr_t address, void *buffer, size_t size);
+
+/// The kernel's number of the calling thread.
+pid_t qs_image_own_thread(void);
+
+/// Where the C library's record of a thread of this process holds the list of robust mutexes; 0 when
+/// the thread has no record, or has ended.
+uintptr_t qs_image_thread_record(pid_t thread);
+
+/// The table of destructors of pthread keys: its address and size; 0 when the C library does not
+/// show it.
+uintptr_t qs_image_keys(size_t *size);

@@ -31,6 +31,8 @@ public struct ModuleRow: Codable, Sendable, Hashable {
   public let ageSeconds: Double
   /// The file it was loaded from.
   public let path: String
+  /// Why its code will stay mapped after it is unloaded, as its file shows; nil if it will not.
+  public let residentReason: String?
   /// The version that it gave itself.
   public let version: String?
   /// Its one line about itself.
@@ -47,7 +49,7 @@ public struct ModuleRow: Codable, Sendable, Hashable {
   /// For services that stand in for a host.
   public init(
     module: String, state: String, activity: String? = nil, size: Int, users: Int, holders: [Holder] = [],
-    ageSeconds: Double, path: String, version: String? = nil, summary: String? = nil,
+    ageSeconds: Double, path: String, residentReason: String? = nil, version: String? = nil, summary: String? = nil,
     hookPoints: [String] = [], objects: [String] = [], dependsOn: [String] = [],
     dependents: [String] = []
   ) {
@@ -59,6 +61,7 @@ public struct ModuleRow: Codable, Sendable, Hashable {
     self.holders = holders
     self.ageSeconds = ageSeconds
     self.path = path
+    self.residentReason = residentReason
     self.version = version
     self.summary = summary
     self.hookPoints = hookPoints

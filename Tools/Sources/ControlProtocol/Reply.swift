@@ -12,10 +12,14 @@ public struct InsmodReply: Codable, Sendable, Hashable {
   /// How many hooks of modules the relay had called when the module was live.
   public let moduleCalls: Int
 
+  /// Why its code will stay mapped after it is unloaded, as its file shows; nil if it will not.
+  public let residentReason: String?
+
   /// For services that stand in for a host.
-  public init(module: String, moduleCalls: Int) {
+  public init(module: String, moduleCalls: Int, residentReason: String? = nil) {
     self.module = module
     self.moduleCalls = moduleCalls
+    self.residentReason = residentReason
   }
 }
 

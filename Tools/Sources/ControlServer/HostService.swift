@@ -34,7 +34,8 @@ public final class HostService: ControlService {
       try manager.load(
         path: path, parameters: parameters, within: end.limit, cancelledBy: end.cancellation)
     }
-    return InsmodReply(module: status.name, moduleCalls: statistics().moduleCalls)
+    return InsmodReply(
+      module: status.name, moduleCalls: statistics().moduleCalls, residentReason: status.residency)
   }
 
   /// Unloads through the manager, or names the holders of the module.

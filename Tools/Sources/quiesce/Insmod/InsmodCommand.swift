@@ -31,6 +31,10 @@ struct InsmodCommand: ParsableCommand {
         try client.insmod(module, parameters: parameters)
       }
       StandardOutput.write("\(reply.module): loaded")
+      // Not on standard output, where scripts expect one line.
+      if let reason = reply.residentReason {
+        StandardError.write("\(reply.module): its image will stay mapped after rmmod: \(reason)")
+      }
     }
   }
 }

@@ -103,6 +103,8 @@ extension ImageFacts {
     if constructors > 0 { fields.append(("constructors", "\(constructors)")) }
     if destructors > 0 { fields.append(("destructors", "\(destructors)")) }
     if hasThreadLocals { fields.append(("thread-locals", "yes")) }
+    fields += lastingCalls.map { ("lasting-call", $0) }
+    if let residency { fields.append(("resident", residency)) }
     return fields
   }
 }

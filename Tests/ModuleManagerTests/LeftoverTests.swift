@@ -1,0 +1,152 @@
+import Foundation
+import ModuleManager
+import Quiescence
+import TestSupport
+import Testing
+
+/// What a module's code leaves behind keeps its image mapped, and the outcome says what it is; see
+/// `Sources/ModuleManager/MISBEHAVIOR.md`.
+@Suite(.timeLimit(.minutes(10))) struct LeftoverTests {
+  /// Statements of `init`, of `exit`, and what the outcome says of what they leave.
+  struct Case: Sendable, CustomTestStringConvertible {
+    let name: String
+    let functions: String
+    let initialize: String
+    let end: String
+    let reason: String
+
+    var testDescription: String { name }
+  }
+
+  static let cases = [
+    Case(
+      name: "sleeping-thread",
+      functions: """
+        static pthread_t thread;
+        static atomic_int isOver, rounds;
+        static void *run(void *unused) {
+          (void)unused;
+          while (!isOver) { rounds++; usleep(500); }
+          return NULL;
+        }
+        """,
+      initialize: "if (pthread_create(&thread, NULL, run, NULL)) return -EAGAIN;",
+      end: "isOver = 1; pthread_join(thread, NULL);",
+      reason: "its thread "),
+    Case(
+      name: "spinning-thread",
+      functions: """
+        static pthread_t thread;
+        static atomic_int isOver;
+        static void *run(void *unused) { (void)unused; while (!isOver) {} return NULL; }
+        """,
+      initialize: "if (pthread_create(&thread, NULL, run, NULL)) return -EAGAIN;",
+      end: "isOver = 1; pthread_join(thread, NULL);",
+      reason: "its thread "),
+    Case(
+      name: "c11-thread",
+      functions: """
+        #include <threads.h>
+        static thrd_t thread;
+        static atomic_int isOver;
+        static int run(void *unused) { (void)unused; while (!isOver) usleep(500); return 0; }
+        """,
+      initialize: "if (thrd_create(&thread, run, NULL) != thrd_success) return -EAGAIN;",
+      end: "isOver = 1; thrd_join(thread, NULL);",
+      reason: "its thread "),
+    Case(
+      name: "handler",
+      functions: "static void caught(int number) { (void)number; }",
+      initialize: "signal(41, caught);",
+      end: "signal(41, SIG_DFL);",
+      reason: "its handler of signal "),
+    Case(
+      name: "timer",
+      functions: """
+        static timer_t timer;
+        static void expired(union sigval value) { (void)value; }
+        """,
+      initialize: """
+        struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = expired};
+        struct itimerspec every = {{0, 1000000}, {0, 1000000}};
+        if (timer_create(CLOCK_MONOTONIC, &event, &timer)) return -errno;
+        timer_settime(timer, 0, &every, NULL);
+        """,
+      end: "timer_delete(timer);",
+      reason: "its timer "),
+    Case(
+      name: "key",
+      functions: """
+        static pthread_key_t key;
+        static void destroyed(void *unused) { (void)unused; }
+        """,
+      initialize: "pthread_key_create(&key, destroyed); pthread_setspecific(key, &key);",
+      end: "pthread_key_delete(key);",
+      reason: "its key "),
+  ]
+
+  static let preamble = """
+    #define _GNU_SOURCE
+    #include <pthread.h>
+    #include <signal.h>
+    #include <stdatomic.h>
+    #include <time.h>
+    #include <unistd.h>
+
+    """
+
+  private static func module(_ sample: Case, leaves: Bool, _ options: [String] = []) -> String {
+    let name = "\(sample.name)-\(leaves ? "left" : "ended")"
+    let code =
+      preamble + SampleModules.preamble + """
+        \(sample.functions)
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) {
+          (void)h, (void)s;
+          \(sample.initialize)
+          return 0;
+        }
+        static void end(void) { \(sample.end) }
+        static int leave(void) { if (!\(leaves ? 1 : 0)) end(); return 0; }
+        QUIESCENT_MODULE(.name = "\(name)", .init = init, .exit = leave)
+        """
+    return Compiler.module(code, in: SampleModules.folder, named: name, options: options)
+  }
+
+  /// The image stays, and what was left goes on in it.
+  @Test(arguments: cases)
+  func whatIsLeftKeepsTheImage(_ sample: Case) async throws {
+    let path = await onThread { Self.module(sample, leaves: true) }
+    let name = "\(sample.name)-left"
+    let reason = sample.reason
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      [path = path as String, name = name as String, reason = reason as String] in
+      let manager = ModuleManager(patience: nil)
+      for _ in 0..<5 {
+        try await manager.load(path: path)
+        let outcome = try await manager.unload(name)
+        guard case .resident(path, let text) = outcome, text.hasPrefix(reason) else {
+          fatalError("\(outcome)")
+        }
+        precondition(manager.recentlyUnloaded[0].end == .resident && manager.list().isEmpty)
+      }
+      // Threads run, the signal is caught, timers expire; destructors of keys run at the end.
+      if name.hasPrefix("handler") { raise(41) }
+      await onThreads { _ in usleep(20_000) }
+    }
+    #expect(
+      result?.standardErrorContent == [],
+      "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+  }
+
+  /// A module that ends what it has started is unmapped.
+  @Test(arguments: cases)
+  func whatIsEndedDoesNotKeepTheImage(_ sample: Case) async throws {
+    let path = await onThread { Self.module(sample, leaves: false) }
+    let manager = ModuleManager()
+    for _ in 0..<5 {
+      try await manager.load(path: path)
+      #expect(try await manager.unload("\(sample.name)-ended").isUnmapped)
+    }
+    #expect(!isMapped(path))
+  }
+}
