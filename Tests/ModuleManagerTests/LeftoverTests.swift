@@ -149,4 +149,99 @@ import Testing
     }
     #expect(!isMapped(path))
   }
+
+  /// The C++ library calls the module's object; another library calls the module's function.
+  @Test(arguments: ["class", "library"]) func threadOfALibraryKeepsTheImage(_ kind: String) async throws {
+    let name = "\(kind)-thread"
+    let folder = Compiler.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = await onThread {
+      kind == "class" ? Self.classThread(name, in: folder) : Self.libraryThread(name, in: folder)
+    }
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      [path = path as String, name = name as String] in
+      let manager = ModuleManager(patience: nil)
+      for leaves in [true, false, true] {
+        setenv("QUIESCENT_TEST_LEAVES", leaves ? "1" : "0", 1)
+        try await manager.load(path: path)
+        let outcome = try await manager.unload(name)
+        switch outcome {
+        case .resident(path, let text) where leaves && text.hasPrefix("its thread "): continue
+        case .unloaded where !leaves: continue
+        default: fatalError("\(leaves): \(outcome)")
+        }
+      }
+      await onThreads { _ in usleep(20_000) }
+    }
+    #expect(
+      result?.standardErrorContent == [],
+      "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+  }
+
+  private static let mayLeave = """
+    static int leaves(void) { return getenv("QUIESCENT_TEST_LEAVES")[0] == '1'; }
+
+    """
+
+  private static func classThread(_ name: String, in folder: URL) -> String {
+    // The header of the interface is for C; C++ has the thread.
+    let part = Compiler.object(
+      """
+      #include <atomic>
+      #include <thread>
+      #include <unistd.h>
+      static std::thread *thread;
+      static std::atomic<bool> isOver;
+      extern "C" void thread_start() {
+        thread = new std::thread([] { while (!isOver) usleep(500); });
+      }
+      extern "C" void thread_end() { isOver = true; thread->join(); delete thread; }
+      """, in: folder, named: "part.cpp")
+    return Compiler.module(
+      SampleModules.preamble + mayLeave + """
+        void thread_start(void);
+        void thread_end(void);
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) {
+          (void)h, (void)s;
+          thread_start();
+          return 0;
+        }
+        static int leave(void) { if (!leaves()) thread_end(); return 0; }
+        QUIESCENT_MODULE(.name = "\(name)", .init = init, .exit = leave)
+        """, in: folder, named: name, options: [part, "-lstdc++"])
+  }
+
+  private static func libraryThread(_ name: String, in folder: URL) -> String {
+    let library = Compiler.module(
+      preamble + """
+        #define EXPORTED __attribute__((visibility("default")))
+        static pthread_t thread;
+        static void (*called)(void);
+        static void *run(void *unused) { called(); return unused; }
+        EXPORTED void library_start(void (*function)(void)) {
+          called = function;
+          pthread_create(&thread, NULL, run, NULL);
+        }
+        EXPORTED void library_end(void) { pthread_join(thread, NULL); }
+        """, in: folder, named: "libstarter", options: ["-Wl,-soname,libstarter.so"])
+    return Compiler.module(
+      preamble + SampleModules.preamble + mayLeave + """
+        void library_start(void (*function)(void));
+        void library_end(void);
+        static atomic_int isOver;
+        static void work(void) { while (!isOver) usleep(500); }
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) {
+          (void)h, (void)s;
+          library_start(work);
+          return 0;
+        }
+        static int leave(void) {
+          if (leaves()) return 0;
+          isOver = 1;
+          library_end();
+          return 0;
+        }
+        QUIESCENT_MODULE(.name = "\(name)", .init = init, .exit = leave)
+        """, in: folder, named: name, options: ["-Wl,-rpath,$ORIGIN", library])
+  }
 }

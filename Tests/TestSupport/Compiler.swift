@@ -49,6 +49,38 @@ package enum Compiler {
     return object.path
   }
 
+  /// Compiles C++ or Swift code, by the ending of the name, to an object file, and returns its path.
+  /// Traps if the code does not compile.
+  package static func object(_ code: String, in folder: URL, named name: String) -> String {
+    let source = folder.appending(path: name)
+    do { try code.write(to: source, atomically: true, encoding: .utf8) } catch {
+      fatalError("no file for a test: \(error)")
+    }
+    let object = source.path + ".o"
+    let command =
+      name.hasSuffix(".swift")
+      ? ["swiftc", "-parse-as-library", "-O", "-emit-object"]
+      : ["clang++", "-c", "-fPIC", "-O1", "-std=c++17", "-Wall", "-Werror"]
+    let result = run(command + ["-o", object, source.path])
+    precondition(result.status == 0, "\(command[0]): \(result.output)")
+    return object
+  }
+
+  /// Options for the linker: what registers Swift code with the runtime, and the runtime.
+  package static var swiftLibraries: [String] {
+    let compiler = run(["which", "swiftc"]).output.split(separator: "\n").first.map(String.init) ?? ""
+    let folder = URL(filePath: compiler).resolvingSymlinksInPath().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "lib/swift/linux").path
+    #if arch(x86_64)
+      let processor = "x86_64"
+    #else
+      let processor = "aarch64"
+    #endif
+    return [
+      "\(folder)/\(processor)/swiftrt.o", "-L\(folder)", "-lswiftCore", "-Wl,-rpath,\(folder)",
+    ]
+  }
+
   /// Compiles C code to a program, with the shims' folders on its search path; returns the
   /// program's path. Fails the process when the code is wrong. Blocks: call it on a thread of one's
   /// own.

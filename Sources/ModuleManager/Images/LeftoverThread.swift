@@ -149,5 +149,7 @@ struct ThreadAge: Comparable {
 
 extension UInt {
   /// A number in the form `0x7f`.
-  fileprivate init?(hex text: Substring) { self.init(text.dropFirst(text.hasPrefix("0x") ? 2 : 0), radix: 16) }
+  fileprivate init?(hex text: Substring) {
+    self.init(text.dropFirst(text.hasPrefix("0x") ? 2 : 0), radix: 16)
+  }
 }

@@ -242,7 +242,8 @@ package final class Module: Sendable {
       users: holders.reduce(0) { $0 + $1.count }, holders: holders, hookPoints: points,
       objects: links.objects.map(\.name), dependsOn: providers.map(\.name),
       dependents: manager.dependents(of: self).map(\.name), scheme: schemeName.name,
-      failedGets: refusals.value, residency: image?.residency, activity: (links.calls.current ?? links.wait)?.activity)
+      failedGets: refusals.value, residency: image?.residency,
+      activity: (links.calls.current ?? links.wait)?.activity)
   }
 }
 

@@ -49,8 +49,8 @@ public struct ModuleRow: Codable, Sendable, Hashable {
   /// For services that stand in for a host.
   public init(
     module: String, state: String, activity: String? = nil, size: Int, users: Int, holders: [Holder] = [],
-    ageSeconds: Double, path: String, residentReason: String? = nil, version: String? = nil, summary: String? = nil,
-    hookPoints: [String] = [], objects: [String] = [], dependsOn: [String] = [],
+    ageSeconds: Double, path: String, residentReason: String? = nil, version: String? = nil,
+    summary: String? = nil, hookPoints: [String] = [], objects: [String] = [], dependsOn: [String] = [],
     dependents: [String] = []
   ) {
     self.module = module

@@ -26,7 +26,8 @@ extension ModuleRow {
       module: status.name, state: status.state.rawValue, activity: status.activity?.description,
       size: status.size, users: status.users,
       holders: status.holders.map { Holder(label: $0.label, count: $0.count) },
-      ageSeconds: status.age / .seconds(1), path: status.path, residentReason: status.residency, version: status.version,
+      ageSeconds: status.age / .seconds(1), path: status.path,
+      residentReason: status.residency, version: status.version,
       summary: status.summary, hookPoints: status.hookPoints, objects: status.objects,
       dependsOn: status.dependsOn, dependents: status.dependents)
   }

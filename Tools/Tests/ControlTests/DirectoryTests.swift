@@ -41,7 +41,8 @@ extension EndToEndTests {
         let field = try run("modinfo", "-F", "filename", "flow-7", "base", "--directory", folder.path)
         #expect(field.output == "\(folder.path)/net/net-flow.so\n\(folder.path)/base.so\n")
         let json = try run("modinfo", "--format", "json", "\(folder.path)/net/net-flow.so")
-        #expect(json.output.hasPrefix(#"[{"filename":"\#(folder.path)/net/net-flow.so","image":{"abi":["1"],"#))
+        #expect(
+          json.output.hasPrefix(#"[{"filename":"\#(folder.path)/net/net-flow.so","image":{"abi":["1"],"#))
         #expect(
           json.output.hasSuffix(
             #""info":{"alias":["flow-*"],"author":["N. N."],"depends":["base"]},"name":"net-flow"}]"# + "\n"))

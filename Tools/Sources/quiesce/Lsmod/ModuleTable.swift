@@ -24,7 +24,8 @@ struct ModuleTable {
     let widths = header.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
     lines = rows.map { row in
       let cells = row.indices.map { row[$0].padded(to: widths[$0], right: numeric.contains($0)) }
-      return cells.joined(separator: "  ")
+      let line = cells.joined(separator: "  ")
+      return String(line[..<(line.lastIndex { $0 != " " }.map(line.index(after:)) ?? line.startIndex)])
     }
   }
 
