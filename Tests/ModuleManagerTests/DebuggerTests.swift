@@ -47,8 +47,11 @@ import Testing
       let shown = await onThread {
         // The thread may not have come to the function yet.
         for _ in 0..<20 {
+          // gdb may miss the stop of a thread while it attaches, and then waits for ever; it
+          // detaches when it is killed.
           let run = Compiler.run([
-            "gdb", "--batch", "--nx", "--readnever", "-p", "\(getpid())", "-ex",
+            "timeout", "--signal=KILL", "30", "gdb", "--batch", "--nx", "--readnever", "-p", "\(getpid())",
+            "-ex",
             "thread apply all backtrace 6",
           ])
           if run.output.contains("function_of_the_module") { return "" }

@@ -114,7 +114,7 @@ import Testing
 
   /// The image stays, and what was left goes on in it.
   @Test(arguments: cases)
-  func whatIsLeftKeepsTheImage(_ sample: Case) async throws {
+  func leftoverKeepsTheImage(_ sample: Case) async throws {
     let path = await onThread { Self.module(sample, leaves: true) }
     let name = "\(sample.name)-left"
     let reason = sample.reason
@@ -140,7 +140,7 @@ import Testing
 
   /// A module that ends what it has started is unmapped.
   @Test(arguments: cases)
-  func whatIsEndedDoesNotKeepTheImage(_ sample: Case) async throws {
+  func moduleThatCleansUpIsUnmapped(_ sample: Case) async throws {
     let path = await onThread { Self.module(sample, leaves: false) }
     let manager = ModuleManager()
     for _ in 0..<5 {

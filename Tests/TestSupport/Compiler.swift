@@ -49,7 +49,7 @@ package enum Compiler {
     return object.path
   }
 
-  /// Compiles C++ or Swift code, by the ending of the name, to an object file, and returns its path.
+  /// Compiles code to an object file, and returns its path: C++ or Swift, as the name ends.
   /// Traps if the code does not compile.
   package static func object(_ code: String, in folder: URL, named name: String) -> String {
     let source = folder.appending(path: name)
