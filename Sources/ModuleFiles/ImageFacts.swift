@@ -53,10 +53,12 @@ extension ImageFacts {
   /// Whether a library other than those of the C and C++ languages can leave something behind for
   /// it.
   package var needsOtherLibraries: Bool {
-    !lastingCalls.allSatisfy { !$0.hasPrefix("dl") }
-      || !needed.allSatisfy { library in
-        Self.languageLibraries.contains { library.hasPrefix($0) }
-      }
+    lastingCalls.contains { $0.hasPrefix("dl") } || !otherLibraries.isEmpty
+  }
+
+  /// What it needs beside the libraries of the C and C++ languages.
+  package var otherLibraries: [String] {
+    needed.filter { library in !Self.languageLibraries.contains { library.hasPrefix($0) } }
   }
 
   /// Whether its code can start a `std::thread`.

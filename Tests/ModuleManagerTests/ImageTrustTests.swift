@@ -4,7 +4,7 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// Who decides what is loaded: the owner of the file and of its directory, and the observers; all
+/// The owner of the file and of its directory, and the observers, decide what is loaded: all
 /// before any code of the file runs.
 @Suite struct ImageTrustTests {
   let folder = ModuleFolder()

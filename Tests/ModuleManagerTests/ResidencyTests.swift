@@ -95,8 +95,8 @@ import Testing
     extern "C" int part_work() { text = std::string(4950, 'x'); return (int)text.size(); }
     """
 
-  /// Said at load, decided before `exit`; each reload is fresh, and the host lives on: dynamic casts,
-  /// the end of threads, and the end of the process.
+  /// Said at load, decided before `exit`; each reload is fresh, and the host lives on: dynamic
+  /// casts, the end of threads, and the end of the process.
   @Test(arguments: Kind.allCases) func imageThatMustStayIsKnownBeforeItRuns(_ kind: Kind) async throws {
     let folder = Compiler.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }

@@ -21,9 +21,9 @@
 //  4. If `init` fails, the host unregisters what `init` has registered, and unmaps the module. The
 //     host does not call `exit`, so `init` must free what it has allocated. (For a module with
 //     QUIESCENT_EXIT_AFTER_FAILED_INIT the host does call `exit`, which cleans up.)
-//  5. Before `exit` returns 0, it ends all that would call the module later: threads, timers, signal
-//     handlers, keys with destructors, and what it registered with other libraries. The host looks
-//     for the first four, and keeps the image mapped if it finds one.
+//  5. Before `exit` returns 0, it ends all that would call the module later: threads, timers,
+//     signal handlers, keys with destructors, and what it registered with other libraries. The host
+//     looks for the first four, and keeps the image mapped if it finds one.
 //  6. Functions return 0 or a negative errno. After `exit` has returned 0, call nothing of this.
 #pragma once
 

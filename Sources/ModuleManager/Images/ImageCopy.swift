@@ -4,8 +4,8 @@ internal import Quiescence
 internal import _ImageShims
 
 /// A copy of a module's file for one load: nothing else has it, and nothing changes it. So what is
-/// inspected is what is mapped; a file that is overwritten or truncated harms no host; and each load
-/// has an image of its own, with its own statics.
+/// inspected is what is mapped; a file that is overwritten or truncated harms no host; and each
+/// load has an image of its own, with its own statics.
 ///
 /// It has no name in any folder, so nothing is left behind by a process that is killed. The loader,
 /// debuggers and profilers open it as `/proc/PID/fd/N`, which works as long as its descriptor is

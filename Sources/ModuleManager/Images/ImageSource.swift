@@ -3,7 +3,7 @@ internal import _ImageShims
 
 /// A module's file, opened once: what is checked is what is read.
 ///
-/// Only its owner, who is root or the user of this process, may write to it or replace it.
+/// Only its owner may write to it or replace it, and the owner is root or the user of this process.
 struct ImageSource: ~Copyable {
   /// Without symbolic links.
   let path: String

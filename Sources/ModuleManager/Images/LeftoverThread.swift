@@ -38,10 +38,21 @@ struct LeftoverThread {
     return name.isEmpty ? "" : " (\(name))"
   }
 
+  /// Where the function is that a thread began with.
+  enum FirstFunction {
+    case inCode
+    case inLibrary
+    case elsewhere
+    /// The C library has no record of the thread.
+    case unknown
+  }
+
+  /// Whether a thread will return to the code.
   enum Position {
     case inside
-    /// It is not in the code, or has ended.
+    /// It will not, or has ended.
     case outside
+    /// It was running whenever we looked, so the kernel did not show where it was.
     case unknown
   }
 }
@@ -49,25 +60,29 @@ struct LeftoverThread {
 // MARK: - The function that a thread began with
 
 extension LeftoverThread {
-  /// Whether the thread began with a function in `code`.
+  /// Where the function is that the thread began with.
   ///
   /// The C library's record of a thread holds that function and its argument for as long as the
   /// thread lives. The list of robust mutexes, which the kernel tells of any thread, is a part of
   /// the record and comes before the function. Nil as `image` unless the module uses `std::thread`:
-  /// a thread of that class begins with a function of the C++ library, and its argument is an object
-  /// that begins with a pointer into the module's image.
-  func firstFunction(in code: Range<UInt>, orObjectOf image: Range<UInt>?) -> Position {
+  /// a thread of that class begins with a function of the C++ library, and its argument is an
+  /// object that begins with a pointer into the module's image.
+  func firstFunction(
+    in code: Range<UInt>, orObjectOf image: Range<UInt>?, _ libraries: [Range<UInt>]
+  ) -> FirstFunction {
     let record = qs_image_thread_record(id)
     if record == 0 { return .unknown }
-    for word in Leftovers.words(at: record, count: Self.recordSize / 8) {
-      if code.contains(word) { return .inside }
-      if let image, word & 7 == 0, word > 4096, word < 1 << 48,
-        let first = Leftovers.words(at: word, count: 1).first, image.contains(first)
+    var isInLibrary = false
+    for word in Leftovers.words(at: record, count: Self.recordSize / 8) where word > 4096 {
+      if code.contains(word) { return .inCode }
+      if let image, word & 7 == 0, let first = Leftovers.words(at: word, count: 1).first,
+        image.contains(first)
       {
-        return .inside
+        return .inCode
       }
+      isInLibrary = isInLibrary || libraries.contains { $0.contains(word) }
     }
-    return .outside
+    return isInLibrary ? .inLibrary : .elsewhere
   }
 
   /// From the list of mutexes on; the function is 864 bytes behind it in glibc 2.36.
@@ -83,9 +98,9 @@ extension LeftoverThread {
   /// stays where it is until that function returns, and the frame below it holds the address that
   /// returns to it: so it is found whenever we look. Frames of callers of the module's hooks are
   /// gone by now: a grace period was waited for before `exit` was called.
-  func stack(returnsTo code: Range<UInt>) -> Position {
-    for attempt in 0..<40 {
-      if attempt > 0 { usleep(500) }
+  func stack(returnsTo code: Range<UInt>, looks: Int) -> Position {
+    for look in 0..<looks {
+      if look > 0 { usleep(500) }
       guard let text = read("syscall") else { return .outside }
       // "running"; or the call and its arguments, the stack pointer, the program counter.
       let fields = text.split { $0 == " " || $0 == "\n" }

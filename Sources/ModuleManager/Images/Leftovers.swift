@@ -2,8 +2,8 @@ internal import Glibc
 internal import ModuleFiles
 internal import _ImageShims
 
-/// What an image's code has left behind in the process, and what would call it after it is unmapped:
-/// threads, signal handlers, timers, destructors of thread-specific data.
+/// What an image's code has left behind in the process, and what would call it after it is
+/// unmapped: threads, signal handlers, timers, destructors of thread-specific data.
 ///
 /// `exit` of a module ends these. A search finds those that it has not ended, so that the image
 /// stays mapped and nothing jumps into unmapped memory. It takes about a tenth of a millisecond and
@@ -20,9 +20,8 @@ struct Leftovers {
   ///   - beginning: A moment before the image was mapped: no thread that started earlier began with
   ///     a function of it.
   init?(of address: UInt, in bounds: Range<UInt>, _ facts: ImageFacts, since beginning: ThreadAge) {
-    var (start, end): (UInt, UInt) = (0, 0)
-    if qs_image_code(address, &start, &end) != 0 || end <= start { return nil }
-    code = start..<end
+    guard let code = Self.code(of: address) else { return nil }
+    self.code = code
     self.bounds = bounds
     self.facts = facts
     self.beginning = beginning
@@ -33,21 +32,38 @@ struct Leftovers {
 
   private func thread() -> String? {
     let own = qs_image_own_thread()
+    let libraries = facts.needsOtherLibraries ? libraryCode : []
     for thread in LeftoverThread.all where thread.id != own {
-      let function = thread.firstFunction(in: code, orObjectOf: facts.usesThreadClass ? bounds : nil)
-      if function == .inside { return "its thread \(thread.id)\(thread.label) is still running" }
-      // A library can start a thread with a function of its own, which then calls the module's.
-      if function == .outside && !facts.needsOtherLibraries { continue }
+      let first = thread.firstFunction(in: code, orObjectOf: facts.usesThreadClass ? bounds : nil, libraries)
+      if first == .inCode { return "its thread \(thread.id)\(thread.label) is still running" }
+      if first == .elsewhere && !facts.needsOtherLibraries { continue }
       guard let age = thread.age, age >= beginning else { continue }
-      switch thread.stack(returnsTo: code) {
-      case .outside: continue
+      // A thread of the host may be running whenever we look.
+      let isSuspect = first != .elsewhere
+      switch thread.stack(returnsTo: code, looks: isSuspect ? 40 : 1) {
       case .inside: return "its thread \(thread.id)\(thread.label) is still running"
-      case .unknown:
+      case .unknown where isSuspect:
         return "thread \(thread.id)\(thread.label), which started after the image was mapped, never stops "
           + "running, so it may be one of the module's"
+      case .outside, .unknown: continue
       }
     }
     return nil
+  }
+
+  /// The code of the libraries that the module needs: they can start a thread with a function of
+  /// their own, which then calls the module's.
+  private var libraryCode: [Range<UInt>] {
+    facts.otherLibraries.compactMap { name in
+      guard let handle = dlopen(name, RTLD_NOW | RTLD_NOLOAD) else { return nil }
+      defer { dlclose(handle) }
+      return Self.code(of: qs_image_address(handle))
+    }
+  }
+
+  private static func code(of address: UInt) -> Range<UInt>? {
+    var (start, end): (UInt, UInt) = (0, 0)
+    return qs_image_code(address, &start, &end) != 0 || end <= start ? nil : start..<end
   }
 
   /// Source: sigaction(2). The C library refuses the signals that it keeps for itself.

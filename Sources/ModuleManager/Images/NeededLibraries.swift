@@ -2,8 +2,8 @@ internal import Glibc
 internal import ModuleFiles
 
 /// Libraries that a module needs and that are beside its file (`$ORIGIN` in its search path). The
-/// loader would look for them beside the copy, where there is nothing. So they are loaded first; the
-/// loader then finds them by name.
+/// loader would look for them beside the copy, where there is nothing. So they are loaded first;
+/// the loader then finds them by name.
 struct NeededLibraries: ~Copyable {
   private var handles: [UnsafeMutableRawPointer] = []
 

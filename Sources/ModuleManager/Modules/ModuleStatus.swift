@@ -30,8 +30,8 @@ public struct ModuleStatus: Hashable, Sendable, Codable {
   public let scheme: String
   /// How many references and calls it has refused because it was going.
   public let failedGets: Int
-  /// Why its image will stay mapped after it is unloaded, as its file shows; nil if the image will be
-  /// unmapped, unless the module leaves something behind.
+  /// Why its image will stay mapped after it is unloaded, as its file shows; nil if the image will
+  /// be unmapped, unless the module leaves something behind.
   public let residency: String?
   /// What it is inside, or what its load or unload waits for, and since when; nil when that is
   /// nothing.

@@ -36,8 +36,8 @@ ssize_t qs_image_read(uintptr_t address, void *buffer, size_t size);
 /// The kernel's number of the calling thread.
 pid_t qs_image_own_thread(void);
 
-/// Where the C library's record of a thread of this process holds the list of robust mutexes; 0 when
-/// the thread has no record, or has ended.
+/// Where the C library's record of a thread of this process holds the list of robust mutexes; 0
+/// when the thread has no record, or has ended.
 uintptr_t qs_image_thread_record(pid_t thread);
 
 /// The table of destructors of pthread keys: its address and size; 0 when the C library does not
