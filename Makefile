@@ -28,7 +28,7 @@ regression: ## what the hot paths retain, release and allocate, against checked-
 test:    ## every test, and the check of the read path's machine code
 	@Scripts/setup && Scripts/test
 
-storm:   ## modules come and go under every unload scheme, 60 s each; SECONDS=10
+storm:   ## modules come and go under every unload scheme, 60 s each, and 10,000 times; SECONDS=10
 	@Scripts/setup && Scripts/storm $(SECONDS)
 
 aarch64: ## the restartable sequence for aarch64, cross-compiled and emulated

@@ -140,7 +140,8 @@ import Testing
     try await scene.expectOthersGoOn()
     gate.open()
     switch function {
-    case .observer: while scene.status(name)?.state != .live { await Task.yield() }
+    // None of its code has run, and none runs for a request that is over.
+    case .observer: await scene.whenGone(name)
     case .set: while scene.status(name)?.users != 0 { await Task.yield() }
     default: break
     }
