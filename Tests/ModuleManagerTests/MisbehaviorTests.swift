@@ -75,6 +75,44 @@ import Testing
     #expect(try await manager.unload("hanginit").isUnmapped)
   }
 
+  /// In a process of its own: meanwhile no other image can be mapped.
+  @Test func constructorThatHangsIsShownAtItsModule() async throws {
+    let gate = Misbehavior.Gate()
+    let path = Misbehavior.module(
+      "hangconstructor",
+      functions: "__attribute__((constructor)) static void construct(void) { \(gate.wait) }")
+    let file = gate.path
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      [path = path as String, file = file as String] in
+      let scene = Misbehavior()
+      let late = await moduleError {
+        try await scene.manager.load(path: path, within: .milliseconds(100))
+      }
+      precondition(late?.errno == ETIMEDOUT, "\(late as Any)")
+      precondition(
+        late?.reason.contains("is unformed (the loader has not mapped it for ") == true, "\(late as Any)")
+      let status = scene.status("hangconstructor")
+      precondition(status?.state == .unformed && status?.activity?.kind == .map && status?.path == path)
+      precondition(scene.call() == 0 && scene.manager.objects().isEmpty)
+      let busy = await scene.unloadError("hangconstructor", ifBusy: .fail)
+      precondition(busy?.errno == EBUSY, "\(busy as Any)")
+      let again = await moduleError {
+        try await scene.manager.load(path: path, within: .milliseconds(20))
+      }
+      precondition(again?.errno == ETIMEDOUT, "\(again as Any)")
+      // Both loads are over: the image is unmapped again, and the next load is as any other.
+      precondition(FileManager.default.createFile(atPath: file, contents: nil))
+      await scene.whenGone("hangconstructor")
+      precondition(!isMapped(path))
+      try await scene.manager.load(path: path)
+      precondition(scene.call() == 1)
+      precondition(try await scene.manager.unload("hangconstructor").isUnmapped)
+    }
+    #expect(
+      result?.standardErrorContent == [],
+      "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+  }
+
   /// Every other function of a module that may hang, by the scheme that calls it.
   enum Function: String, CaseIterable { case stop, cleanup, usecount, set, observer }
 
