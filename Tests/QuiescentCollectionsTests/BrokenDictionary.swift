@@ -36,7 +36,7 @@ extension RCUDictionary {
     current.store(new.base, ordering: .releasing)
     for index in 0..<UInt(new.slotCount) {
       let head = old.head(index & old.mask)
-      if head != old.empty { new.slot(index).pointee.store(head.base, ordering: .releasing) }
+      if head != old.empty { new.publish(head, in: index) }
     }
     stripes.giveAll()
     retirer.retire(old.base, by: DirectoryReclaimer<Key, Value>.self)
@@ -69,7 +69,7 @@ extension RCUDictionary {
   /// A lookup in a directory that was loaded before.
   borrowing func contains(_ key: Key, in directory: Directory) -> Bool {
     let hash = hash(of: key)
-    var bucket: Bucket? = Bucket(directory.slot(hash & directory.mask).pointee.load(ordering: .acquiring))
+    var bucket: Bucket? = directory.load(hash & directory.mask)
     while let current = bucket {
       for index in 0..<current.count where current.key(index).pointee == key { return true }
       bucket = current.following
@@ -132,7 +132,7 @@ extension DictionaryContractTests.Table {
     Memb.read { _ in
       let directory = Directory(current.load(ordering: .acquiring))
       for slot in 0..<UInt(directory.slotCount) {
-        var bucket: Bucket? = Bucket(directory.slot(slot).pointee.load(ordering: .acquiring))
+        var bucket: Bucket? = directory.load(slot)
         while let now = bucket {
           if isTaken(directory, now, slot) {
             for index in 0..<now.count {
@@ -156,7 +156,7 @@ extension DictionaryContractTests.Table {
       while true {
         let directory = Directory(current.load(ordering: .acquiring))
         if slot > directory.mask { return }
-        var bucket: Bucket? = Bucket(directory.slot(slot).pointee.load(ordering: .acquiring))
+        var bucket: Bucket? = directory.load(slot)
         while let now = bucket {
           for index in 0..<now.count {
             let key = now.key(index).pointee
