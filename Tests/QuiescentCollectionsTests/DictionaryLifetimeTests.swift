@@ -10,8 +10,8 @@ import Testing
 
   // MARK: - E
 
-  /// How many of a hundred values are alive after `replace` has replaced each of them beside an open
-  /// section that may use them. The hundred new ones do not count.
+  /// How many of a hundred values are alive after `replace` has replaced each of them beside an
+  /// open section that may use them. The hundred new ones do not count.
   static func aliveInSection(_ replace: @escaping @Sendable (borrowing Table, Int, Tracked) -> Void) async
     -> Int
   {
@@ -81,8 +81,8 @@ import Testing
     deinit { destroyers.add("\(ServiceThread.currentID)") }
   }
 
-  /// Removes ten values. Returns how many were destroyed after a grace period, and how many of these
-  /// by the thread that removed them.
+  /// Removes ten values. Returns how many were destroyed after a grace period, and how many of
+  /// these by the thread that removed them.
   static func destructions(
     _ remove: @escaping @Sendable (borrowing RCUDictionary<Int, Owned, Memb>, Int) -> Void
   ) async -> (all: Int, byTheWriter: Int) {
@@ -92,7 +92,8 @@ import Testing
     // Buckets that insertions replaced hold copies.
     await Memb.barrier()
     let writer = await onThread {
-      // In a section: the writer drops the copy that a removal returns before the grace period ends.
+      // In a section: the writer drops the copy that a removal returns before the grace period
+      // ends.
       Memb.read { _ in for key in 0..<10 { remove(table.value, key) } }
       return "\(ServiceThread.currentID)"
     }

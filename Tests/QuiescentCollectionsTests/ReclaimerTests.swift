@@ -7,8 +7,8 @@ import Testing
 
 /// Collections over reclaimers of choice: limits, executors, several of them.
 @Suite(.exclusive) struct CollectionReclaimerTests {
-  /// A task that writes to a table whose reclaimer is full suspends: another task of the same thread
-  /// closes the section that the room waits for.
+  /// A task that writes to a table whose reclaimer is full suspends: another task of the same
+  /// thread closes the section that the room waits for.
   @Test(arguments: [RetireLimit.Policy.wait, .synchronizeInline, .refuse])
   func writerSuspendsWhereTheReclaimerIsFull(_ policy: RetireLimit.Policy) async {
     let reclaimer = RCUReclaimer(named: "table", Memb.self, limit: RetireLimit(10, policy))

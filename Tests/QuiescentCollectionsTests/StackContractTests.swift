@@ -96,8 +96,8 @@ import Testing
   // MARK: - C
 
   /// A `pop` is stopped between its two steps; meanwhile two elements are popped, and one is pushed
-  /// by `push`, which gets the node that was on top. Returns whether the stopped `pop` then takes the
-  /// top for the one that it saw.
+  /// by `push`, which gets the node that was on top. Returns whether the stopped `pop` then takes
+  /// the top for the one that it saw.
   static func mistakesTheTop(
     _ push: (borrowing Stack, UnsafeMutablePointer<Stack.Node>) -> Void
   ) -> Bool {

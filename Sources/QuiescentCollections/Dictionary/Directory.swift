@@ -73,8 +73,8 @@ struct Directory<Key: Hashable, Value>: Equatable {
   @inlinable
   func head(_ index: UInt) -> Bucket<Key, Value> { Self.bucket(slot(index).pointee.load(ordering: .relaxed)) }
 
-  /// Makes a chain of buckets that of a slot, under the slot's lock. Release: a reader that finds it
-  /// finds what is in it.
+  /// Makes a chain of buckets that of a slot, under the slot's lock. Release: a reader that finds
+  /// the chain finds what is in it.
   @inlinable
   func publish(_ head: Bucket<Key, Value>, in index: UInt) {
     let address = UInt(bitPattern: head.base)

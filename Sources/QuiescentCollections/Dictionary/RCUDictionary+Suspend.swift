@@ -1,5 +1,3 @@
-public import Quiescence
-
 /// Writes of tasks. The ones of `RCUDictionary+Write.swift` block the thread where the reclaimer is
 /// full; these suspend the task instead.
 extension RCUDictionary {

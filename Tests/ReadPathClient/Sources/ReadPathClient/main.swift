@@ -91,7 +91,9 @@ func readSleepable(_ domain: borrowing SleepableDomain, _ routes: borrowing Slee
 }
 
 @inline(never)
-func lookUpNumber(_ routes: borrowing RCUDictionary<FastHashed<UInt32>, Table, Memb>, _ address: UInt32) -> Int {
+func lookUpNumber(_ routes: borrowing RCUDictionary<FastHashed<UInt32>, Table, Memb>, _ address: UInt32)
+  -> Int
+{
   routes.read(FastHashed(address)) { $0.next } ?? 0
 }
 
