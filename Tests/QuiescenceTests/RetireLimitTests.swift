@@ -1,3 +1,4 @@
+import Glibc
 import Quiescence
 import TestSupport
 import Testing
@@ -156,6 +157,46 @@ import Testing
     await reclaimer.barrier()
     #expect(tooMany.value == 0)
     #expect(ran.value == retired.value)
+  }
+
+  /// A producer that finds the reclaimer full is woken when there is room for many entries: woken
+  /// for a few, it would sleep again at once, and producers at the limit would spend more time on
+  /// that than on retiring.
+  @Test func producerThatWaitsIsWokenForManyEntries() async {
+    let limit = 1 << 15
+    let rounds = 10
+    let reclaimer = RCUReclaimer(named: "woken", Memb.self, limit: RetireLimit(limit, .wait))
+    let ran = Counter()
+    var roundsWithMany = 0
+    for _ in 0..<rounds {
+      let (inside, leave) = (Parker(), Parker())
+      let before = ran.value
+      let ranAtWakeUp = await onThread {
+        // A batch of its own, so that all others are in the next one.
+        reclaimer.retire {
+          inside.open()
+          leave.wait()
+          ran.add(1)
+        }
+        inside.wait()
+        for number in 1..<limit {
+          reclaimer.retire {
+            // The producer runs meanwhile, if it was woken.
+            if number % 256 == 0 { usleep(50) }
+            ran.add(1)
+          }
+        }
+        leave.open()
+        // The first one may have the place of the batch that ended. The second one waits, unless
+        // this thread comes late and finds room.
+        for _ in 0..<2 { reclaimer.retire { ran.add(1) } }
+        return ran.value - before
+      }
+      if ranAtWakeUp >= limit / 8 { roundsWithMany += 1 }
+      await reclaimer.barrier()
+      #expect(ran.value == before + limit + 2)
+    }
+    #expect(roundsWithMany > rounds / 2)
   }
 
   @Test func callbacksThatRetireAreNotHeldUp() async {

@@ -152,6 +152,15 @@ extension ReclaimerCore {
 }
 
 extension ReclaimerCore.State {
+  /// The producers that wait, once there is enough room that they do not have to wait again at once:
+  /// in the middle of a batch each would be granted a few entries, and then sleep.
+  mutating func takeProducers() -> [Waiter] {
+    guard !producers.isEmpty, let limit else { return [] }
+    if limit.count - reserved < min(limit.count / 8, 1 << 16) { return [] }
+    defer { producers = [] }
+    return producers
+  }
+
   /// Has the consumers look at the queue. Returns whether the runner has to be told.
   mutating func activate(_ queue: RetireQueue) -> Bool {
     if !queue.shared.isListed {

@@ -41,6 +41,8 @@ extension ReclaimerCore {
         if isDone { queue.free() }
       }
     }
+    // A producer that waits for more room than there is now would wait for ever.
+    openToProducers()
     for set in batch.sets { set.release() }
   }
 
@@ -76,8 +78,7 @@ extension ReclaimerCore {
       state.ran += count
       if state.limit != nil { state.reserved -= count }
       if queue.shared.isLeft { state.leftCount -= count }
-      defer { state.producers = [] }
-      return (queue.takeMarks(upTo: end), state.producers)
+      return (queue.takeMarks(upTo: end), state.takeProducers())
     }
     for set in ended { set.release(for: self) }
     for producer in producers { producer.resume() }
