@@ -43,4 +43,4 @@ void destroy(void *opaque) { delete static_cast<List *>(opaque); }
 
 }  // namespace
 
-extern "C" const struct peer_collection peer_list_shared_mutex = {"std::list, shared_mutex", make, run, destroy};
+extern "C" const struct peer_collection peer_list_shared_mutex = {"std::list, shared_mutex", nullptr, make, run, destroy};

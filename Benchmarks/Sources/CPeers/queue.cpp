@@ -44,4 +44,4 @@ void destroy(void *opaque) { delete static_cast<Queue *>(opaque); }
 
 }  // namespace
 
-extern "C" const struct peer_collection peer_queue_mutex = {"std::deque, mutex", make, run, destroy};
+extern "C" const struct peer_collection peer_queue_mutex = {"std::deque, mutex", nullptr, make, run, destroy};

@@ -46,4 +46,4 @@ void destroy(void *opaque) { delete static_cast<Table *>(opaque); }
 
 }  // namespace
 
-extern "C" const struct peer_collection peer_table_shared_mutex = {"std::unordered_map, shared_mutex", make, run, destroy};
+extern "C" const struct peer_collection peer_table_shared_mutex = {"std::unordered_map, shared_mutex", nullptr, make, run, destroy};

@@ -25,7 +25,9 @@ final class SharedCollection {
     destroy = { _ in }
   }
 
-  init(_ peer: peer_collection) {
+  /// Nil if the peer is not installed.
+  private init?(_ peer: peer_collection) {
+    if peer.make == nil { return nil }
     // Unsafe: a constant of the peers, with functions in it.
     nonisolated(unsafe) let peer = peer
     name = String(cString: peer.name)
@@ -36,6 +38,11 @@ final class SharedCollection {
       withUnsafePointer(to: operations) { peer.run(Self.address(collection), $0) }
     }
     destroy = { peer.destroy(Self.address($0)) }
+  }
+
+  /// Those that are installed.
+  static func peers(_ peers: peer_collection...) -> [SharedCollection] {
+    peers.compactMap { SharedCollection($0) }
   }
 
   private struct Address: @unchecked Sendable {

@@ -10,14 +10,15 @@ extension SharedCollection {
 
   /// Tables of integer keys.
   static func tables(promisedOnly: Bool) -> [SharedCollection] {
-    let promised = [
-      SharedCollection(peer_table_lfht),
-      rcu(fastTable, FastKeys()), unsynchronized(fastDictionary, FastKeys()),
-      rcu("RCUDictionary", NumberKeys()), unsynchronized("Dictionary, unsynchronized", NumberKeys()),
-      locked(lockedDictionary, NumberKeys()),
-    ]
+    let promised =
+      peers(peer_table_lfht) + [
+        rcu(fastTable, FastKeys()), unsynchronized(fastDictionary, FastKeys()),
+        rcu("RCUDictionary", NumberKeys()), unsynchronized("Dictionary, unsynchronized", NumberKeys()),
+        locked(lockedDictionary, NumberKeys()),
+      ]
     if promisedOnly { return promised }
-    return promised + [boxed("RCUBox<Dictionary>", NumberKeys()), SharedCollection(peer_table_shared_mutex)]
+    return promised + [boxed("RCUBox<Dictionary>", NumberKeys())]
+      + peers(peer_table_ck, peer_table_shared_mutex)
   }
 
   /// Tables of string keys, which are made before the clock starts.

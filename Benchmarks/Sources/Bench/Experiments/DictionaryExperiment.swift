@@ -14,7 +14,10 @@ struct DictionaryExperiment: Experiment {
   ]
 
   func skipped(on machine: Machine) -> [String] {
-    machine.processors.count == 1 ? ["resizes, since there is one processor only."] : []
+    var sentences: [String] = []
+    if let missing = peer_table_ck.missing { sentences.append("ck_ht, C: \(String(cString: missing))") }
+    if machine.processors.count == 1 { sentences.append("resizes, since there is one processor only.") }
+    return sentences
   }
 
   /// What the threads do.

@@ -104,7 +104,6 @@ struct ListExperiment: Experiment {
             list.value.withLock { _ = $0.removeFirst() }
           }
         }),
-      SharedCollection(peer_list_rcu), SharedCollection(peer_list_shared_mutex),
-    ]
+    ] + SharedCollection.peers(peer_list_rcu, peer_list_shared_mutex)
   }
 }

@@ -93,10 +93,9 @@ struct QueueExperiment: Experiment {
             return elements.reduce(0, &+)
           }
         }),
-      SharedCollection(peer_queue_wait_free), SharedCollection(peer_stack_lock_free),
-      SharedCollection(peer_stack_wait_free),
-      SharedCollection(peer_queue_mutex),
     ]
+      + SharedCollection.peers(
+        peer_queue_wait_free, peer_stack_lock_free, peer_stack_wait_free, peer_queue_mutex)
   }
 }
 

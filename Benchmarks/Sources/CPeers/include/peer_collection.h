@@ -36,6 +36,8 @@ struct peer_operations {
 
 struct peer_collection {
   const char *name;
+  /// Why the peer is missing, for people; all other fields are unset then.
+  const char *missing;
   void *(*make)(uint64_t entries);
   /// Returns the sum of the numbers that were found.
   uint64_t (*run)(void *collection, const struct peer_operations *operations);
@@ -47,6 +49,8 @@ struct peer_collection {
 
 /// liburcu's cds_lfht, with sections of liburcu-memb inlined.
 extern const struct peer_collection peer_table_lfht;
+/// ConcurrencyKit's ck_ht, with sections of ck_epoch; writers take turns under a mutex.
+extern const struct peer_collection peer_table_ck;
 /// `std::unordered_map` behind a `std::shared_mutex`.
 extern const struct peer_collection peer_table_shared_mutex;
 
