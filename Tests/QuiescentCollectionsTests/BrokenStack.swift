@@ -21,7 +21,7 @@ extension LockFreeStack where Element: ~Copyable {
   /// A removal that leaves the element in its node until a grace period has passed.
   borrowing func popAndKeep() -> Bool {
     guard let node = unlinkTop() else { return false }
-    retirer.retire(node, by: ValueReclaimer<Node>.self)
+    retirer.retire(node, by: StackNodeReclaimer<Element, F>.self)
     return true
   }
 
@@ -39,6 +39,14 @@ extension LockFreeStack where Element: ~Copyable {
       body(element)
     }
     return count
+  }
+}
+
+enum StackNodeReclaimer<Element: ~Copyable & Sendable, F: Flavor>: Reclaimable {
+  static func reclaim(_ argument: UnsafeMutableRawPointer) {
+    let node = argument.assumingMemoryBound(to: LockFreeStack<Element, F>.Node.self)
+    LockFreeStack<Element, F>.Node.element(of: node).deinitialize(count: 1)
+    argument.deallocate()
   }
 }
 
@@ -65,6 +73,6 @@ extension LockFreeStack where Element == Int {
     letOthersRun()
     top.store(node.pointee.next, ordering: .releasing)
     popped.append(node)
-    return node.pointee.element
+    return Node.element(of: node).pointee
   }
 }

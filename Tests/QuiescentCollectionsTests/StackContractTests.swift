@@ -72,7 +72,7 @@ import Testing
     popped.value.withLock { popped in
       for node in popped {
         guard let node = UnsafeMutableRawPointer(bitPattern: node) else { continue }
-        ValueReclaimer<Stack.Node>.reclaim(node)
+        MemoryReclaimer.reclaim(node)
       }
     }
   }

@@ -152,8 +152,8 @@ extension ReclaimerCore {
 }
 
 extension ReclaimerCore.State {
-  /// The producers that wait, once there is enough room that they do not have to wait again at once:
-  /// in the middle of a batch each would be granted a few entries, and then sleep.
+  /// The producers that wait, once there is enough room that they do not have to wait again at
+  /// once: in the middle of a batch each would be granted a few entries, and then sleep.
   mutating func takeProducers() -> [Waiter] {
     guard !producers.isEmpty, let limit else { return [] }
     if limit.count - reserved < min(limit.count / 8, 1 << 16) { return [] }

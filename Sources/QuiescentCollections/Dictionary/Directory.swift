@@ -105,9 +105,10 @@ struct Directory<Key: Hashable, Value>: Equatable {
   /// Frees the directory and the buckets.
   @inlinable
   func freeAll() {
-    for index in 0..<UInt(slotCount) {
+    for index in (0..<UInt(slotCount)).reversed() {
       let head = head(index)
-      // A bucket of d bits is in every slot with the same d bits; the first of them frees it.
+      // A bucket of d bits is in every slot with the same d bits. The first of them is the last one
+      // here: it frees the bucket, and no slot that is left leads there.
       if head != empty && index >> UInt(head.depth) == 0 { head.freeChain() }
     }
     free()

@@ -12,9 +12,11 @@ extension RCUDictionary {
     stripes.takeAll()
     leastDepth.store(max(depth, leastDepth.load(ordering: .relaxed)), ordering: .relaxed)
     let old = Directory(current.load(ordering: .relaxed))
-    if old.depth < depth { grow(old, to: depth) }
+    // Under the locks: another thread may free the directory later.
+    let grows = old.depth < depth
+    if grows { grow(old, to: depth) }
     stripes.giveAll()
-    if old.depth < depth { retirer.retire(old.base, by: DirectoryReclaimer<Key, Value>.self) }
+    if grows { retirer.retire(old.base, by: DirectoryReclaimer<Key, Value>.self) }
   }
 
   /// Removes all entries at one moment. Lookups and iterations that have begun may find what was

@@ -189,6 +189,9 @@ extension RCUDictionary {
     let hash: UInt
     @usableFromInline
     let stripe: Int
+    /// Of the directory, which another thread may replace and free when the lock is given back.
+    @usableFromInline
+    let slotCount: Int
     /// What it has taken out, to be retired without the lock.
     @usableFromInline
     var oldBucket: UnsafeMutableRawPointer?
@@ -203,6 +206,7 @@ extension RCUDictionary {
       self.directory = directory
       self.hash = hash
       self.stripe = stripe
+      slotCount = directory.slotCount
     }
 
     @inlinable
@@ -263,11 +267,11 @@ extension RCUDictionary {
     after edit: Edit
   ) -> (UnsafeMutableRawPointer, any Reclaimable.Type)? {
     if edit.change > 0 {
-      if let old = growIfNeeded(edit.directory.slotCount, edit.stripe) {
+      if let old = growIfNeeded(edit.slotCount, edit.stripe) {
         return (old, DirectoryReclaimer<Key, Value>.self)
       }
     } else if edit.change < 0 {
-      if let old = shrinkIfNeeded(edit.directory.slotCount, edit.stripe) {
+      if let old = shrinkIfNeeded(edit.slotCount, edit.stripe) {
         return (old, JoinedReclaimer<Key, Value>.self)
       }
     }
