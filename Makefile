@@ -1,5 +1,5 @@
 # The commands of the project. Each target's steps are in Scripts/.
-.PHONY: help setup demo torture bench peers ratios regression test storm aarch64 sanitize docs tutorials format lint
+.PHONY: help setup demo torture bench peers ratios regression test storm aarch64 sanitize docs man tutorials format lint
 
 help:    ## this list
 	@sed -n 's/^\([a-z0-9]*:.*\)##/\1/p' Makefile
@@ -25,8 +25,8 @@ ratios:  ## only the figures that are promised, and their peers; ARGS="--only re
 regression: ## what the hot paths retain, release and allocate, against checked-in thresholds
 	@Scripts/setup && Benchmarks/Regression/check
 
-test:    ## every test, and the check of the read path's machine code
-	@Scripts/setup && Scripts/test
+test:    ## every test, the check of the read path's machine code, the manual pages, the tutorials
+	@Scripts/setup man && Scripts/test
 
 storm:   ## modules come and go under every unload scheme, 60 s each; SECONDS=10
 	@Scripts/setup && Scripts/storm $(SECONDS)
@@ -39,6 +39,9 @@ sanitize: ## the library's tests under the thread, address and undefined-behavio
 
 docs:    ## the documentation as a web site, checked, in .build-docs/site; ARGS="serve"
 	@Scripts/setup && Scripts/docs $(ARGS)
+
+man:     ## the manual pages of quiesce, checked, in .build-man/man1
+	@Scripts/setup man && Scripts/man
 
 tutorials: ## follows the tutorials in an empty folder, word by word
 	@Scripts/setup && Scripts/tutorials

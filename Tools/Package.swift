@@ -75,6 +75,7 @@ let package = Package(
       dependencies: [
         "CControl", "ControlClient", "ControlProtocol", "ControlServer", "Relay", "ToolSupport", "Traffic",
         "quiesce",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Bigref", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ],

@@ -215,6 +215,7 @@ def hooks(rows, path):
 
 def unload(rows, path):
     drawing, (latency, calls) = figure(2, "Unloading what is being called")
+    rows = [row for row in rows if row["parameter"] is None]
     style = Style()
     lines(latency, rows, names_of(rows), threads, nanoseconds, style)
     decorate(latency, "the unload", "calling threads", "p50", ticks=distinct(rows, threads))

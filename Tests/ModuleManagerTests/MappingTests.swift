@@ -25,6 +25,10 @@ import Testing
         query.contains(file, in: $0)
       }
       #expect(missed == [false, false])
+      let anonymous = try #require(
+        mmap(nil, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), "no memory to look at")
+      #expect(query.image(at: anonymous) == nil, "a mapping without a file is no image")
+      munmap(anonymous, 4096)
     }
     #expect(dlclose(handle) == 0)
     #expect(try !ProcessMaps().contains(listed.file, in: listed.bounds))

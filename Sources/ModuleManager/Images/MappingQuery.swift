@@ -21,7 +21,9 @@ struct MappingQuery: ~Copyable {
   /// leaves no gap inside an image.
   func image(at address: UnsafeRawPointer) -> (file: MappedFile, bounds: Range<UInt>)? {
     let address = UInt(bitPattern: address)
-    guard let first = mapping(from: address), first.start <= address else { return nil }
+    guard let first = mapping(from: address), first.start <= address, first.file.inode != 0 else {
+      return nil
+    }
     var (start, end) = (first.start, first.end)
     while start > 0, let before = mapping(from: start - 1), before.end == start, before.file == first.file {
       start = before.start
@@ -40,14 +42,15 @@ struct MappingQuery: ~Copyable {
     return false
   }
 
-  /// The file mapping that covers `address`, or else the next one above it.
+  /// The mapping that covers `address`, or else the next one above it. Not the next one of a file:
+  /// the kernel would look at each mapping in between, and each thread has two for its stack.
   private func mapping(from address: UInt) -> ProcessMaps.Mapping? { try? ask(from: address).get() }
 
   /// `struct procmap_query`.
   private struct Question {
     var size = UInt64(MemoryLayout<Question>.size)
-    /// `COVERING_OR_NEXT_VMA` and `FILE_BACKED_VMA`.
-    var flags: UInt64 = 0x30
+    /// `COVERING_OR_NEXT_VMA`.
+    var flags: UInt64 = 0x10
     var address: UInt64
     var start: UInt64 = 0
     var end: UInt64 = 0

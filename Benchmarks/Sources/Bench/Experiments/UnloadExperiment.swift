@@ -12,6 +12,7 @@ struct UnloadExperiment: Experiment {
     "Wall-clock time from the request until the image is gone; p50 of the rounds' loads and unloads.",
     "`threads` is the number of threads that call the module's hook without a pause. `call_ns` is the processor",
     "time of their calls during that, including times when nothing was loaded; `load_ns` is the p50 of the load.",
+    "`idle`: the number of threads that have read and now do nothing, without callers.",
   ]
 
   func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
@@ -34,7 +35,10 @@ struct UnloadExperiment: Experiment {
     let peer = Unloader.lockedName
     let beside = rows.besideC(Dictionary(uniqueKeysWithValues: unloaders.map { ($0.name, peer) }))
     if scale.promisedOnly { return beside }
-    return beside
+    let idle = try unloaders.filter { $0.name == Unloader.judgedName }.flatMap { unloader in
+      try (scale.isQuick ? [1000] : [1000, 4096]).map { try row(unloader, idle: $0, on: machine, scale) }
+    }
+    return beside + idle
       + (try TogetherMeasurement(experiment: name).rows(on: machine, scale))
   }
 
@@ -61,6 +65,22 @@ struct UnloadExperiment: Experiment {
     row.also = ["load_ns": loads.median, "p99_ns": tails.median]
     if threads > 0 { row.also["call_ns"] = calls.median }
     return row
+  }
+
+  /// Beside threads that have read and now do nothing.
+  private func row(_ unloader: Unloader, idle: Int, on machine: Machine, _ scale: Scale) throws -> Row {
+    let threads = try IdleThreads(idle, enter: { Memb.read { _ in } }, leave: {})
+    defer { threads.end() }
+    var unloads = Rounds()
+    for _ in 0..<scale.fewRounds {
+      let outcome = try PinnedThreads(processors: machine.processors).run(1) { _, _ in
+        Result { try cycles(unloader, scale.isQuick ? 5 : 20, hasTraffic: false) }
+      }[0]
+      unloads.add(try outcome.get().unloads.median)
+    }
+    return Row(
+      name, unloader.name, threads: 0, Row.Parameter("idle", Double(idle)), nanoseconds: unloads.median,
+      median: unloads.median, clock: .wall)
   }
 
   /// Loads and unloads `count` times. Returns the time of each.

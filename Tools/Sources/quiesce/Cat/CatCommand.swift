@@ -10,8 +10,8 @@ struct CatCommand: ParsableCommand {
     commandName: "cat",
     abstract: "Print a named object that a module of a running host publishes.",
     discussion: """
-      An object that is open keeps its module loaded: with --hold, rmmod answers EBUSY until this command \
-      ends, and rmmod --wait waits for it.
+      An open object keeps its module loaded: with --hold, rmmod answers EBUSY until this command ends, and rmmod --wait \
+      waits for it.
 
       Example:
         quiesce cat --hold conntrack
@@ -20,7 +20,7 @@ struct CatCommand: ParsableCommand {
   @Argument(help: "The object's name; lsmod --format json lists them.")
   var object: String
 
-  @Flag(help: "Keep the object open until interrupted, or until standard input, if there is one, ends.")
+  @Flag(help: "Keep the object open until Ctrl-C, or until standard input ends if there is one.")
   var hold = false
 
   @OptionGroup var options: ControlOptions

@@ -10,6 +10,10 @@ struct DemoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "demo",
     abstract: "Load and unload modules under live traffic, and check that nothing is lost.",
+    usage: """
+      quiesce demo [--seconds <n>] [--format <format>] [--workers <n>]
+        [--module-directory <path>]
+      """,
     discussion: """
       Starts a `quiesce host`, an echo server behind it and a client in front of it that checks every byte \
       of every answer, and meanwhile loads and unloads the sample modules as fast as it can. The exit status \
@@ -19,13 +23,13 @@ struct DemoCommand: ParsableCommand {
         quiesce demo --seconds 5 --format json
       """)
 
-  @Option(help: ArgumentHelp("How long.", valueName: "n"))
+  @Option(help: ArgumentHelp("How many seconds it runs.", valueName: "n"))
   var seconds = 10.0
 
   @Option(help: "How to print: text, or json with one object a line.")
   var format = RunFormat.text
 
-  @Option(help: "Threads that relay.")
+  @Option(help: ArgumentHelp("Threads that relay.", valueName: "n"))
   var workers = 2
 
   @Option(

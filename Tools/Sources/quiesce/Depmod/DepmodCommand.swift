@@ -10,10 +10,10 @@ struct DepmodCommand: ParsableCommand {
     abstract: "Write the index of a module directory.",
     discussion: """
       Reads what each `*.so` of the directory and of the directories in it says about itself, and writes the file \
-      `modules.index`, by which modprobe finds modules. No host is needed, and one that runs reads it anew.
+      `modules.index`, by which modprobe finds modules. No host is needed. A running host reads the new index.
 
-      A line on standard error for each file that is no module, each dependency that is missing and each cycle; the \
-      exit status is 1 then, and the index is written all the same.
+      Prints a line on standard error for each file that is not a module, each missing dependency and each cycle; then \
+      the exit status is 1, and the index is written anyway.
 
       Example:
         quiesce depmod ./modules

@@ -10,8 +10,14 @@ struct HostCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "host",
     abstract: "Relay UDP datagrams through the hooks of modules.",
+    usage: """
+      quiesce host --listen <address:port> --forward <address:port>
+        [--workers <n>] [--module-directory <path>]
+        [--configuration <path>] [--read-only-control <path>]
+        [--flow-timeout <seconds>] [--control <path>]
+      """,
     discussion: """
-      Prints one line that starts with `listening` when it serves. Modules' log lines and life-cycle events go to \
+      Prints one line that starts with `listening` when it is ready. Modules' log lines and life-cycle events go to \
       standard error; lines that are not read are dropped and counted. SIGTERM or SIGINT unloads every module and ends \
       the host, within 10 seconds. If modules stay, the host names them, with the reasons, and the exit status is 1. A \
       second signal ends it at once.
@@ -20,32 +26,35 @@ struct HostCommand: ParsableCommand {
         quiesce host --listen 127.0.0.1:4000 --forward 127.0.0.1:5000 --workers 2
       """)
 
-  @Option(help: ArgumentHelp("Where clients send to; port 0 takes any.", valueName: "address:port"))
+  @Option(
+    help: ArgumentHelp("Where clients send datagrams; port 0 selects a free port.", valueName: "address:port")
+  )
   var listen: String
 
-  @Option(help: ArgumentHelp("Where datagrams go on to.", valueName: "address:port"))
+  @Option(help: ArgumentHelp("Where the datagrams are forwarded.", valueName: "address:port"))
   var forward: String
 
-  @Option(help: "Threads that relay.")
+  @Option(help: ArgumentHelp("Threads that relay.", valueName: "n"))
   var workers = ProcessInfo.processInfo.activeProcessorCount
 
   @Option(
     help: ArgumentHelp(
-      "Where modules are looked up by name (default: `modules` beside this program).", valueName: "path"))
+      "The directory of modules that are loaded by name (default: `modules` beside this program).",
+      valueName: "path"))
   var moduleDirectory: String?
 
   @Option(
     help: ArgumentHelp(
-      "Rules for modules in `*.toml`: aliases, options, blacklists (default: none).", valueName: "path"))
+      "A directory with rules in `*.toml`: aliases, options, blacklists (default: none).", valueName: "path"))
   var configuration: String?
 
   @Option(
     help: ArgumentHelp(
-      "A second control socket, which only answers what changes nothing; its mode is 0660 (default: none).",
+      "A second control socket that refuses every change; its mode is 0660 (default: none).",
       valueName: "path"))
   var readOnlyControl: String?
 
-  @Option(help: ArgumentHelp("A flow without datagrams is forgotten after this.", valueName: "seconds"))
+  @Option(help: ArgumentHelp("A flow without datagrams is removed after this time.", valueName: "seconds"))
   var flowTimeout = 60.0
 
   @Flag(help: .hidden)

@@ -9,15 +9,18 @@ struct InsmodCommand: ParsableCommand {
     commandName: "insmod",
     abstract: "Load a module into a running host.",
     discussion: """
+      The command ends after the module's `init`, and fails if that fails. A module whose dependencies are not loaded is \
+      refused: modprobe loads them first.
+
       Example:
         quiesce insmod ./drop.so limit=64
       """)
 
-  @Argument(help: "A name (NAME.so in the host's module directory), or a path, which has a `/` in it.")
+  @Argument(help: "A name (NAME.so in the host's module directory), or a path that contains a `/`.")
   var module: String
 
   @Argument(
-    help: ArgumentHelp("What its parameters are to hold, see modinfo.", valueName: "parameter=value"))
+    help: ArgumentHelp("The values of its parameters; modinfo lists them.", valueName: "parameter=value"))
   var parameters: [String] = []
 
   @OptionGroup var options: ControlOptions

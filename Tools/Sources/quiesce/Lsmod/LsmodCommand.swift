@@ -10,8 +10,8 @@ struct LsmodCommand: ParsableCommand {
     commandName: "lsmod",
     abstract: "List the modules of a running host.",
     discussion: """
-      With --unloaded it lists the last modules that have gone instead, at most eight, the latest first: when, how \
-      (unloaded; failed: its init; forced; resident: its image stayed mapped) and from where they were loaded.
+      With --unloaded it lists the modules that were unloaded last, at most eight, the latest first: when, how (unloaded; \
+      failed: its init; forced; resident: its image stayed mapped), and the file that each was loaded from.
 
       Example:
         quiesce lsmod --format json | jq '.[].module'
@@ -20,7 +20,7 @@ struct LsmodCommand: ParsableCommand {
   @Option(help: "How to print: table or json.")
   var format = OutputFormat.table
 
-  @Flag(help: "List the modules that have gone.")
+  @Flag(help: "List the modules that were unloaded last.")
   var unloaded = false
 
   @OptionGroup var options: ControlOptions

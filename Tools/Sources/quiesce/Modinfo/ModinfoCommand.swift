@@ -8,6 +8,10 @@ struct ModinfoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "modinfo",
     abstract: "Show what modules say about themselves in their files.",
+    usage: """
+      quiesce modinfo <name-or-file> ... [--field <field>]
+        [--format <format>] [--directory <path>]
+      """,
     discussion: """
       The files are read and not loaded; no host is needed.
 
@@ -22,11 +26,11 @@ struct ModinfoCommand: ParsableCommand {
 
   @Argument(
     help: ArgumentHelp(
-      "Names or aliases from the module directory, or files: with a `/` in it, or `.so` at its end.",
+      "Names or aliases from the module directory, or files: words that contain a `/` or end in `.so`.",
       valueName: "name-or-file"))
   var modules: [String]
 
-  @Option(name: [.customShort("F"), .long], help: "Print the values of this field alone.")
+  @Option(name: [.customShort("F"), .long], help: "Print the values of this field only.")
   var field: String?
 
   @Option(help: "How to print: text or json.")
@@ -34,7 +38,7 @@ struct ModinfoCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where names are looked up (default: `modules` beside this program).", valueName: "path"))
+      "The module directory (default: `modules` beside this program).", valueName: "path"))
   var directory: String?
 
   func validate() throws {

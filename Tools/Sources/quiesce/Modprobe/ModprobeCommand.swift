@@ -9,9 +9,14 @@ struct ModprobeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "modprobe",
     abstract: "Load modules into a running host with what they need, or unload them.",
+    usage: """
+      quiesce modprobe [<name> [<parameter=value> ...] ...] [--remove]
+        [--first-time] [--dry-run] [--show-depends] [--resolve-alias]
+        [--show-config] [--quiet] [--control <path>]
+      """,
     discussion: """
-      Modules are found by name or alias in the host's module directory, see depmod. What is loaded already stays as it \
-      is. With --remove the modules go that were loaded for others only, too, once no module needs them.
+      Modules are found by name or alias in the host's module directory, see depmod. A module that is loaded already is \
+      not changed. --remove also unloads the modules that were loaded as dependencies only, once no module needs them.
 
       Example:
         quiesce modprobe --dry-run conntrack
@@ -20,35 +25,37 @@ struct ModprobeCommand: ParsableCommand {
 
   @Argument(
     help: ArgumentHelp(
-      "Names or aliases, each with what its own parameters are to hold behind it.",
+      "Names or aliases, each followed by the values of its own parameters.",
       valueName: "name parameter=value"))
   var words: [String] = []
 
   @Flag(name: [.customShort("r"), .long], help: "Unload instead of loading.")
   var remove = false
 
-  @Flag(help: "Fail when it is loaded already, or with --remove when it is not loaded.")
+  @Flag(help: "Fail if the module is loaded already, or with --remove if it is not loaded.")
   var firstTime = false
 
   @Flag(
     name: [.customShort("n"), .long],
-    help: "Print the commands that would do it, one by one, and do nothing.")
+    help: "Print the commands that would be run, one on each line, and run none.")
   var dryRun = false
 
-  @Flag(name: [.customShort("D"), .long], help: "As --dry-run, with the modules that are loaded already.")
+  @Flag(
+    name: [.customShort("D"), .long], help: "As --dry-run, including the modules that are loaded already.")
   var showDepends = false
 
   @Flag(
-    name: [.customShort("R"), .long], help: "Print the modules that a name or an alias means, and do nothing."
+    name: [.customShort("R"), .long],
+    help: "Print the modules that a name or an alias stands for, and load none."
   )
   var resolveAlias = false
 
   @Flag(
     name: [.customShort("c"), .long],
-    help: "Print what the host's configuration says, in the format of its files, and do nothing.")
+    help: "Print the host's configuration, in the format of its files, and load nothing.")
   var showConfig = false
 
-  @Flag(name: [.customShort("q"), .long], help: "No message when there is no such module.")
+  @Flag(name: [.customShort("q"), .long], help: "Print no message if there is no such module.")
   var quiet = false
 
   @OptionGroup var options: ControlOptions

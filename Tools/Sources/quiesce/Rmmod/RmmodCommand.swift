@@ -8,37 +8,44 @@ struct RmmodCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rmmod",
     abstract: "Unload modules from a running host.",
+    usage: """
+      quiesce rmmod <module> ... [--wait [<seconds>]]
+        [--when-idle [<seconds>]] [--force] [--cancel] [--control <path>]
+      """,
     discussion: """
-      A module in use stays as it is, and the answer names its holders (EBUSY); so does one that others need \
-      (EWOULDBLOCK). With --wait it takes no new users, and goes when the last one releases it; if that takes longer \
-      than SECONDS, it serves on as before (ETIMEDOUT). With --when-idle it serves on meanwhile and takes new users, \
-      and goes at the first moment when it has none. With --force its users are told to go, and the requests that wait for it \
-      end. Ctrl-C gives a wait up: the module serves on. --cancel gives up the waits of all clients for these modules.
+      A module that is in use stays in service, and the answer names its holders (EBUSY). A module that other modules \
+      need stays too (EWOULDBLOCK).
 
-      Several go together, those first that need others, and wait for readers once. What can go goes, whatever else \
-      stays; the exit status is 1 when one stays.
+      With --wait the module refuses new users, and is unloaded when the last user releases it. If that takes longer \
+      than SECONDS, the module returns to service (ETIMEDOUT). With --when-idle it stays in service and admits new users, \
+      and is unloaded at the first moment without users. With --force its users are asked to release it, and the requests \
+      that wait for it end. Ctrl-C ends a wait: the module stays in service. --cancel ends the waits of all clients for \
+      these modules.
+
+      Several modules are unloaded together, dependents first, and wait for readers once. A module that cannot be \
+      unloaded does not keep the others; the exit status is 1 if one stays.
 
       Example:
         quiesce rmmod --wait 5 conntrack
       """)
 
-  @Argument(help: ArgumentHelp("The modules' names, as lsmod shows them.", valueName: "module"))
+  @Argument(help: ArgumentHelp("The names of the modules, as lsmod shows them.", valueName: "module"))
   var modules: [String] = []
 
   @Option(
     defaultAsFlag: "for ever",
-    help: ArgumentHelp("Wait for the module's users instead of answering EBUSY.", valueName: "seconds"))
+    help: ArgumentHelp("Refuse new users, and wait for the last release.", valueName: "seconds"))
   var wait: String?
 
   @Option(
     defaultAsFlag: "for ever",
-    help: ArgumentHelp("The same, and let new users in meanwhile.", valueName: "seconds"))
+    help: ArgumentHelp("Admit new users, and wait for a moment without users.", valueName: "seconds"))
   var whenIdle: String?
 
-  @Flag(help: "Tell the module's users to go, and wait for them.")
+  @Flag(help: "Ask the module's users to release it, and wait for them.")
   var force = false
 
-  @Flag(help: "End the requests of all clients for these modules, and unload nothing.")
+  @Flag(help: "End the requests of all clients for these modules, and unload none.")
   var cancel = false
 
   private var policy: UnloadPolicy {

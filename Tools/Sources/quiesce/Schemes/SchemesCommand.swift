@@ -7,16 +7,20 @@ struct SchemesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "schemes",
     abstract: "Run the same module under the same traffic with every unload scheme, and compare.",
+    usage: """
+      quiesce schemes [--seconds <n>] [--format <format>] [--only <names>]
+        [--module-directory <path>]
+      """,
     discussion: """
-      For each scheme: what a reference and a hook call cost, then a relay under traffic while a module is loaded and \
-      unloaded as often as it goes. Exit status: 0 when nothing was lost and every image was unmapped.
+      Measures for each scheme what a reference and a hook call cost, and then loads and unloads a module as often as \
+      it can while a relay has traffic. The exit status is 0 if no datagram was lost and every image was unmapped.
 
       Example:
         quiesce schemes --seconds 5 --format json
         quiesce schemes --only bigref,one-atomic
       """)
 
-  @Option(help: ArgumentHelp("How long each scheme is under traffic.", valueName: "n"))
+  @Option(help: ArgumentHelp("How many seconds each scheme has traffic.", valueName: "n"))
   var seconds = 2.0
 
   @Option(help: "How to print: text, or json with one object a scheme.")

@@ -8,9 +8,14 @@ struct SetCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "set",
     abstract: "Show or change the parameters of a module of a running host.",
+    usage: """
+      quiesce set <module> [<parameter=value> ...] [--format <format>]
+        [--control <path>]
+      """,
     discussion: """
-      Without PARAMETER=VALUE it prints what they hold, and which can be changed now. A change is checked, and the module \
-      may refuse it; then nothing has happened. Of several the first that is refused ends the command.
+      Without PARAMETER=VALUE it prints their values, and which of them can be changed now. A change is checked first, \
+      and the module may refuse it; then nothing has changed. Of several changes, the first that is refused ends the \
+      command.
 
       Example:
         quiesce set drop limit=128
@@ -19,7 +24,7 @@ struct SetCommand: ParsableCommand {
   @Argument(help: "The module's name, as lsmod shows it.")
   var module: String
 
-  @Argument(help: ArgumentHelp("What to change.", valueName: "parameter=value"))
+  @Argument(help: ArgumentHelp("The new value of a parameter.", valueName: "parameter=value"))
   var parameters: [String] = []
 
   @Option(help: "How to print: table or json.")

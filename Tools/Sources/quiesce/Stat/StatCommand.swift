@@ -10,6 +10,8 @@ struct StatCommand: ParsableCommand {
     commandName: "stat",
     abstract: "Show the counters of a running host's relay.",
     discussion: """
+      Datagrams, flows, and calls of modules since the host was started, one counter for each line.
+
       Example:
         quiesce stat --format json
       """)

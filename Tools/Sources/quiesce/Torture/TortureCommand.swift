@@ -8,13 +8,18 @@ struct TortureCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "torture",
     abstract: "Stress grace periods until one is too short, after the kernel's rcutorture.",
+    usage: """
+      quiesce torture [--flavor <name>] [--seconds <n>] [--readers <n>]
+        [--writers <n>] [--fake-writers <n>] [--seed <n>]
+        [--format <format>] [--break <kind>] [--without <phase> ...]
+      """,
     discussion: """
-      Readers with random delays, writers that wait for grace periods in every way there is, threads that come and \
-      go, floods of callbacks, forks. Counts what must never happen, and how old the elements were that readers met: \
-      an age of 2 means that a grace period ended too early.
+      Runs readers with random delays, writers that wait for grace periods in every way that the library has, threads \
+      that start and end, floods of callbacks, and forks. Counts what must never happen, and the ages of the elements \
+      that readers see: an age of 2 means that a grace period ended too early.
 
-      Exit status: 0 when nothing failed; 1 when something did, and so for every --break that is caught; 2 when the \
-      run did too little to mean anything; 3 when what --break broke was not caught.
+      The exit status is 0 if nothing failed; 1 if something failed, also for a caught --break; 2 if the run did too \
+      little to mean anything; and 3 if what --break broke was not caught.
 
       Example:
         quiesce torture --flavor all --seconds 60 --format json
@@ -22,11 +27,11 @@ struct TortureCommand: ParsableCommand {
       """)
 
   @Option(
-    help: ArgumentHelp("memb, mb, bulletproof, qsbr, or all of them, one after the other.", valueName: "name")
+    help: ArgumentHelp("memb, mb, bulletproof, qsbr, or all of them in turn.", valueName: "name")
   )
   var flavor = TortureFlavors.memb
 
-  @Option(help: ArgumentHelp("How long for each flavor.", valueName: "n"))
+  @Option(help: ArgumentHelp("How many seconds for each flavor.", valueName: "n"))
   var seconds = 10.0
 
   @Option(help: ArgumentHelp("Threads that read (default: two for each processor).", valueName: "n"))
@@ -38,7 +43,7 @@ struct TortureCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Threads that only wait for grace periods.", valueName: "n"))
   var fakeWriters = 2
 
-  @Option(help: ArgumentHelp("Where the random choices start (default: random).", valueName: "n"))
+  @Option(help: ArgumentHelp("The seed of the random choices (default: random).", valueName: "n"))
   var seed: UInt64?
 
   @Option(help: "How to print: text, or json with one object a line.")
@@ -46,13 +51,13 @@ struct TortureCommand: ParsableCommand {
 
   @Option(
     name: .customLong("break"),
-    help: "Break something, to see that it is caught: no-grace-period, early-free, lost-wakeup or leak.")
+    help: ArgumentHelp("Break something on purpose, which must be caught.", valueName: "kind"))
   var breakage: Breakage?
 
   @Option(
     name: .customLong("without"),
     help: ArgumentHelp(
-      "Leave out churn, flood, fork, stutter or shuffle; more than once if you like.", valueName: "phase"))
+      "Leave this phase out; may be given several times.", valueName: "phase"))
   var without: [Phase] = []
 
   func validate() throws {

@@ -10,16 +10,23 @@ struct TraceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "trace",
     abstract: "Follow what happens to the modules of a running host.",
+    usage: """
+      quiesce trace [--format <format>] [--output <path>]
+        [--seconds <seconds>] [--module <name> ...] [--buffer <events>]
+        [--control <path>]
+      """,
     discussion: """
-      References taken, given back and refused, with their holders; requests, loads and unloads with their parts and \
-      how long each took. Recording is on while a client follows. Ends with Ctrl-C, after --seconds, or with the host. \
-      What was overwritten before it could be read is counted on standard error.
+      Prints references that are acquired, released and refused, with their holders; and requests, loads and unloads, \
+      with their steps and the duration of each. The host records while a client follows. The command ends with \
+      Ctrl-C, after --seconds, or with the host. Events that were overwritten before they could be read are counted on \
+      standard error.
 
       Times in json are nanoseconds of the host's monotonic clock. The format chrome is for timeline viewers: \
       ui.perfetto.dev, chrome://tracing.
 
       Example:
-        quiesce trace --format chrome --output unload.json --seconds 10 --module conntrack
+        quiesce trace --module conntrack --seconds 10
+        quiesce trace --format chrome --output unload.json
       """)
 
   @Option(help: "How to print: text, json (one object a line) or chrome.")
@@ -27,14 +34,14 @@ struct TraceCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Write to this file, which is replaced when the trace is whole (default: standard output).",
+      "Write to this file, which is replaced when the trace is complete (default: standard output).",
       valueName: "path"))
   var output: String?
 
-  @Option(help: ArgumentHelp("End after so long (default: never).", valueName: "seconds"))
+  @Option(help: ArgumentHelp("End after this time (default: never).", valueName: "seconds"))
   var seconds: Double?
 
-  @Option(help: ArgumentHelp("Show this module alone; may be given several times.", valueName: "name"))
+  @Option(help: ArgumentHelp("Show this module only; may be given several times.", valueName: "name"))
   var module: [String] = []
 
   @Option(help: ArgumentHelp("Events that the host keeps until they are read.", valueName: "events"))
