@@ -13,7 +13,7 @@ demo:    ## modules come and go under live traffic; ARGS="--seconds 5 --format j
 torture: ## stresses grace periods until one is too short; ARGS="--flavor all --seconds 60 --format json"
 	@Scripts/setup && Scripts/torture $(ARGS)
 
-bench:   ## this library beside what you would use instead, twelve experiments; ARGS="--only read --quick"
+bench:   ## this library beside what you would use instead, fifteen experiments; ARGS="--only read --quick"
 	@Scripts/setup && Scripts/bench $(ARGS)
 
 peers:   ## installs what the benchmarks also compare with: ConcurrencyKit, DPDK

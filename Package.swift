@@ -45,6 +45,7 @@ let package = Package(
       swiftSettings: lifetimes),
     .testTarget(
       name: "QuiescentCollectionsTests", dependencies: ["QuiescentCollections", "TestSupport"],
+      exclude: ["CONTRACTS.md"],
       swiftSettings: lifetimes),
     .target(name: "SequenceVariants", dependencies: ["_QuiescenceShims"], path: "Tests/SequenceVariants"),
     .testTarget(

@@ -43,6 +43,26 @@ import Testing
 
   // MARK: - B, C
 
+  /// How many entries of one key there are after two insertions.
+  static func entriesOfOneKey(_ insert: (borrowing Table, Int) -> Void) -> Int {
+    let table = Table()
+    insert(table, 1)
+    insert(table, 2)
+    var count = 0
+    table.forEach { _, _ in count += 1 }
+    return count
+  }
+
+  @Test func keyIsThereOnce() {
+    #expect(Self.entriesOfOneKey { $0[FastHashed(7)] = $1 } == 1)
+    #expect(Self.entriesOfOneKey { $0.insert($1, forKey: FastHashed(7)) } == 1)
+    #expect(Self.entriesOfOneKey { $0.update(FastHashed(7), default: $1) { $0 += 1 } } == 1)
+  }
+
+  @Test func insertionWithoutALookIsCaught() {
+    #expect(Self.entriesOfOneKey { $0.insertWithoutLooking($1, forKey: FastHashed(7)) } == 2)
+  }
+
   static func insertionsOfOneKey(_ variant: Variant) async -> (inserted: Int, removed: Int, rounds: Int) {
     let rounds = 4000
     let table = Shared(Table())
@@ -140,6 +160,54 @@ import Testing
     #expect(await Self.gaps(broken) { $0 > 0 } > 0)
   }
 
+  struct Pair: Sendable {
+    var left: Int
+    var right: Int
+  }
+
+  /// How many lookups found half of one value and half of another.
+  static func mixtures(
+    until isEnough: @escaping @Sendable (Int) -> Bool = { _ in false },
+    _ replace: @escaping @Sendable (borrowing RCUDictionary<Int, Pair, Memb>, Int) -> Void
+  ) async -> Int {
+    let mixed = Counter(), isOver = Counter()
+    let table = Shared(RCUDictionary<Int, Pair, Memb>())
+    table.value[1] = Pair(left: 0, right: 0)
+    await onThreads(2) { index in
+      Affinity.keep(index)
+      if index == 0 {
+        var number = 0
+        while number < 50_000 && !isEnough(mixed.value) {
+          number += 1
+          replace(table.value, number)
+        }
+        isOver.add(1)
+      } else {
+        while isOver.value == 0 {
+          if table.value.read(1, { $0.left != $0.right }) != false { mixed.add(1) }
+        }
+      }
+    }
+    return mixed.value
+  }
+
+  @Test func lookupFindsAWholeValue() async {
+    #expect(await Self.mixtures { $0.updateValue(Pair(left: $1, right: $1), forKey: 1) } == 0)
+    #expect(
+      await Self.mixtures { table, number in table.update(1) { $0 = Pair(left: number, right: number) } } == 0
+    )
+  }
+
+  @Test func replacementInTwoHalvesIsCaught() async {
+    let mixed = await Self.mixtures {
+      $0 > 0
+    } _: { table, number in
+      table.update(1) { $0.left = number }
+      table.update(1) { $0.right = number }
+    }
+    #expect(mixed > 0)
+  }
+
   // MARK: - E, F
 
   /// What a section found, after other threads have replaced or removed it.
@@ -211,6 +279,13 @@ import Testing
     #expect(Self.keysOfAnIteration(broken, dividing: true).filter { $0 < 200 }.count > 200)
   }
 
+  /// The slots are those of the newest directory: entries have moved behind the iteration's place.
+  @Test func iterationThroughTwoDirectoriesIsCaught() {
+    var broken = Self.real
+    broken.keys = { $0.keysInTheNewestDirectory($1) }
+    #expect(Self.keysOfAnIteration(broken, dividing: true).filter { $0 < 200 }.count > 200)
+  }
+
   @Test func entriesMayBeRemovedWhileIterating() {
     let table = RCUDictionary<Int, Int, Memb>()
     for key in 0..<5000 { table[key] = key }
@@ -225,75 +300,5 @@ import Testing
       #expect(seen == 5000)
     }
     check(table.isEmpty)
-  }
-}
-
-/// The steps that a resize takes by itself, and broken ones.
-extension RCUDictionary {
-  borrowing func growForTest() {
-    stripes.takeAll()
-    let old = Directory(current.load(ordering: .relaxed))
-    grow(old, to: old.depth + 1)
-    stripes.giveAll()
-    retirer.retire(old.base, by: DirectoryReclaimer<Key, Value>.self)
-  }
-
-  borrowing func shrinkForTest() {
-    while true {
-      stripes.takeAll()
-      let old = Directory(current.load(ordering: .relaxed))
-      let isLarge = old.depth > Stripes.depth
-      if isLarge { shrink(old) }
-      stripes.giveAll()
-      if !isLarge { return }
-      retirer.retire(old.base, by: JoinedReclaimer<Key, Value>.self)
-    }
-  }
-
-  /// As `grow`, with the new directory published first.
-  borrowing func growTooEarly() {
-    stripes.takeAll()
-    let old = Directory(current.load(ordering: .relaxed))
-    let new = Directory.make(depth: old.depth + 1)
-    current.store(new.base, ordering: .releasing)
-    for index in 0..<UInt(new.slotCount) {
-      let head = old.head(index & old.mask)
-      if head != old.empty { new.slot(index).pointee.store(head.base, ordering: .releasing) }
-    }
-    stripes.giveAll()
-    retirer.retire(old.base, by: DirectoryReclaimer<Key, Value>.self)
-  }
-}
-
-extension DictionaryContractTests.Table {
-  borrowing func keysWithoutFilter(_ middle: () -> Void) -> [Int] {
-    keys(middle) { _, _, _ in true }
-  }
-
-  borrowing func keysByFirstSlot(_ middle: () -> Void) -> [Int] {
-    keys(middle) { _, bucket, slot in slot >> UInt(bucket.depth) == 0 }
-  }
-
-  private borrowing func keys(
-    _ middle: () -> Void, where isTaken: (Directory, Bucket, UInt) -> Bool
-  ) -> [Int] {
-    var keys: [Int] = []
-    let half = count / 2
-    Memb.read { _ in
-      let directory = Directory(current.load(ordering: .acquiring))
-      for slot in 0..<UInt(directory.slotCount) {
-        var bucket: Bucket? = Bucket(directory.slot(slot).pointee.load(ordering: .acquiring))
-        while let now = bucket {
-          if isTaken(directory, now, slot) {
-            for index in 0..<now.count {
-              keys.append(now.key(index).pointee.base)
-              if keys.count == half { middle() }
-            }
-          }
-          bucket = now.following
-        }
-      }
-    }
-    return keys
   }
 }

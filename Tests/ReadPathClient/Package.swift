@@ -12,6 +12,7 @@ let package = Package(
       dependencies: [
         .product(name: "Bigref", package: "swift-quiescence"),
         .product(name: "Quiescence", package: "swift-quiescence"),
+        .product(name: "QuiescentCollections", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ])
   ],

@@ -96,6 +96,9 @@ struct Bench: AsyncParsableCommand {
     case .bigref: BigrefExperiment()
     case .sleepable: SleepableExperiment()
     case .dictionary: DictionaryExperiment()
+    case .list: ListExperiment()
+    case .queue: QueueExperiment()
+    case .pointer: PointerExperiment()
     case .hooks: HooksExperiment()
     case .unload: UnloadExperiment()
     case .urcu: URCUExperiment()
@@ -115,7 +118,7 @@ struct Bench: AsyncParsableCommand {
 enum ExperimentName: String, CaseIterable {
   case read, update, section
   case gracePeriod = "grace-period"
-  case oversubscribed, retire, bigref, sleepable, dictionary, hooks, unload, urcu
+  case oversubscribed, retire, bigref, sleepable, dictionary, list, queue, pointer, hooks, unload, urcu
 
   /// The value of `--only`.
   static func selection(_ argument: String) throws -> [ExperimentName] {

@@ -1,5 +1,5 @@
 #define _LGPL_SOURCE
-#include "peer_table.h"
+#include "peer_collection.h"
 
 #include <stdlib.h>
 #include <urcu/urcu-memb.h>
@@ -25,7 +25,7 @@ static struct entry *make_entry(uint64_t index) {
   struct entry *entry = malloc(sizeof *entry);
   if (entry == NULL) abort();
   cds_lfht_node_init(&entry->node);
-  entry->key = peer_table_key(index);
+  entry->key = peer_key(index);
   entry->value = index + 1;
   return entry;
 }
@@ -40,30 +40,30 @@ static void *make(uint64_t entries) {
   for (uint64_t index = 0; index < entries; index++) {
     struct entry *entry = make_entry(index);
     urcu_memb_read_lock();
-    cds_lfht_add(table, peer_table_hash(entry->key), &entry->node);
+    cds_lfht_add(table, peer_hash(entry->key), &entry->node);
     urcu_memb_read_unlock();
   }
   urcu_memb_unregister_thread();
   return table;
 }
 
-static uint64_t run(void *opaque, uint64_t seed, uint64_t entries, uint64_t count, uint64_t write_every) {
+static uint64_t run(void *opaque, const struct peer_operations *operations) {
   struct cds_lfht *table = opaque;
-  uint64_t sum = 0, left = write_every;
+  uint64_t seed = operations->seed, sum = 0, left = operations->write_every;
   urcu_memb_register_thread();
-  for (uint64_t i = 0; i < count; i++) {
-    uint64_t index = peer_table_next(&seed, entries), key = peer_table_key(index);
-    if (write_every != 0 && --left == 0) {
-      left = write_every;
+  for (uint64_t i = 0; i < operations->count; i++) {
+    uint64_t index = peer_next(&seed, operations->entries) + operations->first, key = peer_key(index);
+    if (operations->write_every != 0 && --left == 0) {
+      left = operations->write_every;
       struct entry *entry = make_entry(index);
       urcu_memb_read_lock();
-      struct cds_lfht_node *old = cds_lfht_add_replace(table, peer_table_hash(key), matches, &key, &entry->node);
+      struct cds_lfht_node *old = cds_lfht_add_replace(table, peer_hash(key), matches, &key, &entry->node);
       urcu_memb_read_unlock();
       if (old != NULL) urcu_memb_call_rcu(&caa_container_of(old, struct entry, node)->head, free_entry);
     } else {
       struct cds_lfht_iter iterator;
       urcu_memb_read_lock();
-      cds_lfht_lookup(table, peer_table_hash(key), matches, &key, &iterator);
+      cds_lfht_lookup(table, peer_hash(key), matches, &key, &iterator);
       struct cds_lfht_node *node = cds_lfht_iter_get_node(&iterator);
       if (node != NULL) sum += caa_container_of(node, struct entry, node)->value;
       urcu_memb_read_unlock();
@@ -91,4 +91,4 @@ static void destroy(void *opaque) {
   cds_lfht_destroy(table, NULL);
 }
 
-const struct peer_table peer_table_lfht = {.name = "cds_lfht, C", .make = make, .run = run, .destroy = destroy};
+const struct peer_collection peer_table_lfht = {.name = "cds_lfht, C", .make = make, .run = run, .destroy = destroy};

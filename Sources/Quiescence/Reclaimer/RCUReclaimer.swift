@@ -210,6 +210,15 @@ extension RCUReclaimer {
     await core.enqueueSuspending(Callback(running: body))
   }
 
+  /// Has `type` reclaim what is at `pointer` after a grace period; suspends as
+  /// ``retireSuspending(_:)-(Object)``.
+  @usableFromInline
+  package nonisolated(nonsending) func unsafeRetireSuspending(
+    _ pointer: UnsafeMutableRawPointer, by type: any Reclaimable.Type
+  ) async {
+    await core.enqueueSuspending(Callback(reclaiming: pointer, by: type))
+  }
+
   private var refusal: RetireError {
     RetireError(reclaimer: core.name, limit: limit?.count ?? 0)
   }

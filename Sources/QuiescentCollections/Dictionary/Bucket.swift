@@ -79,6 +79,22 @@ struct Bucket<Key: Hashable, Value>: Equatable {
   @inlinable
   var depth: Int { Int(tags >> 56) }
 
+  /// A bit for each tag modulo 16 of this bucket and of those that follow.
+  @inlinable
+  var tagsOfChain: UInt {
+    var result: UInt = 0
+    var bucket: Bucket? = self
+    while let current = bucket {
+      var tags = current.tags & 0x00FF_FFFF_FFFF_FFFF
+      while tags != 0 {
+        result |= 1 << UInt(tags & 15)
+        tags >>= 8
+      }
+      bucket = current.following
+    }
+    return result
+  }
+
   // MARK: - Layout
 
   @inlinable @inline(__always)

@@ -119,7 +119,7 @@ extension RCUDictionary {
     init(_ directory: Directory, _ seed: Int) {
       self.directory = directory
       self.seed = seed
-      bucket = Bucket(directory.slot(0).pointee.load(ordering: .acquiring))
+      bucket = directory.load(0)
     }
 
     /// False at the end.
@@ -142,7 +142,7 @@ extension RCUDictionary {
         } else {
           if slot == directory.mask { return false }
           slot += 1
-          bucket = Bucket(directory.slot(slot).pointee.load(ordering: .acquiring))
+          bucket = directory.load(slot)
           index = -1
         }
       }

@@ -12,9 +12,11 @@ extension RCUDictionary {
     stripes.takeAll()
     leastDepth.store(max(depth, leastDepth.load(ordering: .relaxed)), ordering: .relaxed)
     let old = Directory(current.load(ordering: .relaxed))
-    if old.depth < depth { grow(old, to: depth) }
+    // Under the locks: another thread may free the directory later.
+    let grows = old.depth < depth
+    if grows { grow(old, to: depth) }
     stripes.giveAll()
-    if old.depth < depth { retirer.retire(old.base, by: DirectoryReclaimer<Key, Value>.self) }
+    if grows { retirer.retire(old.base, by: DirectoryReclaimer<Key, Value>.self) }
   }
 
   /// Removes all entries at one moment. Lookups and iterations that have begun may find what was
@@ -37,43 +39,45 @@ extension RCUDictionary {
 
   // MARK: - By itself
 
-  /// After an insertion, with no lock. The stripe's own number first: the sum is a look at sixteen
-  /// cache lines.
+  /// After an insertion, with no lock. Returns a directory that was replaced. The stripe's own
+  /// number first: the sum is a look at sixteen cache lines.
   @inlinable
-  borrowing func growIfNeeded(_ slots: Int, _ stripe: Int) {
+  borrowing func growIfNeeded(_ slots: Int, _ stripe: Int) -> UnsafeMutableRawPointer? {
     if _slowPath(
       stripes.stripes[stripe].count.load(ordering: .relaxed) > slots &* Self.maximumLoad / Stripes.count)
     {
-      growIfFull(slots)
+      return growIfFull(slots)
     }
+    return nil
   }
 
-  /// After a removal, with no lock.
+  /// After a removal, with no lock. Returns a directory that was replaced.
   @inlinable
-  borrowing func shrinkIfNeeded(_ slots: Int, _ stripe: Int) {
+  borrowing func shrinkIfNeeded(_ slots: Int, _ stripe: Int) -> UnsafeMutableRawPointer? {
     if slots > Stripes.count
       && stripes.stripes[stripe].count.load(ordering: .relaxed) < slots &* Self.maximumLoad
         / (8 * Stripes.count)
     {
-      shrinkIfSparse(slots)
+      return shrinkIfSparse(slots)
     }
+    return nil
   }
 
   @inlinable @inline(never)
-  borrowing func growIfFull(_ slots: Int) {
-    if stripes.total <= slots * Self.maximumLoad { return }
+  borrowing func growIfFull(_ slots: Int) -> UnsafeMutableRawPointer? {
+    if stripes.total <= slots * Self.maximumLoad { return nil }
     stripes.takeAll()
     let old = Directory(current.load(ordering: .relaxed))
     // Another writer may have come first.
     let isNeeded = stripes.total > old.slotCount * Self.maximumLoad
     if isNeeded { grow(old, to: old.depth + 1) }
     stripes.giveAll()
-    if isNeeded { retirer.retire(old.base, by: DirectoryReclaimer<Key, Value>.self) }
+    return isNeeded ? old.base : nil
   }
 
   @inlinable @inline(never)
-  borrowing func shrinkIfSparse(_ slots: Int) {
-    if stripes.total * 8 >= slots * Self.maximumLoad { return }
+  borrowing func shrinkIfSparse(_ slots: Int) -> UnsafeMutableRawPointer? {
+    if stripes.total * 8 >= slots * Self.maximumLoad { return nil }
     stripes.takeAll()
     let old = Directory(current.load(ordering: .relaxed))
     // An eighth: half the directory is then a quarter full, and does not grow again at once.
@@ -81,7 +85,7 @@ extension RCUDictionary {
       stripes.total * 8 < old.slotCount * Self.maximumLoad && old.depth > leastDepth.load(ordering: .relaxed)
     if isNeeded { shrink(old) }
     stripes.giveAll()
-    if isNeeded { retirer.retire(old.base, by: JoinedReclaimer<Key, Value>.self) }
+    return isNeeded ? old.base : nil
   }
 
   // MARK: - Under all locks
@@ -96,8 +100,9 @@ extension RCUDictionary {
   borrowing func grow(_ old: Directory, to depth: Int) {
     let new = Directory.make(depth: depth)
     for index in 0..<UInt(new.slotCount) {
-      let head = old.head(index & old.mask)
-      if head != old.empty { new.slot(index).pointee.store(head.base, ordering: .relaxed) }
+      // With the bits of its tags, which are those of both halves.
+      let word = old.slot(index & old.mask).pointee.load(ordering: .relaxed)
+      if Directory.bucket(word) != old.empty { new.slot(index).pointee.store(word, ordering: .relaxed) }
     }
     current.store(new.base, ordering: .releasing)
   }
@@ -110,7 +115,7 @@ extension RCUDictionary {
       let heads = (old.head(index), old.head(index + UInt(new.slotCount)))
       if heads.0 == heads.1 {
         // One bucket that was not divided since the directory grew, or none.
-        if heads.0 != old.empty { new.slot(index).pointee.store(heads.0.base, ordering: .relaxed) }
+        if heads.0 != old.empty { new.publish(heads.0, in: index) }
         continue
       }
       // Copies also of a bucket that is alone: its depth changes, and it is read meanwhile.
@@ -122,7 +127,7 @@ extension RCUDictionary {
           bucket = current.following
         }
       }
-      if let chain { new.slot(index).pointee.store(chain.base, ordering: .relaxed) }
+      if let chain { new.publish(chain, in: index) }
     }
     current.store(new.base, ordering: .releasing)
   }
@@ -147,7 +152,7 @@ extension RCUDictionary {
         bucket = current.following
       }
       // A lookup finds the same entries in either.
-      directory.slot(slot).pointee.store((chain ?? directory.empty).base, ordering: .releasing)
+      directory.publish(chain ?? directory.empty, in: slot)
       slot += 1 << UInt(head.depth)
     }
     edit.oldChain = head.base

@@ -1,3 +1,4 @@
+public import Quiescence
 public import Synchronization
 
 extension RCUDictionary {
@@ -188,6 +189,9 @@ extension RCUDictionary {
     let hash: UInt
     @usableFromInline
     let stripe: Int
+    /// Of the directory, which another thread may replace and free when the lock is given back.
+    @usableFromInline
+    let slotCount: Int
     /// What it has taken out, to be retired without the lock.
     @usableFromInline
     var oldBucket: UnsafeMutableRawPointer?
@@ -202,6 +206,7 @@ extension RCUDictionary {
       self.directory = directory
       self.hash = hash
       self.stripe = stripe
+      slotCount = directory.slotCount
     }
 
     @inlinable
@@ -240,17 +245,37 @@ extension RCUDictionary {
 
   @inlinable
   borrowing func endEdit(_ edit: Edit) {
-    if edit.change != 0 { stripes.add(edit.change, edit.stripe) }
-    stripes.give(edit.stripe)
+    unlock(edit)
     // Without the lock: a full backlog may make the caller wait for readers, and a reader for the
     // lock.
     if let bucket = edit.oldBucket { retirer.retire(bucket, by: BucketReclaimer<Key, Value>.self) }
     if let chain = edit.oldChain { retirer.retire(chain, by: ChainReclaimer<Key, Value>.self) }
+    if let (directory, reclaimer) = resizeIfNeeded(after: edit) { retirer.retire(directory, by: reclaimer) }
+  }
+
+  /// Publishes the number of entries, and gives the lock back.
+  @inlinable
+  borrowing func unlock(_ edit: Edit) {
+    if edit.change != 0 { stripes.add(edit.change, edit.stripe) }
+    stripes.give(edit.stripe)
+  }
+
+  /// Grows or shrinks the directory where the change made it too full or too sparse. Returns what
+  /// has to be retired then.
+  @inlinable
+  borrowing func resizeIfNeeded(
+    after edit: Edit
+  ) -> (UnsafeMutableRawPointer, any Reclaimable.Type)? {
     if edit.change > 0 {
-      growIfNeeded(edit.directory.slotCount, edit.stripe)
+      if let old = growIfNeeded(edit.slotCount, edit.stripe) {
+        return (old, DirectoryReclaimer<Key, Value>.self)
+      }
     } else if edit.change < 0 {
-      shrinkIfNeeded(edit.directory.slotCount, edit.stripe)
+      if let old = shrinkIfNeeded(edit.slotCount, edit.stripe) {
+        return (old, JoinedReclaimer<Key, Value>.self)
+      }
     }
+    return nil
   }
 
   @inlinable
@@ -278,8 +303,7 @@ extension RCUDictionary {
     if let previous {
       previous.next.pointee.store(new?.base, ordering: .releasing)
     } else {
-      let new = new ?? edit.directory.empty
-      edit.directory.slot(edit.slot).pointee.store(new.base, ordering: .releasing)
+      edit.directory.publish(new ?? edit.directory.empty, in: edit.slot)
     }
   }
 

@@ -44,7 +44,8 @@ public import Synchronization
 /// A directory of 2^depth slots points to buckets: a few entries side by side. A bucket is never
 /// changed. A writer makes a copy with the entry more, less or replaced, publishes it in the slot,
 /// and retires the old one. So a lookup reads two cache lines that may be far away: a slot, and a
-/// bucket.
+/// bucket. A slot also says which hashes are in its buckets, roughly: a lookup of an absent key
+/// seldom reads a bucket.
 ///
 /// To grow, a directory twice as large gets the same buckets, each in two slots, and is published:
 /// a lookup finds its entry among some more that are not its own. The first writer that comes to
@@ -242,7 +243,9 @@ extension RCUDictionary {
     // takes it out of its slot, or the slot's directory out of `current`, retires it.
     let directory = Directory(current.load(ordering: .acquiring))
     let tag = Bucket.tag(of: hash)
-    var bucket = Bucket(directory.slot(hash & directory.mask).pointee.load(ordering: .acquiring))
+    let word = directory.slot(hash & directory.mask).pointee.load(ordering: .acquiring)
+    if !Directory.mayHold(tag, word) { return nil }
+    var bucket = Directory.bucket(word)
     while true {
       var candidates = Bucket.candidates(bucket.tags, tag)
       while candidates != 0 {

@@ -34,19 +34,34 @@ public struct LockFreeStack<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable
   @usableFromInline
   let retirer: Retirer<F>
 
+  /// What a node begins with; its element lies behind. Not in one struct: the thread that popped a
+  /// node takes the element while others may still read `next`.
   @usableFromInline
   struct Node: ~Copyable {
     /// Written before the node is pushed.
     @usableFromInline
-    var next: UnsafeMutablePointer<Node>?
-    /// Nil from the moment when the thread that popped the node has taken it.
-    @usableFromInline
-    var element: Element?
+    var next: UnsafeMutablePointer<Node>? = nil
 
     @inlinable
-    init(_ element: consuming Element) {
-      next = nil
-      self.element = .some(consume element)
+    init() {}
+
+    @inlinable @inline(__always)
+    static func element(of node: UnsafeMutablePointer<Node>) -> UnsafeMutablePointer<Element> {
+      let alignment = MemoryLayout<Element>.alignment
+      return
+        (UnsafeMutableRawPointer(node) + ((MemoryLayout<Node>.size &+ alignment &- 1) & ~(alignment &- 1)))
+        .assumingMemoryBound(to: Element.self)
+    }
+
+    @inlinable
+    static func make(_ element: consuming Element) -> UnsafeMutablePointer<Node> {
+      let alignment = max(MemoryLayout<Node>.alignment, MemoryLayout<Element>.alignment)
+      let memory = UnsafeMutableRawPointer.allocate(
+        byteCount: alignment + MemoryLayout<Element>.size, alignment: alignment)
+      let node = memory.bindMemory(to: Node.self, capacity: 1)
+      node.initialize(to: Node())
+      Self.element(of: node).initialize(to: element)
+      return node
     }
   }
 
@@ -68,8 +83,8 @@ public struct LockFreeStack<Element: ~Copyable & Sendable, F: Flavor>: ~Copyable
     var node = top.load(ordering: .acquiring)
     while let current = node {
       node = current.pointee.next
-      current.deinitialize(count: 1)
-      current.deallocate()
+      Node.element(of: current).deinitialize(count: 1)
+      UnsafeMutableRawPointer(current).deallocate()
     }
   }
 }
@@ -83,8 +98,7 @@ extension LockFreeStack where Element: ~Copyable {
   @inlinable
   @discardableResult
   public borrowing func push(_ element: consuming Element) -> Bool {
-    let node = UnsafeMutablePointer<Node>.allocate(capacity: 1)
-    node.initialize(to: Node(element))
+    let node = Node.make(element)
     var seen = top.load(ordering: .relaxed)
     while true {
       node.pointee.next = seen
@@ -106,9 +120,9 @@ extension LockFreeStack where Element: ~Copyable {
   @inlinable
   public borrowing func pop() -> Element? {
     guard let node = unlinkTop() else { return nil }
-    // This thread's alone; others may still read its `next`.
-    let element = node.pointee.element.take()
-    retirer.retire(node, by: ValueReclaimer<Node>.self)
+    // The element is this thread's alone; others may still read the node's `next`.
+    let element = Node.element(of: node).move()
+    retirer.retire(node, by: MemoryReclaimer.self)
     return element
   }
 
@@ -128,16 +142,15 @@ extension LockFreeStack where Element: ~Copyable {
     while let current = node {
       node = current.pointee.next
       count += 1
-      let element = current.pointee.element.take()
-      retirer.retire(current, by: ValueReclaimer<Node>.self)
+      let element = Node.element(of: current).move()
+      retirer.retire(current, by: MemoryReclaimer.self)
       do throws(Failure) {
-        // Every node that was pushed holds one until it is taken here.
-        if let element { try body(element) }
+        try body(element)
       } catch {
         while let current = node {
           node = current.pointee.next
-          _ = current.pointee.element.take()
-          retirer.retire(current, by: ValueReclaimer<Node>.self)
+          Node.element(of: current).deinitialize(count: 1)
+          retirer.retire(current, by: MemoryReclaimer.self)
         }
         throw error
       }

@@ -19,6 +19,14 @@ struct Retirer<F: Flavor>: Sendable {
   func retire(_ pointer: UnsafeMutableRawPointer, by type: any Reclaimable.Type) {
     if let reclaimer { reclaimer.unsafeRetire(pointer, by: type) } else { F.unsafeRetire(pointer, by: type) }
   }
+
+  /// As `retire`; where the reclaimer is full, the task suspends, whatever the policy.
+  @inlinable
+  nonisolated(nonsending) func retireSuspending(
+    _ pointer: UnsafeMutableRawPointer, by type: any Reclaimable.Type
+  ) async {
+    await (reclaimer ?? F.reclaimer).unsafeRetireSuspending(pointer, by: type)
+  }
 }
 
 /// Deinitializes and deallocates a value that has its memory for itself.

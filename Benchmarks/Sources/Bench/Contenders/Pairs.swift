@@ -3,7 +3,8 @@ extension Contender {
   /// replace.
   static func inC(_ name: String) -> String {
     switch name {
-    case "RCUBox.load, QSBR", "RCUBox.read, QSBR", "Atomic.load, Swift", "ManagedAtomicLazyReference",
+    case "RCUBox.load, QSBR", "RCUBox.read, QSBR", "RCUPointer.load, QSBR", "Atomic.load, Swift",
+      "ManagedAtomicLazyReference",
       "qsbr, C inlined", "plain load, C":
       "plain load, C"
     case "RCUBox.read, Bulletproof", "bp, C called", "bp, C inlined": "bp, C inlined"

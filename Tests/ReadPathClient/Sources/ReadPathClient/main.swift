@@ -1,6 +1,7 @@
 import Bigref
 import ModuleManager
 import Quiescence
+import QuiescentCollections
 
 struct Table: Sendable {
   var next = 1
@@ -90,6 +91,33 @@ func readSleepable(_ domain: borrowing SleepableDomain, _ routes: borrowing Slee
 }
 
 @inline(never)
+func lookUpNumber(_ routes: borrowing RCUDictionary<FastHashed<UInt32>, Table, Memb>, _ address: UInt32)
+  -> Int
+{
+  routes.read(FastHashed(address)) { $0.next } ?? 0
+}
+
+@inline(never)
+func lookUpInSection(
+  _ routes: borrowing RCUDictionary<FastHashed<UInt32>, Table, Memb>, _ address: UInt32,
+  _ section: borrowing ReadSection<Memb>
+) -> Int {
+  routes.load(FastHashed(address), section)?.value.names.count ?? 0
+}
+
+@inline(never)
+func iterateList(_ tables: borrowing RCUList<Table, Memb>) -> Int {
+  var sum = 0
+  tables.forEach { sum &+= $0.next }
+  return sum
+}
+
+@inline(never)
+func loadPointer(_ table: borrowing RCUPointer<Table, Memb>) -> Int {
+  Memb.read { section in table.load(section)?.value.next ?? 0 }
+}
+
+@inline(never)
 func countAcquire(_ count: borrowing Bigref) {
   count.acquire()
 }
@@ -143,5 +171,11 @@ router.routes.lend { routes in
   print(readProjection(routes), readKeptProjection(routes.map(\.names)))
   print(readCached(&cached))
 }
+let routes = RCUDictionary<FastHashed<UInt32>, Table, Memb>()
+routes[FastHashed(1)] = Table()
+let tables = RCUList<Table, Memb>()
+tables.append(Table())
+print(lookUpNumber(routes, 1), Memb.read { section in lookUpInSection(routes, 1, section) })
+print(iterateList(tables), loadPointer(RCUPointer(Table(), flavor: Memb.self)))
 let failures = cellAddressFailures()
 precondition(failures.isEmpty, "read where the box is not: \(failures)")
