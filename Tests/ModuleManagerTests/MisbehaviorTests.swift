@@ -106,7 +106,8 @@ import Testing
       precondition(!isMapped(path))
       try await scene.manager.load(path: path)
       precondition(scene.call() == 1)
-      precondition(try await scene.manager.unload("hangconstructor").isUnmapped)
+      let outcome = try await scene.manager.unload("hangconstructor")
+      precondition(outcome.isUnmapped)
     }
     #expect(
       result?.standardErrorContent == [],

@@ -69,7 +69,9 @@ import Testing
       Memb.read { _ in
         for _ in 0..<300 { Self.onShortThread { reclaimer.retire { ran.add(1) } } }
         let state = reclaimer.core.state.withLock { $0 }
-        #expect(state.listed.isEmpty && state.left.count == 300 && state.leftCount == 300)
+        // One after the other, they have shared a queue.
+        #expect(state.listed.isEmpty && state.left.count == 1 && state.leftCount == 300)
+        #expect(state.queues.count == 1)
         #expect(state.reserved == 300)
         #expect(reclaimer.statistics.queued == 300)
         #expect(throws: RetireError.self) { try reclaimer.tryRetire(ran) }
@@ -85,5 +87,27 @@ import Testing
       reclaimer.barrier()
       #expect(ran.value == 600)
     }
+  }
+
+  /// Threads that live at the same time have queues of their own; what they leave is continued by
+  /// later threads, in order, while the runner runs it.
+  @Test func laterThreadsContinueTheQueuesOfEndedOnes() async {
+    let reclaimer = RCUReclaimer(named: "continued", Memb.self, limit: RetireLimit(1 << 20, .wait))
+    let order = Locked<[[Int]]>(Array(repeating: [], count: 400))
+    let (threads, entries) = (4, 100)
+    for round in 0..<100 {
+      await onThreads(threads) { index in
+        let number = round * threads + index
+        for entry in 0..<entries {
+          reclaimer.retire { order.withLock { $0[number].append(entry) } }
+        }
+      }
+      #expect(reclaimer.core.state.withLock { $0.queues.count } <= 2 * threads)
+    }
+    await reclaimer.barrier()
+    #expect(order.withLock { $0.allSatisfy { $0 == Array(0..<entries) } })
+    let state = reclaimer.core.state.withLock { $0 }
+    #expect(state.leftCount == 0 && state.reserved >= 0)
+    #expect(reclaimer.statistics.run == 100 * threads * entries)
   }
 }

@@ -13,8 +13,8 @@ public struct ModuleState: RawRepresentable, Hashable, Sendable, Codable, Custom
   /// A state by its name.
   public init(rawValue: String) { self.rawValue = rawValue }
 
-  /// Its file was read and checked; observers are asked, and then the loader maps the image and runs
-  /// its constructors.
+  /// Its file was read and checked; observers are asked, and then the loader maps the image and
+  /// runs its constructors.
   public static let unformed = ModuleState(rawValue: "unformed")
   /// `init` runs.
   public static let coming = ModuleState(rawValue: "coming")

@@ -177,7 +177,7 @@ extension ReclaimerCore {
           state.list(queue)
           if state.limit != nil { state.reserved += queue.shared.granted - queue.shared.finished }
         } else {
-          queue.shared.hasThreadEnded = true
+          (queue.shared.hasThreadEnded, queue.shared.isTorn) = (true, true)
           // Also one that has nothing left: this is no place to free it.
           state.leave(queue)
           if state.limit != nil { state.reserved += queue.filled - queue.shared.finished }

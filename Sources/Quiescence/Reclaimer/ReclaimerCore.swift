@@ -29,7 +29,8 @@ final class ReclaimerCore: Sendable {
     /// Those of living threads that have entries, or whose threads may append without asking.
     var listed: [RetireQueue] = []
     /// Those with entries that ended threads have left. Not among `listed`: a thread that asks for
-    /// room looks at each of those, and threads that come and go can leave a million.
+    /// room looks at each of those, and many threads may end at once. The next threads continue
+    /// them.
     var left: [RetireQueue] = []
     /// Entries in them that have not returned.
     var leftCount = 0
@@ -96,11 +97,16 @@ final class ReclaimerCore: Sendable {
       CallbackRun.current?.forget(queue)
       Self.threadEnded(queue)
     }
-    let queue = RetireQueue(for: self)
-    state.withLock { state in
-      queue.shared.index = state.queues.count
-      state.queues.append(queue)
-    }
+    let queue =
+      state.withLock { $0.adopt() }
+      ?? {
+        let queue = RetireQueue(for: self)
+        state.withLock { state in
+          queue.shared.index = state.queues.count
+          state.queues.append(queue)
+        }
+        return queue
+      }()
     qs_thread_set_retire_queue(place, queue.opaque) { queue in
       // Set by the call that this is an argument of.
       ReclaimerCore.threadEnded(RetireQueue(opaque: queue!))
@@ -217,6 +223,22 @@ extension ReclaimerCore.State {
     queue.shared.position = left.count
     left.append(queue)
     leftCount += queue.filled - queue.shared.finished
+  }
+
+  /// A queue that an ended thread has left, which the calling thread continues: consumers look at
+  /// entries below its end alone, so they cannot tell the two threads apart. Threads that retire
+  /// little and end share a queue by turns, and cost the runner no more than one thread that stays.
+  mutating func adopt() -> RetireQueue? {
+    guard let queue = left.last, !queue.shared.isTorn else { return nil }
+    left.removeLast()
+    leftCount -= queue.filled - queue.shared.finished
+    queue.shared.isLeft = false
+    queue.shared.hasThreadEnded = false
+    // What the ended thread did not use of its grant was taken back.
+    queue.stopThread()
+    // Without a change of `reserved`, which its entries are a part of.
+    list(queue)
+    return queue
   }
 
   /// Puts the last one into its position.

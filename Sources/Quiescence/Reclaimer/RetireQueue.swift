@@ -78,6 +78,9 @@ struct RetireQueue: @unchecked Sendable {
     var hasThreadEnded = false
     /// It is in the core's array of queues that ended threads have left.
     var isLeft = false
+    /// In a forked child: its thread may have been in the middle of an append, so that no other
+    /// thread can continue it.
+    var isTorn = false
     /// Where it is in the core's array of listed queues, or of those that were left.
     var position = 0
     /// The sets that entries belong to.
