@@ -10,7 +10,7 @@ extension RCUDictionary {
   /// ```swift
   /// let sessions = RCUDictionary<Int, String, Memb>(
   ///   reclaimer: RCUReclaimer(named: "sessions", Memb.self, limit: RetireLimit(10_000, .wait)))
-  /// func open(_ number: Int) async { await sessions.updateValueSuspending("open", forKey: number) }
+  /// func open(_ id: Int) async { await sessions.updateValueSuspending("open", forKey: id) }
   /// ```
   ///
   /// - Complexity: as ``updateValue(_:forKey:)``; where it suspends, a lock and a resumption each
