@@ -248,7 +248,11 @@ extension HangStorm {
   private func expectHealthy(_ index: Int) async {
     let limit = Duration.seconds(600)
     do {
-      if let status = manager.list().first(where: { $0.path == healthy[index] }) {
+      // A load that came to its limit goes on; until it has ended, an unload is EBUSY.
+      while let state = status(ofHealthy: index)?.state, state == .unformed || state == .coming {
+        await Task.yield()
+      }
+      if let status = status(ofHealthy: index) {
         _ = try await manager.unload(status.name, ifBusy: .wait, within: limit)
       }
       let status = try await manager.load(path: healthy[index], within: limit)
@@ -256,6 +260,10 @@ extension HangStorm {
       if !outcome.isUnmapped { note { $0.wrong.append("\(outcome)") } }
     } catch { note { $0.wrong.append("healthy: \(error)") } }
     if isMapped(healthy[index]) { note { $0.wrong.append("\(healthy[index]) is mapped") } }
+  }
+
+  private func status(ofHealthy index: Int) -> ModuleStatus? {
+    manager.list().first { $0.path == healthy[index] }
   }
 
   private func takeDown(_ name: String) async {
