@@ -253,7 +253,11 @@ extension HangStorm {
         await Task.yield()
       }
       if let status = status(ofHealthy: index) {
-        _ = try await manager.unload(status.name, ifBusy: .wait, within: limit)
+        let error = await moduleError {
+          try await manager.unload(status.name, ifBusy: .wait, within: limit)
+        }
+        // An unload of the storm that came to its limit goes on as well: it may have ended by now.
+        if let error, error.errno != ENOENT { throw error }
       }
       let status = try await manager.load(path: healthy[index], within: limit)
       let outcome = try await manager.unload(status.name, ifBusy: .wait, within: limit)
