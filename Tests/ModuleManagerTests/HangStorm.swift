@@ -248,26 +248,20 @@ extension HangStorm {
   private func expectHealthy(_ index: Int) async {
     let limit = Duration.seconds(600)
     do {
-      // A load that came to its limit goes on; until it has ended, an unload is EBUSY.
-      while let state = status(ofHealthy: index)?.state, state == .unformed || state == .coming {
-        await Task.yield()
-      }
-      if let status = status(ofHealthy: index) {
-        let error = await moduleError {
-          try await manager.unload(status.name, ifBusy: .wait, within: limit)
-        }
-        // An unload of the storm that came to its limit goes on as well: it may have ended by now.
-        if let error, error.errno != ENOENT { throw error }
+      // Loads and unloads of the storm go on after their limits. This load waits for their ends,
+      // and finds the module live, or loads it.
+      let error = await moduleError { try await manager.load(path: healthy[index], within: limit) }
+      if let error, error.errno != EEXIST { throw error }
+      if let status = manager.list().first(where: { $0.path == healthy[index] }) {
+        _ = try await manager.unload(status.name, ifBusy: .wait, within: limit)
+      } else {
+        note { $0.wrong.append("\(healthy[index]) is not listed") }
       }
       let status = try await manager.load(path: healthy[index], within: limit)
       let outcome = try await manager.unload(status.name, ifBusy: .wait, within: limit)
       if !outcome.isUnmapped { note { $0.wrong.append("\(outcome)") } }
     } catch { note { $0.wrong.append("healthy: \(error)") } }
     if isMapped(healthy[index]) { note { $0.wrong.append("\(healthy[index]) is mapped") } }
-  }
-
-  private func status(ofHealthy index: Int) -> ModuleStatus? {
-    manager.list().first { $0.path == healthy[index] }
   }
 
   private func takeDown(_ name: String) async {

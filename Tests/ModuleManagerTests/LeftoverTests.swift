@@ -30,30 +30,39 @@ import Testing
           return NULL;
         }
         """,
-      initialize: "if (pthread_create(&thread, NULL, run, NULL)) return -EAGAIN;",
+      initialize: """
+        if (pthread_create(&thread, NULL, run, NULL)) return -EAGAIN;
+        while (!rounds) sched_yield();
+        """,
       end: "isOver = 1; pthread_join(thread, NULL);",
-      reason: "thread "),
+      reason: "its thread "),
     Case(
       name: "spinning-thread",
       functions: """
         static pthread_t thread;
-        static atomic_int isOver;
-        static void *run(void *unused) { (void)unused; while (!isOver) {} return NULL; }
+        static atomic_int isOver, rounds;
+        static void *run(void *unused) { (void)unused; while (!isOver) rounds = 1; return NULL; }
         """,
-      initialize: "if (pthread_create(&thread, NULL, run, NULL)) return -EAGAIN;",
+      initialize: """
+        if (pthread_create(&thread, NULL, run, NULL)) return -EAGAIN;
+        while (!rounds) sched_yield();
+        """,
       end: "isOver = 1; pthread_join(thread, NULL);",
-      reason: "thread "),
+      reason: "its thread "),
     Case(
       name: "c11-thread",
       functions: """
         #include <threads.h>
         static thrd_t thread;
-        static atomic_int isOver;
-        static int run(void *unused) { (void)unused; while (!isOver) usleep(500); return 0; }
+        static atomic_int isOver, rounds;
+        static int run(void *unused) { (void)unused; while (!isOver) { rounds = 1; usleep(500); } return 0; }
         """,
-      initialize: "if (thrd_create(&thread, run, NULL) != thrd_success) return -EAGAIN;",
+      initialize: """
+        if (thrd_create(&thread, run, NULL) != thrd_success) return -EAGAIN;
+        while (!rounds) sched_yield();
+        """,
       end: "isOver = 1; thrd_join(thread, NULL);",
-      reason: "thread "),
+      reason: "its thread "),
     Case(
       name: "handler",
       functions: "static void caught(int number) { (void)number; }",
@@ -88,6 +97,7 @@ import Testing
   static let preamble = """
     #define _GNU_SOURCE
     #include <pthread.h>
+    #include <sched.h>
     #include <signal.h>
     #include <stdatomic.h>
     #include <time.h>
@@ -124,7 +134,7 @@ import Testing
       for _ in 0..<5 {
         try await manager.load(path: path)
         let outcome = try await manager.unload(name)
-        guard case .resident(path, let text) = outcome, text.contains(reason) else {
+        guard case .resident(path, let text) = outcome, text.hasPrefix(reason) else {
           fatalError("\(outcome)")
         }
         precondition(manager.recentlyUnloaded[0].end == .resident && manager.list().isEmpty)
@@ -166,7 +176,7 @@ import Testing
         try await manager.load(path: path)
         let outcome = try await manager.unload(name)
         switch outcome {
-        case .resident(path, let text) where leaves && text.contains("thread "): continue
+        case .resident(path, let text) where leaves && text.hasPrefix("its thread "): continue
         case .unloaded where !leaves: continue
         default: fatalError("\(leaves): \(outcome)")
         }
@@ -191,9 +201,10 @@ import Testing
       #include <thread>
       #include <unistd.h>
       static std::thread *thread;
-      static std::atomic<bool> isOver;
+      static std::atomic<bool> isOver, hasBegun;
       extern "C" void thread_start() {
-        thread = new std::thread([] { while (!isOver) usleep(500); });
+        thread = new std::thread([] { hasBegun = true; while (!isOver) usleep(500); });
+        while (!hasBegun) usleep(500);
       }
       extern "C" void thread_end() { isOver = true; thread->join(); delete thread; }
       """, in: folder, named: "part.cpp")
@@ -228,11 +239,12 @@ import Testing
       preamble + SampleModules.preamble + mayLeave + """
         void library_start(void (*function)(void));
         void library_end(void);
-        static atomic_int isOver;
-        static void work(void) { while (!isOver) usleep(500); }
+        static atomic_int isOver, hasBegun;
+        static void work(void) { hasBegun = 1; while (!isOver) usleep(500); }
         static int init(const struct quiescent_host *h, struct quiescent_self *s) {
           (void)h, (void)s;
           library_start(work);
+          while (!hasBegun) usleep(500);
           return 0;
         }
         static int leave(void) {

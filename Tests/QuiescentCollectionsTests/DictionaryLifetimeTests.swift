@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test func removedKeyIsFoundNoMore() {
+  @Test func removedKeyIsNotFound() {
     #expect(Self.foundAfterRemoval { table, key, _ in table.contains(key) } == 0)
   }
 

@@ -52,7 +52,7 @@ struct LeftoverThread {
     case inside
     /// It will not, or has ended.
     case outside
-    /// It was running whenever we looked, so the kernel did not show where it was.
+    /// It was running, so the kernel did not show where it was.
     case unknown
   }
 }
@@ -98,20 +98,16 @@ extension LeftoverThread {
   /// stays where it is until that function returns, and the frame below it holds the address that
   /// returns to it: so it is found whenever we look. Frames of callers of the module's hooks are
   /// gone by now: a grace period was waited for before `exit` was called.
-  func stack(returnsTo code: Range<UInt>, looks: Int) -> Position {
-    for look in 0..<looks {
-      if look > 0 { usleep(500) }
-      guard let text = read("syscall") else { return .outside }
-      // "running"; or the call and its arguments, the stack pointer, the program counter.
-      let fields = text.split { $0 == " " || $0 == "\n" }
-      guard fields.count >= 3, let stack = UInt(hex: fields[fields.count - 2]),
-        let counter = UInt(hex: fields[fields.count - 1])
-      else { continue }
-      if code.contains(counter) || hasFrame(of: code, from: stack) { return .inside }
-      // -1: it is not in a system call, so it may not have begun its function.
-      if fields[0] != "-1" { return .outside }
-    }
-    return .unknown
+  func stack(returnsTo code: Range<UInt>) -> Position {
+    guard let text = read("syscall") else { return .outside }
+    // "running"; or the call and its arguments, the stack pointer, the program counter.
+    let fields = text.split { $0 == " " || $0 == "\n" }
+    guard fields.count >= 3, let stack = UInt(hex: fields[fields.count - 2]),
+      let counter = UInt(hex: fields[fields.count - 1])
+    else { return .unknown }
+    if code.contains(counter) || hasFrame(of: code, from: stack) { return .inside }
+    // -1: it is not in a system call, so it may not have begun its function.
+    return fields[0] == "-1" ? .unknown : .outside
   }
 
   /// Reads the stack from its pointer up to the first page that cannot be read: below each stack

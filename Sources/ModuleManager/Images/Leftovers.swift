@@ -34,21 +34,28 @@ struct Leftovers {
     let own = qs_image_own_thread()
     let libraries = facts.needsOtherLibraries ? libraryCode : []
     for thread in LeftoverThread.all where thread.id != own {
-      let first = thread.firstFunction(in: code, orObjectOf: facts.usesThreadClass ? bounds : nil, libraries)
-      if first == .inCode { return "its thread \(thread.id)\(thread.label) is still running" }
-      if first == .elsewhere && !facts.needsOtherLibraries { continue }
-      guard let age = thread.age, age >= beginning else { continue }
-      // A thread of the host may be running whenever we look.
-      let isSuspect = first != .elsewhere
-      switch thread.stack(returnsTo: code, looks: isSuspect ? 40 : 1) {
-      case .inside: return "its thread \(thread.id)\(thread.label) is still running"
-      case .unknown where isSuspect:
-        return "thread \(thread.id)\(thread.label), which started after the image was mapped, never stops "
-          + "running, so it may be one of the module's"
-      case .outside, .unknown: continue
-      }
+      if let reason = reason(toStayFor: thread, libraries) { return reason }
     }
     return nil
+  }
+
+  private func reason(toStayFor thread: LeftoverThread, _ libraries: [Range<UInt>]) -> String? {
+    for look in 0..<40 {
+      if look > 0 { usleep(500) }
+      // Each time: a thread that was just created has no record until it runs.
+      let first = thread.firstFunction(in: code, orObjectOf: facts.usesThreadClass ? bounds : nil, libraries)
+      if first == .inCode { return "its thread \(thread.id)\(thread.label) is still running" }
+      if first == .elsewhere && !facts.needsOtherLibraries { return nil }
+      guard let age = thread.age, age >= beginning else { return nil }
+      switch thread.stack(returnsTo: code) {
+      case .inside: return "its thread \(thread.id)\(thread.label) is still running"
+      case .outside: return nil
+      // A thread of the host may be running whenever we look.
+      case .unknown: if first == .elsewhere { return nil }
+      }
+    }
+    return "thread \(thread.id)\(thread.label), which started after the image was mapped, never stops "
+      + "running, so it may be one of the module's"
   }
 
   /// The code of the libraries that the module needs: they can start a thread with a function of

@@ -227,7 +227,7 @@ extension ReclaimerCore.State {
 
   /// A queue that an ended thread has left, which the calling thread continues: consumers look at
   /// entries below its end alone, so they cannot tell the two threads apart. Threads that retire
-  /// little and end share a queue by turns, and cost the runner no more than one thread that stays.
+  /// little and end share a queue by turns, and cost the runner as little as one thread that stays.
   mutating func adopt() -> RetireQueue? {
     guard let queue = left.last, !queue.shared.isTorn else { return nil }
     left.removeLast()
