@@ -211,6 +211,22 @@ import Testing
       "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
   }
 
+  /// A file system in memory takes no seals for a file without a name.
+  @Test func copyMayBeInAFolderInMemory() async throws {
+    let path = await counting("shared-memory")
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      [path = path as String] in
+      setenv("TMPDIR", "/dev/shm", 1)
+      let manager = ModuleManager(patience: nil, copies: .file)
+      manager.provide(
+        HookPoint<Argument, Memb>("point", argumentType: SampleModules.argumentType, flavor: Memb.self))
+      try await manager.load(path: path)
+      let outcome = try await manager.unload("shared-memory")
+      precondition(outcome.isUnmapped)
+    }
+    #expect(result != nil)
+  }
+
   /// A process that is killed while a module is loaded.
   @Test(arguments: CopyPlace.allCases)
   func killedProcessLeavesNoFile(_ copies: CopyPlace) async throws {

@@ -11,15 +11,7 @@ import Testing
   func otherTasksOfTheThreadGoOn(_ policy: RetireLimit.Policy) async {
     let reclaimer = RCUReclaimer(named: "suspends", Memb.self, limit: RetireLimit(10, policy))
     let executor = OneThread()
-    let inside = Parker(), leave = Parker(), left = Parker()
-    _ = ServiceThread.start(named: "reader") {
-      Memb.read { _ in
-        inside.open()
-        leave.wait()
-      }
-      left.open()
-    }
-    await onThread { inside.wait() }
+    let reader = await ParkedReader()
     let alive = Counter(), most = Counter()
     let producer = Task(executorPreference: executor) {
       for number in 0..<1000 {
@@ -29,12 +21,12 @@ import Testing
     }
     let opener = Task(executorPreference: executor) {
       while reclaimer.statistics.queued < 10 { await Task.yield() }
-      leave.open()
+      reader.leave()
     }
     await opener.value
     await producer.value
     await reclaimer.barrier()
-    await onThread { left.wait() }
+    await reader.hasLeft()
     #expect(alive.value == 0)
     #expect(most.value <= 10)
     #expect(reclaimer.statistics.run == 1000)

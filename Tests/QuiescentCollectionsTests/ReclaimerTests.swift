@@ -14,15 +14,7 @@ import Testing
     let reclaimer = RCUReclaimer(named: "table", Memb.self, limit: RetireLimit(10, policy))
     let table = Shared(RCUDictionary<Int, Tracked, Memb>(reclaimer: reclaimer))
     let executor = OneThread()
-    let inside = Parker(), leave = Parker(), left = Parker()
-    _ = ServiceThread.start(named: "reader") {
-      Memb.read { _ in
-        inside.open()
-        leave.wait()
-      }
-      left.open()
-    }
-    await onThread { inside.wait() }
+    let reader = await ParkedReader()
     let alive = Counter(), written = Counter()
     let producer = Task(executorPreference: executor) {
       for number in 0..<1000 {
@@ -39,12 +31,12 @@ import Testing
       while reclaimer.statistics.queued < 10 { await Task.yield() }
       // As many writes as there was room, and those that needed none.
       check(written.value < 1000)
-      leave.open()
+      reader.leave()
     }
     await opener.value
     await producer.value
     await reclaimer.barrier()
-    await onThread { left.wait() }
+    await reader.hasLeft()
     check(table.value.isEmpty && alive.value == 0)
     check(reclaimer.statistics.highWater <= 10)
   }
@@ -55,27 +47,19 @@ import Testing
     let reclaimer = RCUReclaimer(named: "table", Memb.self, limit: RetireLimit(10, .wait))
     let table = Shared(RCUDictionary<Int, Int, Memb>(reclaimer: reclaimer))
     let executor = OneThread()
-    let inside = Parker(), leave = Parker(), left = Parker()
-    _ = ServiceThread.start(named: "reader") {
-      Memb.read { _ in
-        inside.open()
-        leave.wait()
-      }
-      left.open()
-    }
-    await onThread { inside.wait() }
+    let reader = await ParkedReader()
     let thread = Counter(), others = Counter()
     let producer = Task(executorPreference: executor) {
       thread.add(Int(ServiceThread.currentID))
       for number in 0..<100 { table.value.updateValue(number, forKey: number % 10) }
     }
     await onThread { while thread.value == 0 || !sleeps(thread.value) { letOthersRun() } }
-    let other = Task(executorPreference: executor) { others.add(1) }
+    let other = Task(executorPreference: executor) { _ = others.add(1) }
     check(reclaimer.statistics.queued == 10 && others.value == 0)
-    leave.open()
+    reader.leave()
     await producer.value
     await other.value
-    await onThread { left.wait() }
+    await reader.hasLeft()
     await reclaimer.barrier()
   }
 

@@ -35,6 +35,7 @@ private func run(named name: String, _ body: @escaping @Sendable () -> Void) {
 }
 
 /// Runs `body` on one thread of its own and returns its result.
+@discardableResult
 package func onThread<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
   let result = Mutex<Result?>(nil)
   let box = Shared(result)

@@ -24,11 +24,11 @@ final class ImageCopy: Sendable {
   init(of source: borrowing ImageSource, in place: CopyPlace = .memory) throws(ModuleError) {
     let file = source.path
     if source.size > FileContent.limit { throw ModuleError(file, EFBIG, "is larger than 1 GiB") }
-    let descriptor = try Self.create(place, for: file)
+    let (descriptor, isInMemory) = try Self.create(place, for: file)
     do throws(ModuleError) {
       size = try Self.copy(source.descriptor, to: descriptor, file)
-      // EINVAL: a file in a folder has no seals. It has no name either.
-      if qs_image_seal(descriptor) != 0 && errno != EINVAL {
+      // A file in a folder has no name by which others could change it, and need not take seals.
+      if isInMemory && qs_image_seal(descriptor) != 0 {
         throw ModuleError(file, errno, "its copy cannot be sealed")
       }
       path = try ImageNames.claim(descriptor, file)
@@ -72,12 +72,14 @@ final class ImageCopy: Sendable {
 // MARK: - Creating
 
 extension ImageCopy {
-  private static func create(_ place: CopyPlace, for file: String) throws(ModuleError) -> Int32 {
+  private static func create(
+    _ place: CopyPlace, for file: String
+  ) throws(ModuleError) -> (descriptor: Int32, isInMemory: Bool) {
     if place == .memory {
       // The end of the path, as long as a name may be: `/proc/PID/maps` shows it.
       let descriptor = qs_image_create_in_memory(String(decoding: file.utf8.suffix(240), as: UTF8.self))
       if descriptor >= 0 {
-        if mayBeExecuted(descriptor) { return descriptor }
+        if mayBeExecuted(descriptor) { return (descriptor, true) }
         close(descriptor)
       }
     }
@@ -88,7 +90,7 @@ extension ImageCopy {
         error = errno
         continue
       }
-      if mayBeExecuted(descriptor) { return descriptor }
+      if mayBeExecuted(descriptor) { return (descriptor, false) }
       error = EACCES
       close(descriptor)
     }
@@ -120,12 +122,12 @@ extension ImageCopy {
     // A file system that has only files with names: in a folder of its own, until it is open.
     var template = Array("\(folder)/quiescence-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { return -1 }
-    let private_ = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-    let path = "\(private_)/module.so"
+    let ownFolder = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+    let path = "\(ownFolder)/module.so"
     let named = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     let error = errno
     unlink(path)
-    rmdir(private_)
+    rmdir(ownFolder)
     errno = error
     return named
   }

@@ -23,7 +23,7 @@ extension RCUDictionary {
     _ value: consuming Value, forKey key: Key
   ) async -> Value? {
     let (old, edit) = replaceOrInsert(value, forKey: key)
-    await endEditSuspending(edit)
+    await retireOldSuspending(of: edit)
     return old
   }
 
@@ -35,41 +35,12 @@ extension RCUDictionary {
   @discardableResult
   public nonisolated(nonsending) borrowing func removeValueSuspending(forKey key: Key) async -> Value? {
     let (old, edit) = takeOut(key)
-    await endEditSuspending(edit)
+    await retireOldSuspending(of: edit)
     return old
   }
 
-  // MARK: - Without the lock
-
-  /// A lock is not held across a suspension: the thread that resumes is another one.
   @inlinable
-  borrowing func replaceOrInsert(_ value: consuming Value, forKey key: Key) -> (Value?, Edit) {
-    var edit = beginEdit(hash(of: key))
-    var old: Value?
-    if let place = locate(key, in: edit) {
-      old = place.bucket.value(place.index).pointee
-      replace(place, by: value, &edit)
-    } else {
-      insert(key, value, &edit)
-    }
-    unlock(edit)
-    return (old, edit)
-  }
-
-  @inlinable
-  borrowing func takeOut(_ key: Key) -> (Value?, Edit) {
-    var edit = beginEdit(hash(of: key))
-    var old: Value?
-    if let place = locate(key, in: edit) {
-      old = place.bucket.value(place.index).pointee
-      remove(place, &edit)
-    }
-    unlock(edit)
-    return (old, edit)
-  }
-
-  @inlinable
-  nonisolated(nonsending) borrowing func endEditSuspending(_ edit: Edit) async {
+  nonisolated(nonsending) borrowing func retireOldSuspending(of edit: Edit) async {
     if let bucket = edit.oldBucket {
       await retirer.retireSuspending(bucket, by: BucketReclaimer<Key, Value>.self)
     }
