@@ -32,7 +32,7 @@ import Testing
       }
       for task in tasks { await task.value }
     }
-    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
   /// Threads without restartable sequences, and threads on processors whose number has no slot,

@@ -206,9 +206,7 @@ import Testing
         FileHandle.standardError.write(Data("\(first), then \(last)\n".utf8))
       }
     }
-    #expect(
-      result?.standardErrorContent == [],
-      "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result?.standardErrorContent == [], "\(result.errorOutput)")
   }
 
   /// A file system in memory takes no seals for a file without a name.

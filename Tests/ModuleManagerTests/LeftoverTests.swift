@@ -143,9 +143,7 @@ import Testing
       if name.hasPrefix("handler") { raise(41) }
       await onThreads { _ in usleep(20_000) }
     }
-    #expect(
-      result?.standardErrorContent == [],
-      "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result?.standardErrorContent == [], "\(result.errorOutput)")
   }
 
   /// A module that ends what it has started is unmapped.
@@ -183,9 +181,7 @@ import Testing
       }
       await onThreads { _ in usleep(20_000) }
     }
-    #expect(
-      result?.standardErrorContent == [],
-      "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result?.standardErrorContent == [], "\(result.errorOutput)")
   }
 
   private static let mayLeave = """

@@ -109,9 +109,7 @@ import Testing
       let outcome = try await scene.manager.unload("hangconstructor")
       precondition(outcome.isUnmapped)
     }
-    #expect(
-      result?.standardErrorContent == [],
-      "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result?.standardErrorContent == [], "\(result.errorOutput)")
   }
 
   /// Every other function of a module that may hang, by the scheme that calls it.

@@ -126,9 +126,7 @@ import Testing
       }
       precondition(manager.list().isEmpty)
     }
-    #expect(
-      result?.standardErrorContent == [],
-      "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result?.standardErrorContent == [], "\(result.errorOutput)")
   }
 
   @Test func imageThatIsUnmappedHasNoReason() async throws {

@@ -246,7 +246,7 @@ import Testing
         done.add(1)
       }
     }
-    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
   /// A thread that is inside in the parent never leaves in the child.

@@ -41,7 +41,7 @@ import Testing
       }
       for task in tasks { await task.value }
     }
-    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result != nil, "\(result.errorOutput)")
   }
 
   /// The child leaves the section that the grace period waits for.
@@ -67,6 +67,6 @@ import Testing
       over.wait()
       await task.value
     }
-    #expect(result != nil, "\(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self))")
+    #expect(result != nil, "\(result.errorOutput)")
   }
 }

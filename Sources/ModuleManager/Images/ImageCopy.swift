@@ -7,8 +7,8 @@ internal import _ImageShims
 /// inspected is what is mapped; a file that is overwritten or truncated harms no host; and each
 /// load has an image of its own, with its own statics.
 ///
-/// It has no name in any folder, so nothing is left behind by a process that is killed. The loader,
-/// debuggers and profilers open it as `/proc/PID/fd/N`, which works as long as its descriptor is
+/// It has no name in any folder, so nothing is left behind by a process that is killed. The loader
+/// and debuggers open it as `/proc/PID/fd/N`, which works as long as its descriptor is
 /// open: that is, while the image is mapped.
 final class ImageCopy: Sendable {
   /// What the loader is given. No two images that are mapped have the same: the loader would take
@@ -16,7 +16,8 @@ final class ImageCopy: Sendable {
   let path: String
   let descriptor: Int32
   let size: Int
-  private let isOpen = Locked(true)
+  /// It is freed, or kept for good.
+  private let end = Once()
 
   /// Reads the file once. Blocks for the file system.
   ///
@@ -43,22 +44,14 @@ final class ImageCopy: Sendable {
 
   /// Frees the copy, when its image is unmapped or was never mapped. Idempotent.
   func discard() {
-    let wasOpen = isOpen.withLock { isOpen in
-      defer { isOpen = false }
-      return isOpen
-    }
-    if !wasOpen { return }
+    if !end.take() { return }
     ImageNames.release(path)
     close(descriptor)
   }
 
   /// Keeps the copy as long as the process: its image stays mapped.
   func keep() {
-    let wasOpen = isOpen.withLock { isOpen in
-      defer { isOpen = false }
-      return isOpen
-    }
-    if wasOpen { ImageNames.keep(descriptor) }
+    if end.take() { ImageNames.keep(descriptor) }
   }
 
   /// The content, for the inspection.
