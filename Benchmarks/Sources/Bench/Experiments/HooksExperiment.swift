@@ -72,8 +72,7 @@ struct HooksExperiment: Experiment {
     func rounds(_ name: String, _ run: @escaping @Sendable (Int32, UInt64) -> UInt64) -> Contender {
       Contender(name: name, number: UInt64(count) + 1, read: run)
     }
-    // The same function as in the hook points: only the way of calling differs, not the place of
-    // the function.
+    // The same code as in the hook points, from another image of the same file.
     let array = Hooks(array: peer_hooks_make(UInt64(count), module.hook))
     let points = module.points(count)
     let swift = SwiftHooks(count)
@@ -99,9 +98,10 @@ private final class LoadedHooks {
   /// The names of the hook points in Modules/traffic.c.
   static let counts = [0, 1, 2, 4, 8, 16]
 
-  /// The function of all its hooks.
-  let hook: peer_hook
+  /// The function of all its hooks, for the peers.
+  var hook: peer_hook { traffic.function }
 
+  private let traffic: TrafficHook
   private let manager = ModuleManager()
   private let all: [Int: Points]
 
@@ -142,7 +142,7 @@ private final class LoadedHooks {
       manager.provide(points.qsbr)
     }
     try TrafficModule.load(into: manager)
-    hook = try TrafficModule.hook()
+    traffic = try TrafficHook()
   }
 
   /// An element of `counts`.

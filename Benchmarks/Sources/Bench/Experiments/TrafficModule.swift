@@ -18,23 +18,32 @@ enum TrafficModule {
     return path
   }
 
-  /// The hook of the loaded module, for the peers. Call it no longer once the module is unloaded.
-  static func hook() throws -> peer_hook {
-    guard let image = dlopen(try path(), RTLD_NOW) else {
-      throw MeasurementError("traffic.so cannot be opened")
-    }
-    // The manager's reference keeps the image mapped. With a second one, the unload would leave it
-    // mapped, and the next experiment could not load the module.
-    defer { dlclose(image) }
-    guard let address = dlsym(image, "traffic_hook") else {
-      throw MeasurementError("traffic.so has no function traffic_hook")
-    }
-    return unsafeBitCast(address, to: peer_hook.self)
-  }
-
   static func load(into manager: ModuleManager) throws {
     do { _ = try manager.load(path: try path()) } catch let error as ModuleError {
       throw MeasurementError("the module does not load: \(error)")
     }
   }
+}
+
+/// The module's hook for the peers, from an image that only they use: the manager maps a copy of the
+/// file for itself.
+final class TrafficHook {
+  let function: peer_hook
+  private let image: UnsafeMutableRawPointer
+
+  init() throws {
+    guard let image = dlopen(try TrafficModule.path(), RTLD_NOW | RTLD_LOCAL) else {
+      throw MeasurementError("traffic.so cannot be opened")
+    }
+    guard let address = dlsym(image, "traffic_hook") else {
+      dlclose(image)
+      throw MeasurementError("traffic.so has no function traffic_hook")
+    }
+    self.image = image
+    function = unsafeBitCast(address, to: peer_hook.self)
+  }
+
+  /// Call the function no longer. The peer of the experiment `unload` unmaps the same file, and this
+  /// reference would keep it mapped.
+  deinit { dlclose(image) }
 }
