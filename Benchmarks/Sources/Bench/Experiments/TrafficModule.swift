@@ -25,8 +25,8 @@ enum TrafficModule {
   }
 }
 
-/// The module's hook for the peers, from an image that only they use: the manager maps a copy of the
-/// file for itself.
+/// The module's hook for the peers, from an image that only they use: the manager maps a copy of
+/// the file for itself.
 final class TrafficHook {
   let function: peer_hook
   private let image: UnsafeMutableRawPointer
@@ -43,7 +43,7 @@ final class TrafficHook {
     function = unsafeBitCast(address, to: peer_hook.self)
   }
 
-  /// Call the function no longer. The peer of the experiment `unload` unmaps the same file, and this
-  /// reference would keep it mapped.
+  /// Call the function no longer. The peer of the experiment `unload` unmaps the same file, and
+  /// this reference would keep it mapped.
   deinit { dlclose(image) }
 }
