@@ -73,10 +73,14 @@ extension UnloadOperation {
     }
   }
 
+  private var end: UnloadedModule.End {
+    if cause == .failedInit || cause == .noTakeover { return .failed }
+    let links = module.withLinks { $0 }
+    return links.isForced ? .forced : links.isReplaced ? .replaced : .unloaded
+  }
+
   private func forget(_ reason: String?) {
-    let wasForced = module.withLinks { $0.isForced }
-    manager.remember(
-      module, reason != nil ? .resident : isAfterFailedInit ? .failed : wasForced ? .forced : .unloaded)
+    manager.remember(module, reason != nil ? .resident : end)
     manager.forget(module) { [self] in
       if let image = module.image, let reason {
         return answer(.success(.resident(image: image.path, reason: reason)))
