@@ -4,7 +4,7 @@ import Quiescence
 import TestSupport
 import Testing
 
-/// What a new version takes over from the old one: the values of parameters.
+/// What a new version takes over from the old one: the values of parameters, and the state.
 @Suite(.timeLimit(.minutes(10))) struct ReplaceStateTests {
   private static let declared = """
     static int limit = 64;
@@ -138,5 +138,161 @@ import Testing
     #expect(scene.call() == 5 && !scene.rows("moving").isEmpty)
     #expect(try await scene.value("limit", of: "moving") == "103")
     try await scene.manager.unload("moving")
+  }
+
+  // MARK: - State
+
+  /// A version that counts its calls in its state, with a list that the state points to.
+  private static func counting(
+    _ name: String, _ digit: Int, version: Int = 1, initialize: String = "", more: String = ""
+  ) -> String {
+    Versions.module(
+      name, digit,
+      functions: """
+        struct state { uint64_t calls; char *text; \(more) };
+        static struct state *state;
+        static int count(void *argument, void *context) {
+          (void)context;
+          ((struct argument *)argument)->calls += 1;
+          __atomic_fetch_add(&state->calls, 1, __ATOMIC_RELAXED);
+          return QUIESCENT_ACCEPT;
+        }
+        static long total(void *context, char *buffer, size_t capacity, uint64_t offset) {
+          (void)context;
+          if (offset > 0) return 0;
+          return snprintf(buffer, capacity, "%lu %s", (unsigned long)state->calls, state->text);
+        }
+        """,
+      initialize: """
+        if (!QUIESCENT_HOST_HAS(h, state)) return -ENOSYS;
+        state = h->state(s);
+        if (state == NULL || (uintptr_t)state % 64 != 0) return -ENOMEM;
+        if (state->text == NULL) state->text = strdup("from \(digit)");
+        if ((error = h->register_hook(s, "point", "\(SampleModules.argumentType)", 1, count, NULL))) return error;
+        if ((error = h->publish(s, "\(name)-total", total, NULL))) return error;
+        \(initialize)
+        """,
+      exit: """
+        struct state *mine = host->state(self);
+        host->log(self, mine ? "frees \(digit)" : "keeps \(digit)");
+        if (mine) free(mine->text);
+        return 0;
+        """, members: ", .state_version = \(version), .state_size = sizeof(struct state)")
+  }
+
+  @Test func stateOfTheSameLayoutIsGoneOnWith() async throws {
+    let scene = Versions()
+    try await scene.manager.load(path: Self.counting("stateful", 1))
+    for _ in 0..<10 { _ = scene.call() }
+    let replacement = try await scene.manager.replace("stateful", with: Self.counting("stateful", 2))
+    #expect(replacement.keepsState && replacement.isUnmapped)
+    for _ in 0..<5 { _ = scene.call() }
+    #expect(try scene.read("stateful-total") == "15 from 1")
+    #expect(scene.log.all == ["stateful: keeps 1"], "what the state points to is not freed")
+    // Another number, and another size: each begins anew, and the old state is freed.
+    #expect(
+      try await !scene.manager.replace("stateful", with: Self.counting("stateful", 3, version: 2)).keepsState)
+    #expect(try scene.read("stateful-total") == "0 from 3")
+    #expect(
+      try await !scene.manager.replace(
+        "stateful", with: Self.counting("stateful", 4, version: 2, more: "int larger;")
+      ).keepsState)
+    #expect(try scene.read("stateful-total") == "0 from 4")
+    // And one without a state.
+    #expect(try await !scene.manager.replace("stateful", with: Versions.module("stateful", 5)).keepsState)
+    #expect(
+      scene.log.all == ["stateful: keeps 1", "stateful: frees 2", "stateful: frees 3", "stateful: frees 4"])
+    try await scene.manager.unload("stateful")
+  }
+
+  /// Every call is counted, while both versions run.
+  @Test func noCountIsLost() async throws {
+    let scene = Versions()
+    let paths = [Self.counting("exact", 1), Self.counting("exact", 2)]
+    try await scene.manager.load(path: paths[0])
+    let (calls, turns, wrong) = (Counter(), Counter(), Counter())
+    await onThreads(3) { index in
+      while turns.value < 50 {
+        if index == 0 {
+          let replacement = try? scene.manager.replace("exact", with: paths[(turns.value + 1) % 2])
+          if replacement?.keepsState != true { wrong.add(1) }
+          turns.add(1)
+        } else {
+          _ = scene.call()
+          calls.add(1)
+        }
+      }
+    }
+    #expect(wrong.value == 0 && calls.value > 0)
+    #expect(try scene.read("exact-total") == "\(calls.value) from 1")
+    try await scene.manager.unload("exact")
+    #expect(scene.log.all.count == 51 && scene.log.all.last?.contains("frees") == true)
+  }
+
+  /// A version that fails leaves the state to the old one; one that finds the old one unloaded is
+  /// the last that has it.
+  @Test func failedVersionLeavesTheState() async throws {
+    let scene = Versions(isPatient: false)
+    try await scene.manager.load(path: Self.counting("kept", 1))
+    _ = scene.call()
+    let failing = Self.counting("kept", 2, initialize: "return -ENODEV;")
+    #expect(await moduleError { try await scene.manager.replace("kept", with: failing) }?.errno == ENODEV)
+    #expect(try scene.read("kept-total") == "1 from 1")
+    let gate = Misbehavior.Gate()
+    let slow = Self.counting("kept", 3, initialize: gate.wait)
+    let manager = scene.manager
+    let replacement = Task { try await manager.replace("kept", with: slow) }
+    await scene.whenInside("kept", .initialize)
+    #expect(try await manager.unload("kept").isUnmapped)
+    #expect(scene.log.all == ["kept: keeps 1"])
+    gate.open()
+    let error = await moduleError { try await replacement.value }
+    #expect(error?.description == "kept: has been unloaded meanwhile (ENOENT)")
+    await scene.whenListed(0, "kept")
+    #expect(scene.log.all == ["kept: keeps 1", "kept: frees 3"])
+    #expect(!isMapped(slow))
+  }
+
+  @Test func stateWithoutMemoryIsENOMEM() async throws {
+    let scene = Versions()
+    let path = Versions.module("huge", 1, members: ", .state_size = (uint64_t)1 << 62")
+    let error = await moduleError { try await scene.manager.load(path: path) }
+    #expect(error?.description == "huge: no memory for its state of \(UInt64(1) << 62) bytes (ENOMEM)")
+    #expect(!isMapped(path) && scene.manager.list().isEmpty)
+  }
+
+  /// Images that were built with a header that ends before the state, or before all optional
+  /// fields.
+  @Test(arguments: [96, 80, 56, 48])
+  func imagesOfOlderHeadersAreReplaced(_ size: Int) async throws {
+    let scene = Versions()
+    // What lies behind `size` is another variable's.
+    let older = SampleModules.build(
+      "older-\(size)",
+      """
+      static int hook(void *argument, void *context) {
+        struct argument *a = argument;
+        a->calls += 1;
+        a->cookie = a->cookie * 10 + 7;
+        return QUIESCENT_ACCEPT;
+      }
+      static int init(const struct quiescent_host *h, struct quiescent_self *s) {
+        host = h; self = s;
+        if (QUIESCENT_HOST_HAS(h, state) && h->state(s) != NULL) return -EEXIST;
+        return h->register_hook(s, "point", "\(SampleModules.argumentType)", 0, hook, NULL);
+      }
+      static int leave(void) { return 0; }
+      __attribute__((visibility("default"))) extern const struct quiescent_module quiescent_module;
+      const struct quiescent_module quiescent_module = {
+        .abi = QUIESCENT_MODULE_ABI, .size = \(size), .name = "older", .init = init, .exit = leave,
+        .state_version = 1, .state_size = 4096 };
+      """)
+    try await scene.manager.load(path: older)
+    #expect(scene.call() == 7)
+    #expect(try await !scene.manager.replace("older", with: Self.counting("older", 8)).keepsState)
+    #expect(scene.call() == 8)
+    #expect(try await !scene.manager.replace("older", with: older).keepsState)
+    #expect(scene.call() == 7)
+    try await scene.manager.unload("older")
   }
 }

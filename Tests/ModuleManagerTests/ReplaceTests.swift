@@ -18,6 +18,7 @@ import Testing
     #expect(replacement.isUnmapped && !isMapped(first) && isMapped(second))
     #expect(replacement.module.version == "3" && replacement.module.path == second)
     #expect(replacement.module.state == .live && replacement.module.hookPoints == ["point"])
+    #expect(!replacement.keepsState)
     #expect(scene.call() == 134, "in the same order")
     #expect(try scene.read("place-object") == "3")
     #expect(scene.rows("place").map(\.version) == ["3"])

@@ -94,6 +94,7 @@ enum HostTable {
     table.pointee.unload_later = { this in
       Module.from(this)._withUnsafeGuaranteedRef { -$0.startUnload() }
     }
+    table.pointee.state = { this in Module.from(this)._withUnsafeGuaranteedRef { $0.stateAddress } }
     table.pointee.log = { this, line in
       guard let line else { return }
       Module.from(this)._withUnsafeGuaranteedRef { $0.manager.log($0, String(cString: line)) }

@@ -220,6 +220,7 @@ extension ModuleManager {
       if load.isOver { return unmap(module) {} }
       try code.setFirst(load.takeover?.parameters(for: code, load.parameters) ?? load.parameters)
       try load.takeover?.checkExit(of: code)
+      try module.setState(of: code, from: load.takeover?.old)
       callInit(of: module, load)
     } catch {
       module.setMapped(mapped.image, module.code)

@@ -149,7 +149,7 @@ extension ModuleManager {
     operation.join(takeover.end) { result in
       takeover.done(
         .success(
-          ModuleReplacement(module: new.status, unload: result)))
+          ModuleReplacement(module: new.status, unload: result, keepsState: new.hasInheritedState)))
     }
     // Before its scheme closes the gates of its hooks. Otherwise: caller: loads the old table;
     // queue: exchanges the tables, closes the gate; caller: is refused at the gate, and finds the

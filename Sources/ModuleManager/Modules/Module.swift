@@ -54,6 +54,8 @@ package final class Module: Sendable {
     var predecessor: Module?
     /// Another version has taken over.
     var isReplaced = false
+    /// Its state, which the manager keeps for it.
+    var kept: KeptState?
     /// What it retired, by flavor: drained alone before its code goes.
     var reclaimers: [ObjectIdentifier: RCUReclaimer] = [:]
     var counts: [ModuleCount] = []

@@ -9,6 +9,9 @@ public struct ModuleReplacement: Sendable {
   /// A failure: its `exit` has refused. It is in ``ModuleState/cleanup``, and each later unload or
   /// replacement of the module tries again.
   public let unload: Result<UnloadOutcome, ModuleError>
+  /// Whether the new version goes on with the state of the old one: both have one, of the same
+  /// layout (`state_version` and `state_size` in `quiescent_module.h`).
+  public let keepsState: Bool
 
   /// Nil when its `exit` has refused.
   var outcome: UnloadOutcome? { try? unload.get() }

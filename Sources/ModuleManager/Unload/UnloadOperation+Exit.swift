@@ -9,6 +9,7 @@ extension UnloadOperation {
   /// then. `next` is told whether it is out. When it refuses, the module is in
   /// ``ModuleState/cleanup``, its interfaces stay down, and the request is answered.
   package func exit(_ next: @escaping @Sendable (_ isOut: Bool) -> Void) {
+    module.leaveState()
     if isAfterFailedInit && !module.code.exitsAfterFailedInit { return next(true) }
     let span = manager.tracer.begin(.exit, module.name)
     call(.exit) {
@@ -80,6 +81,7 @@ extension UnloadOperation {
   }
 
   private func forget(_ reason: String?) {
+    if reason != nil { module.keepState() }
     manager.remember(module, reason != nil ? .resident : end)
     manager.forget(module) { [self] in
       if let image = module.image, let reason {
