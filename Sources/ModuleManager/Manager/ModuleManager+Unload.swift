@@ -76,9 +76,12 @@ extension ModuleManager {
       // it may come back.
       let isHeldBack =
         predecessor?.withLinks { $0.objects.contains { $0.name == object.name } } ?? false
+      let isOwn = module.withLinks { $0.objects.contains { $0.name == object.name } }
+      if isOwn || owner != nil && owner !== predecessor {
+        let publisher = owner?.name ?? module.name
+        return module.refuse(EEXIST, "object '\(object.name)' is published by module '\(publisher)'")
+      }
       let result: Int32 = module.withLinks { links in
-        let isFree = owner == nil || owner === predecessor
-        if !isFree || links.objects.contains(where: { $0.name == object.name }) { return -EEXIST }
         if links.state != .coming && links.state != .live { return -EBUSY }
         links.objects.append(object)
         return 0

@@ -90,7 +90,7 @@ extension ModuleManager {
   func takeOver(_ new: Module, _ takeover: Takeover, _ load: ModuleLoad) {
     guard let old = takeover.old else { return }
     @Sendable func retreat(_ error: ModuleError) {
-      leave(new, .noTakeover) { load.answer(.failure(error)) }
+      leave(new, .noTakeover(error)) { load.answer(.failure(error)) }
     }
     if load.isOver || module(named: old.name) !== old { return retreat(old.lostError) }
     let again: ModuleQueue.Job = { self.takeOver(new, takeover, load) }
@@ -132,7 +132,7 @@ extension ModuleManager {
   /// references, its open objects and the calls inside it stay with it.
   private func exchange(_ old: Module, _ new: Module, _ takeover: Takeover, _ load: ModuleLoad) {
     _ = load.handOver()
-    setState(.going, of: old)
+    setState(.going, of: old, because: StateReason("another version has taken over"))
     // Before it has the names: an object of a module that is coming cannot be opened.
     setState(.live, of: new)
     // Under both: a thread that registers meanwhile finds the old version going, or the new one in

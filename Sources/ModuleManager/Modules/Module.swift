@@ -32,6 +32,8 @@ package final class Module: Sendable {
   let tracer: Tracer
   /// Holders that gave a label, among the scheme's references.
   let labels = HolderLabels()
+  /// What the host runs and keeps for it.
+  let services: ModuleServices
   /// Its code has counted references or made a counter, and so may give one back as the last thing
   /// that it does.
   private let isCounting = Primitive.Flag(false)
@@ -67,6 +69,8 @@ package final class Module: Sendable {
     var observers: [ModuleObserver] = []
     /// Jobs that wait until the module is neither coming nor going, and no unload is under way.
     var afterwards: [ModuleQueue.Job] = []
+    /// What the host has refused to its `init` last.
+    var refusal: Refusal?
     /// What its code is inside.
     var calls = Calls()
     /// How often requests have changed each parameter.
@@ -83,6 +87,12 @@ package final class Module: Sendable {
       defer { afterwards = [] }
       return afterwards
     }
+  }
+
+  /// A call of the host that failed, with what would have been right.
+  struct Refusal {
+    let errno: Int32
+    let reason: String
   }
 
   struct Hook: Sendable {
@@ -110,6 +120,7 @@ package final class Module: Sendable {
     self.isAutoloaded = isAutoloaded
     self.manager = manager
     tracer = manager.tracer
+    services = ModuleServices(of: code.name)
     refusals = RefusalCount(total: manager.refusals)
     schemeName = policy.scheme ?? manager.scheme
     scheme = schemeName.make(manager.place(of: schemeName))
@@ -266,8 +277,7 @@ package final class Module: Sendable {
       users: holders.reduce(0) { $0 + $1.count }, holders: holders, hookPoints: points,
       objects: links.objects.map(\.name), dependsOn: links.providers.map(\.name),
       dependents: manager.dependents(of: self).map(\.name), scheme: schemeName.name,
-      failedGets: refusals.value, residency: image?.residency,
-      activity: (links.calls.current ?? links.wait)?.activity)
+      addresses: image?.bounds, failedGets: refusals.value, residency: image?.residency, activity: activity)
   }
 }
 

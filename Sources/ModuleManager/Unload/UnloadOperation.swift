@@ -44,12 +44,12 @@ package final class UnloadOperation: Sendable {
   }
 
   /// Why the module leaves.
-  enum Cause {
+  enum Cause: Equatable {
     case request
     /// Its `init` has failed.
-    case failedInit
+    case failedInit(ModuleError)
     /// Its `init` has not, but it could not take over from another version.
-    case noTakeover
+    case noTakeover(ModuleError)
     /// Another version has taken over; requests wait for its users.
     case replaced
     /// Another version has taken over; requests are answered when it has users.
@@ -96,7 +96,15 @@ package final class UnloadOperation: Sendable {
   /// New users are kept out, whatever the scheme does for those of a common unload.
   package var isFinal: Bool { cause != .request || isForced }
 
-  package var isAfterFailedInit: Bool { cause == .failedInit }
+  package var isAfterFailedInit: Bool { if case .failedInit = cause { true } else { false } }
+
+  /// Why it has not come into service; nil if it has.
+  var startError: ModuleError? {
+    switch cause {
+    case .failedInit(let error), .noTakeover(let error): error
+    case .request, .replaced, .replacedAndNotAwaited: nil
+    }
+  }
 
   /// It has the name of another version, or none: nothing leads back, in no attempt.
   package var isNameless: Bool { manager.module(named: module.name) !== module }
@@ -143,13 +151,18 @@ extension UnloadOperation {
 extension UnloadOperation {
   /// From here on the module is going: it registers nothing more, and makes no counters.
   package func begin() {
-    if module.currentState != .going { manager.setState(.going, of: module) }
+    if module.currentState == .going { return }
+    manager.setState(.going, of: module, because: startError.map { StateReason($0.reason, $0.errno) })
   }
 
   /// The module serves on.
   package func stay() {
     setWaitOver()
-    if module.currentState != .live { manager.setState(.live, of: module) }
+    if module.currentState == .live { return }
+    let holders = module.holders
+    manager.setState(
+      .live, of: module,
+      because: StateReason(holders.isEmpty ? "its unload was given up" : "in use: \(holders.joined)", EBUSY))
   }
 
   /// The module serves as before: its counters count on the processors, `open` lets users in, hooks

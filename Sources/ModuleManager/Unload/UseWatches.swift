@@ -133,7 +133,10 @@ extension Module {
     ModuleError(name, ENOENT, "has been \(withLinks { $0.isReplaced } ? "replaced" : "unloaded") meanwhile")
   }
 
-  var permanentError: ModuleError { ModuleError(name, EBUSY, "permanent: it has no exit") }
+  var permanentError: ModuleError {
+    let why = code.isPermanent ? "it has no exit" : "it was loaded to stay"
+    return ModuleError(name, EBUSY, "permanent: \(why)")
+  }
 }
 
 extension [ModuleHolder] {
