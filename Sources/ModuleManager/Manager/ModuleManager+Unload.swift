@@ -66,7 +66,8 @@ extension ModuleManager {
   func publish(_ object: NamedObject, of module: Module) -> Int32 {
     withState { state in
       if let owner = state.objects[object.name]?.owner {
-        return module.refuse(EEXIST, "object '\(object.name)' is published by module '\(owner.name)'")
+        let name = owner.name
+        return module.refuse(EEXIST) { "object '\(object.name)' is published by module '\(name)'" }
       }
       let isOpen = module.withLinks { links in
         if links.state != .coming && links.state != .live { return false }
