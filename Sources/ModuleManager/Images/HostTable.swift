@@ -36,7 +36,7 @@ enum HostTable {
       let string = String(cString: name)
       return Module.from(this)._withUnsafeGuaranteedRef { module in
         if !ModuleName.isValid(string) {
-          return module.refuse(EINVAL, "'\(string)' is no name: letters, digits, '_', '-' and '.'")
+          return module.refuse(EINVAL) { "'\(string)' is no name: letters, digits, '_', '-' and '.'" }
         }
         return module.manager.publish(NamedObject(string, read, context), of: module)
       }
@@ -119,17 +119,17 @@ extension Module {
   ) -> Int32 {
     let points = manager.withState { $0.points }
     guard let point = points[name] else {
-      return refuse(ENOENT, "there is no hook point '\(name)'; \(Nearest.text(name, among: points.keys))")
+      return refuse(ENOENT) { "there is no hook point '\(name)'; \(Nearest.text(name, among: points.keys))" }
     }
     if point.argumentType != type {
-      return refuse(EPROTOTYPE, "hook point '\(name)' passes '\(point.argumentType)', not '\(type)'")
+      return refuse(EPROTOTYPE) { "hook point '\(name)' passes '\(point.argumentType)', not '\(type)'" }
     }
     return link(function, closure: nil, to: point, priority: priority)
   }
 
   /// Keeps the reason for the error of the load, if its `init` returns the number. Returns the
   /// negative errno.
-  func refuse(_ errno: Int32, _ reason: String) -> Int32 {
+  func refuse(_ errno: Int32, _ reason: @escaping @Sendable () -> String) -> Int32 {
     withLinks { links in
       if links.state == .coming { links.refusal = Refusal(errno: errno, reason: reason) }
     }

@@ -35,8 +35,8 @@ extension ModuleManager {
     return module
   }
 
-  func releaseProviders(_ providers: [Module], of user: String) {
-    for module in providers { module.put(for: Self.label(user)) }
+  func releaseProviders(_ providers: [Module], of user: @autoclosure () -> String) {
+    for module in providers { module.put(for: Self.label(user())) }
   }
 
   static func label(_ user: String) -> String { "module \(user)" }

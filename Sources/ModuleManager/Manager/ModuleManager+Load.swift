@@ -273,7 +273,7 @@ extension ModuleManager {
       return ModuleError(module.name, EINVAL, "its init returned \(result), neither 0 nor a negative errno")
     }
     let refusal = module.withLinks { $0.refusal }
-    let why = refusal?.errno == -result ? refusal.map { ": \($0.reason)" } ?? "" : ""
+    let why = refusal?.errno == -result ? refusal.map { ": \($0.reason())" } ?? "" : ""
     return ModuleError(module.name, -result, "its init failed\(why)")
   }
 

@@ -79,7 +79,7 @@ extension ModuleManager {
       let isOwn = module.withLinks { $0.objects.contains { $0.name == object.name } }
       if isOwn || owner != nil && owner !== predecessor {
         let publisher = owner?.name ?? module.name
-        return module.refuse(EEXIST, "object '\(object.name)' is published by module '\(publisher)'")
+        return module.refuse(EEXIST) { "object '\(object.name)' is published by module '\(publisher)'" }
       }
       let result: Int32 = module.withLinks { links in
         if links.state != .coming && links.state != .live { return -EBUSY }

@@ -92,7 +92,8 @@ package final class Module: Sendable {
   /// A call of the host that failed, with what would have been right.
   struct Refusal {
     let errno: Int32
-    let reason: String
+    /// Made when it is asked for: modules may look for several hook points before they give up.
+    let reason: @Sendable () -> String
   }
 
   struct Hook: Sendable {
