@@ -107,7 +107,8 @@ import Testing
   /// The files whose examples may wait and throw at top level.
   static let asynchronous = [
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift",
-    "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift",
+    "ModuleManager+BuiltIn.swift", "ModuleManager+Replace.swift", "ModuleManager.swift",
+    "ModuleParameter.swift",
     "ModulePolicy.swift", "ModuleTrace.swift", "SleepableBox.swift", "SleepableDomain.swift",
     "SleepablePointer.swift", "UnloadAttempt.swift", "UnloadRequest.swift", "UnloadScheme.swift",
   ]

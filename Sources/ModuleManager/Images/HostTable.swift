@@ -97,6 +97,7 @@ enum HostTable {
     table.pointee.unload_later = { this in
       Module.from(this)._withUnsafeGuaranteedRef { -$0.startUnload() }
     }
+    table.pointee.state = { this in Module.from(this)._withUnsafeGuaranteedRef { $0.stateAddress } }
     table.pointee.log = { this, line in
       guard let line else { return }
       Module.from(this)._withUnsafeGuaranteedRef { $0.manager.log($0, String(cString: line)) }
@@ -142,15 +143,17 @@ extension Module {
     linking.withLock { _ in
       // An unload first sets the state to `going`, and then unlinks the hooks under this lock. So
       // either the unload finds this hook, or this thread finds the module going.
-      let index = withLinks { links -> Int? in
+      let found = withLinks { links -> (index: Int, isHeldBack: Bool)? in
         if links.state != .coming && links.state != .live { return nil }
         // Before the hook can be called: what it retires must wait for the flavor of this point
         // too.
         links.hooks.append(
           Hook(point: point, function: function, closure: closure, priority: priority))
-        return links.hooks.count - 1
+        return (links.hooks.count - 1, links.predecessor != nil)
       }
-      guard let index else { return -EBUSY }
+      guard let (index, isHeldBack) = found else { return -EBUSY }
+      // The takeover links it, under this lock.
+      if isHeldBack { return 0 }
       let id = point.link(
         function, closure: closure, gate: gate(for: point), priority: priority, as: nil)
       withLinks { links in

@@ -15,6 +15,8 @@ final class ModuleLoad: Sendable {
   let user: String?
   /// The request that it is a part of, which holds what it loads or finds.
   let request: LoadRequest?
+  /// What comes after its `init`, when its module takes over from another version.
+  let takeover: Takeover?
   let done: Done
   private let answered = Once()
   /// What it is about, and waits for.
@@ -22,19 +24,24 @@ final class ModuleLoad: Sendable {
 
   init(
     _ subject: String, policy: ModulePolicy = ModulePolicy(), _ parameters: [String: String],
-    named name: String? = nil, for user: String? = nil, in request: LoadRequest? = nil, done: @escaping Done
+    named name: String? = nil, for user: String? = nil, in request: LoadRequest? = nil,
+    takeover: Takeover? = nil, done: @escaping Done
   ) {
     self.policy = policy
     self.parameters = parameters
     self.name = name
     self.user = user
     self.request = request
+    self.takeover = takeover
     self.done = done
     self.subject = Locked((subject, nil))
   }
 
   /// The first answer counts.
   func answer(_ result: Result<ModuleStatus, ModuleError>) { if answered.take() { done(result) } }
+
+  /// From here on something else answers the request. False when it was answered before.
+  func handOver() -> Bool { answered.take() }
 
   /// The request's end answers it. What has begun goes on: an `init` cannot be interrupted.
   func attach(_ end: RequestEnd) {
@@ -142,12 +149,7 @@ extension ModuleManager {
     _ module: Module, by load: ModuleLoad, _ reason: String, again: @escaping ModuleQueue.Job
   ) {
     load.concerns(module)
-    let state = module.withLinks { links -> ModuleState? in
-      if !links.state.isTransient && links.attempt == nil { return links.state }
-      links.afterwards.append(again)
-      return nil
-    }
-    switch state {
+    switch module.settledState(orLater: again) {
     case nil: return
     case .live where load.takesLoaded:
       load.request?.hold(module)
@@ -168,8 +170,8 @@ extension ModuleManager {
   func initialize(_ module: Module, from prepared: PreparedImage? = nil, _ load: ModuleLoad) {
     load.concerns(module)
     withState { state in
-      state.modules[module.name] = module
-      state.order.append(module.name)
+      if load.takeover == nil { state.modules[module.name] = module }
+      state.loaded.append(module)
     }
     askObservers(module, prepared) { result in
       switch result {
@@ -216,7 +218,9 @@ extension ModuleManager {
       let code = try ImageCode(mapped.entry, named: module.name, path: mapped.image.path)
       module.setMapped(mapped.image, code)
       if load.isOver { return unmap(module) {} }
-      try code.setFirst(load.parameters)
+      try code.setFirst(load.takeover?.parameters(for: code, load.parameters) ?? load.parameters)
+      try load.takeover?.checkExit(of: code)
+      try module.setState(of: code, from: load.takeover?.old)
       callInit(of: module, load)
     } catch {
       module.setMapped(mapped.image, module.code)
@@ -242,6 +246,7 @@ extension ModuleManager {
       self.tracer.end(span, errno: result < 0 ? -result : result == 0 ? 0 : EINVAL)
       if result == 0 {
         // Before it is live: no unload comes between the load and the request's next step.
+        if let takeover = load.takeover { return self.takeOver(module, takeover, load) }
         load.request?.hold(module)
         self.setState(.live, of: module)
         return load.answer(.success(module.status))
@@ -249,10 +254,17 @@ extension ModuleManager {
       // What it registered before it failed may be in use by now: leave as every module of the
       // scheme leaves. The load is answered after the last look at its users.
       let error = self.error(ofInit: result, of: module)
-      let operation = UnloadOperation(afterFailedInitOf: module, error) { load.answer(.failure(error)) }
-      module.withLinks { $0.attempt = operation }
-      module.scheme.unload(operation)
+      self.leave(module, .failedInit(error)) { load.answer(.failure(error)) }
     }
+  }
+
+  /// Unloads a module that does not come into service. As the last thing that its caller does.
+  ///
+  /// - Parameter tellLoader: Called when it has gone, has users, or does not come further.
+  func leave(_ module: Module, _ cause: UnloadOperation.Cause, tellLoader: @escaping ModuleQueue.Job) {
+    let operation = UnloadOperation(module, cause, tellLoader: tellLoader)
+    module.withLinks { $0.attempt = operation }
+    module.scheme.unload(operation)
   }
 
   /// With what the host has refused to it, if it returned that.
@@ -279,8 +291,8 @@ extension ModuleManager {
 
   private func remove(_ module: Module, because reason: StateReason? = nil) {
     withState { state in
-      state.modules[module.name] = nil
-      state.order.removeAll { $0 == module.name }
+      if state.modules[module.name] === module { state.modules[module.name] = nil }
+      state.loaded.removeAll { $0 === module }
     }
     setState(.gone, of: module, because: reason)
     // Not before: its code may have called code of its providers until its image was unmapped.

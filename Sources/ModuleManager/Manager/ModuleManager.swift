@@ -39,10 +39,10 @@ public final class ModuleManager: Sendable {
 
   struct State {
     var points: [String: any AnyHookPoint] = [:]
-    /// By name, from the check of the image on until it is unmapped.
+    /// By name, from the check of the image on until it is unmapped, or replaced.
     var modules = ModulesByName()
-    /// Names in the order of loading.
-    var order: [String] = []
+    /// In the order of loading; with versions that are about to take a name over, or have lost it.
+    var loaded: [Module] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
     var places: [UnloadScheme: SchemePlace] = [:]
     /// Those that are compiled in, by `ModuleName.key`.
@@ -114,8 +114,7 @@ public final class ModuleManager: Sendable {
   ///
   /// - Threads: any. O(modules × processors).
   public func list() -> [ModuleStatus] {
-    let modules = withState { state in state.order.compactMap { state.modules[$0] } }
-    return modules.map(\.status)
+    withState { $0.loaded }.map(\.status)
   }
 
   /// How many references and calls have been refused since the manager was made, because their
@@ -144,19 +143,24 @@ public final class ModuleManager: Sendable {
   ) throws(ModuleError) -> OpenObject {
     // Not under the lock: a scheme's get may wait for an unload, which takes names away under it.
     let label = "\(holder) holds object \(name)"
-    if let (object, owner) = published(name), owner.get(for: label) {
-      // Still there: then an unload that takes it away comes later, and finds the reference when it
-      // looks (again).
-      if published(name)?.owner === owner {
-        let opened = OpenObject(object, of: owner, label: label)
-        let isForced = owner.withLinks { links in
-          if !links.isForced { links.revocations[ObjectIdentifier(opened)] = onRevoke }
-          return links.isForced
+    var last: Module?
+    while let (object, owner) = published(name), owner !== last {
+      if owner.get(for: label) {
+        // Still there: then an unload that takes it away comes later, and finds the reference when
+        // it looks (again).
+        if published(name)?.owner === owner {
+          let opened = OpenObject(object, of: owner, label: label)
+          let isForced = owner.withLinks { links in
+            if !links.isForced { links.revocations[ObjectIdentifier(opened)] = onRevoke }
+            return links.isForced
+          }
+          if isForced { onRevoke?() }
+          return opened
         }
-        if isForced { onRevoke?() }
-        return opened
+        owner.put(for: label)
       }
-      owner.put(for: label)
+      // Another version may have taken the name over in between: it was there all the time.
+      last = owner
     }
     throw ModuleError(name, ENOENT, "no such object")
   }

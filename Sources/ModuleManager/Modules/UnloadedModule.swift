@@ -35,7 +35,10 @@ public struct UnloadedModule: Hashable, Sendable {
     public static let unloaded = End(rawValue: "unloaded")
     /// The same, after users were asked to release it: see ``BusyPolicy/force``.
     public static let forced = End(rawValue: "forced")
-    /// Its `init` has failed.
+    /// Another version has taken over, and it has left: see
+    /// `ModuleManager.replace(_:with:parameters:within:cancelledBy:)`.
+    public static let replaced = End(rawValue: "replaced")
+    /// Its `init` has failed, or it could not take over from another version.
     public static let failed = End(rawValue: "failed")
     /// Its `exit` has run, but the loader has kept its image mapped.
     public static let resident = End(rawValue: "resident")

@@ -19,6 +19,7 @@ extension UnloadOperation {
   /// then. `next` is told whether it is out. When it refuses, the module is in
   /// ``ModuleState/cleanup``, its interfaces stay down, and the request is answered.
   package func exit(_ next: @escaping @Sendable (_ isOut: Bool) -> Void) {
+    module.leaveState()
     if isAfterFailedInit && !module.code.exitsAfterFailedInit { return next(true) }
     let span = manager.tracer.begin(.exit, module.name)
     call(.exit) {
@@ -84,10 +85,15 @@ extension UnloadOperation {
     }
   }
 
+  private var end: UnloadedModule.End {
+    if startError != nil { return .failed }
+    let links = module.withLinks { $0 }
+    return links.isForced ? .forced : links.isReplaced ? .replaced : .unloaded
+  }
+
   private func forget(_ reason: String?) {
-    let wasForced = module.withLinks { $0.isForced }
-    manager.remember(
-      module, reason != nil ? .resident : isAfterFailedInit ? .failed : wasForced ? .forced : .unloaded)
+    if reason != nil { module.keepState() }
+    manager.remember(module, reason != nil ? .resident : end)
     manager.forget(module, because: reason.map { StateReason("its image stays mapped: \($0)") }) { [self] in
       if let image = module.image, let reason {
         return answer(.success(.resident(image: image.path, reason: reason)))

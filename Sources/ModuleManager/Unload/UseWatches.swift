@@ -102,7 +102,7 @@ final class UseWatch: Sendable {
 
   fileprivate var verdict: Verdict {
     if module.manager.module(named: module.name) !== module {
-      return .fails(ModuleError(module.name, ENOENT, "has been unloaded meanwhile"))
+      return .fails(module.lostError)
     }
     switch module.currentState {
     case .live where module.isPermanent: return .fails(module.permanentError)
@@ -127,6 +127,11 @@ extension Module {
   /// It has no users that the manager knows of, and no module depends on it. On the manager's
   /// queue.
   fileprivate var isUnused: Bool { holders.isEmpty && manager.dependents(of: self).isEmpty }
+
+  /// Another module may have its name.
+  var lostError: ModuleError {
+    ModuleError(name, ENOENT, "has been \(withLinks { $0.isReplaced } ? "replaced" : "unloaded") meanwhile")
+  }
 
   var permanentError: ModuleError {
     let why = code.isPermanent ? "it has no exit" : "it was loaded to stay"
