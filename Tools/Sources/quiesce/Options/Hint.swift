@@ -41,6 +41,7 @@ enum Hint {
     case ("ENOENT", "modprobe") where message.contains("an alias for it"):
       return "`quiesce depmod --dry-run DIRECTORY` shows the names and aliases that there are."
     case ("ENOENT", "rmmod"), ("ENOENT", "set"): return "`quiesce lsmod` lists what is loaded."
+    case ("EKEYREJECTED", _), ("ENOKEY", _): return "`quiesce sign --key KEY FILE` signs it."
     case ("EPERM", _) where message.contains("the configuration forbids"):
       return "`quiesce modprobe --show-config` shows the rules."
     default: return nil
