@@ -6,6 +6,7 @@ _Static_assert(sizeof(struct quiescent_module) == 96, "layout of quiescent_modul
 _Static_assert(offsetof(struct quiescent_module, flags) == 48, "what every module has ends here");
 _Static_assert(offsetof(struct quiescent_module, init) == 32, "offset of init");
 _Static_assert(sizeof(struct quiescent_parameter) == 72, "layout of quiescent_parameter");
-_Static_assert(sizeof(struct quiescent_host) == 128, "layout of quiescent_host");
+_Static_assert(sizeof(struct quiescent_host) == 136, "layout of quiescent_host");
 _Static_assert(offsetof(struct quiescent_host, acquire_for) == 104, "what every host has ends here");
+_Static_assert(sizeof(struct quiescent_services) == 72, "layout of quiescent_services");
 #endif

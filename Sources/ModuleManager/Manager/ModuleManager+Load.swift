@@ -262,18 +262,26 @@ extension ModuleManager {
       }
       // What it registered before it failed may be in use by now: leave as every module of the
       // scheme leaves. The load is answered after the last look at its users.
-      let error = ModuleError(
-        module.name, result < 0 ? -result : EINVAL,
-        result < 0 ? "its init failed" : "its init returned \(result), neither 0 nor a negative errno")
-      let operation = UnloadOperation(afterFailedInitOf: module) { load.answer(.failure(error)) }
+      let error = self.error(ofInit: result, of: module)
+      let operation = UnloadOperation(afterFailedInitOf: module, error) { load.answer(.failure(error)) }
       module.withLinks { $0.attempt = operation }
       module.scheme.unload(operation)
     }
   }
 
+  /// With what the host has refused to it, if it returned that.
+  private func error(ofInit result: Int32, of module: Module) -> ModuleError {
+    if result > 0 {
+      return ModuleError(module.name, EINVAL, "its init returned \(result), neither 0 nor a negative errno")
+    }
+    let refusal = module.withLinks { $0.refusal }
+    let why = refusal?.errno == -result ? refusal.map { ": \($0.reason())" } ?? "" : ""
+    return ModuleError(module.name, -result, "its init failed\(why)")
+  }
+
   /// Forgets a module whose image is gone, and tells observers before `next`.
-  func forget(_ module: Module, then next: @escaping ModuleQueue.Job) {
-    remove(module)
+  func forget(_ module: Module, because reason: StateReason? = nil, then next: @escaping ModuleQueue.Job) {
+    remove(module, because: reason)
     let observers = module.withLinks { $0.observers }
     if observers.isEmpty { return next() }
     module.call(.observers, onHandOver: next) {
@@ -283,12 +291,12 @@ extension ModuleManager {
     }
   }
 
-  private func remove(_ module: Module) {
+  private func remove(_ module: Module, because reason: StateReason? = nil) {
     withState { state in
       state.modules[module.name] = nil
       state.order.removeAll { $0 == module.name }
     }
-    setState(.gone, of: module)
+    setState(.gone, of: module, because: reason)
     // Not before: its code may have called code of its providers until its image was unmapped.
     releaseProviders(module.providers, of: module.fileName)
   }

@@ -65,7 +65,10 @@ extension ModuleManager {
   /// Adds an object, unless its name is taken. Returns 0 or a negative errno.
   func publish(_ object: NamedObject, of module: Module) -> Int32 {
     withState { state in
-      if state.objects[object.name] != nil { return -EEXIST }
+      if let owner = state.objects[object.name]?.owner {
+        let name = owner.name
+        return module.refuse(EEXIST) { "object '\(object.name)' is published by module '\(name)'" }
+      }
       let isOpen = module.withLinks { links in
         if links.state != .coming && links.state != .live { return false }
         links.objects.append(object)

@@ -281,23 +281,37 @@ public final class ModuleManager: Sendable {
 // MARK: - States
 
 extension ModuleManager {
-  func setState(_ state: ModuleState, of module: Module) {
-    let (wasUnformed, jobs) = module.withLinks { links in
-      let wasUnformed = links.state == .unformed
+  func setState(_ state: ModuleState, of module: Module, because reason: StateReason? = nil) {
+    let now = ContinuousClock.now
+    let (previous, since, jobs) = module.withLinks { links in
+      let (previous, since) = (links.state, links.since)
       links.state = state
-      links.since = .now
+      links.since = now
       // Loads that wait until the module has settled look again, also when it serves on or cannot
       // go: else they would wait for ever. As jobs: the attempt has ended by then.
-      return (wasUnformed, state.isTransient ? [] : links.takeAfterwards())
+      return (previous, since, state.isTransient ? [] : links.takeAfterwards())
     }
     // One that observers have refused has never come.
-    if !(wasUnformed && state == .gone) { note(state, of: module) }
+    if !(previous == .unformed && state == .gone) {
+      eventSource.send(
+        ModuleEvent(
+          module: module.name, state: state, previous: previous, duration: since.duration(to: now),
+          reason: reason?.text, errno: reason?.errno, version: module.code.version, path: module.path ?? "",
+          addresses: module.image?.bounds))
+      if tracer.isOn { tracer.record(.state, module: module.name, label: state.rawValue) }
+    }
     for job in jobs { queue.run(job) }
     if !watches.isEmpty { watches.queueLook() }
   }
+}
 
-  private func note(_ state: ModuleState, of module: Module) {
-    eventSource.send(ModuleEvent(module: module.name, state: state))
-    if tracer.isOn { tracer.record(.state, module: module.name, label: state.rawValue) }
+/// Why a module came to a state.
+struct StateReason {
+  let text: String
+  let errno: Int32?
+
+  init(_ text: String, _ errno: Int32? = nil) {
+    self.text = text
+    self.errno = errno
   }
 }

@@ -32,6 +32,8 @@ package final class Module: Sendable {
   let tracer: Tracer
   /// Holders that gave a label, among the scheme's references.
   let labels = HolderLabels()
+  /// What the host runs and keeps for it.
+  let services: ModuleServices
   /// Its code has counted references or made a counter, and so may give one back as the last thing
   /// that it does.
   private let isCounting = Primitive.Flag(false)
@@ -58,6 +60,8 @@ package final class Module: Sendable {
     var observers: [ModuleObserver] = []
     /// Jobs that wait until the module is neither coming nor going, and no unload is under way.
     var afterwards: [ModuleQueue.Job] = []
+    /// What the host has refused to its `init` last.
+    var refusal: Refusal?
     /// What its code is inside.
     var calls = Calls()
     /// What its load or unload waits for.
@@ -72,6 +76,13 @@ package final class Module: Sendable {
       defer { afterwards = [] }
       return afterwards
     }
+  }
+
+  /// A call of the host that failed, with what would have been right.
+  struct Refusal {
+    let errno: Int32
+    /// Made when it is asked for: modules may look for several hook points before they give up.
+    let reason: @Sendable () -> String
   }
 
   struct Hook: Sendable {
@@ -99,6 +110,7 @@ package final class Module: Sendable {
     self.isAutoloaded = isAutoloaded
     self.manager = manager
     tracer = manager.tracer
+    services = ModuleServices(of: code.name)
     refusals = RefusalCount(total: manager.refusals)
     schemeName = policy.scheme ?? manager.scheme
     scheme = schemeName.make(manager.place(of: schemeName))
@@ -242,8 +254,7 @@ package final class Module: Sendable {
       users: holders.reduce(0) { $0 + $1.count }, holders: holders, hookPoints: points,
       objects: links.objects.map(\.name), dependsOn: providers.map(\.name),
       dependents: manager.dependents(of: self).map(\.name), scheme: schemeName.name,
-      failedGets: refusals.value, residency: image?.residency,
-      activity: (links.calls.current ?? links.wait)?.activity)
+      addresses: image?.bounds, failedGets: refusals.value, residency: image?.residency, activity: activity)
   }
 }
 

@@ -12,6 +12,9 @@ public struct UnloadedModule: Hashable, Sendable {
   public let version: String?
   /// The file that it was loaded from; empty for a built-in module.
   public let path: String
+  /// Where its image was; nil for a built-in module, and for one that was not mapped. See also
+  /// ``ModuleAddress``.
+  public let addresses: Range<UInt>?
   /// How it ended.
   public let end: End
   /// When it ended.
@@ -50,8 +53,8 @@ extension ModuleManager {
   /// thread.
   func remember(_ module: Module, _ end: UnloadedModule.End) {
     let unloaded = UnloadedModule(
-      name: module.name, version: module.code.version, path: module.path ?? "", end: end,
-      instant: .now)
+      name: module.name, version: module.code.version, path: module.path ?? "",
+      addresses: module.image?.bounds, end: end, instant: .now)
     withState { state in
       state.unloaded.insert(unloaded, at: 0)
       if state.unloaded.count > 8 { state.unloaded.removeLast() }

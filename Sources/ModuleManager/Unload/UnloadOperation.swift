@@ -18,7 +18,8 @@ package final class UnloadOperation: Sendable {
   package let module: Module
   /// Ends waits for locks.
   package let cancellation = WaitCancellation()
-  package let isAfterFailedInit: Bool
+  /// Why its `init` failed; nil if it did not.
+  private let initError: ModuleError?
   /// Takes the place of the answer "in use": the attempt is repeated.
   private let ifInUse: (@Sendable () -> Void)?
   let start = ContinuousClock.now
@@ -52,20 +53,21 @@ package final class UnloadOperation: Sendable {
 
   init(_ module: Module, _ policy: BusyPolicy, ifInUse: (@Sendable () -> Void)? = nil) {
     self.module = module
-    isAfterFailedInit = false
+    initError = nil
     self.ifInUse = ifInUse
     state = Primitive.Guarded(State(policy: policy))
   }
 
   /// The way down of a module whose `init` has failed.
-  init(afterFailedInitOf module: Module, tellLoader: @escaping ModuleQueue.Job) {
+  init(afterFailedInitOf module: Module, _ error: ModuleError, tellLoader: @escaping ModuleQueue.Job) {
     self.module = module
-    isAfterFailedInit = true
+    initError = error
     ifInUse = nil
     state = Primitive.Guarded(State(policy: .wait, tellLoader: tellLoader))
   }
 
   var manager: ModuleManager { module.manager }
+  package var isAfterFailedInit: Bool { initError != nil }
   var policy: BusyPolicy { state.withLock { $0.policy } }
   var isPromised: Bool { state.withLock { $0.isPromised } }
   package var isGivenUp: Bool { state.withLock { $0.givenUp != nil } }
@@ -123,13 +125,18 @@ extension UnloadOperation {
 extension UnloadOperation {
   /// From here on the module is going: it registers nothing more, and makes no counters.
   package func begin() {
-    if module.currentState != .going { manager.setState(.going, of: module) }
+    if module.currentState == .going { return }
+    manager.setState(.going, of: module, because: initError.map { StateReason($0.reason, $0.errno) })
   }
 
   /// The module serves on.
   package func stay() {
     setWaitOver()
-    if module.currentState != .live { manager.setState(.live, of: module) }
+    if module.currentState == .live { return }
+    let holders = module.holders
+    manager.setState(
+      .live, of: module,
+      because: StateReason(holders.isEmpty ? "its unload was given up" : "in use: \(holders.joined)", EBUSY))
   }
 
   /// The module serves as before: its counters count on the processors, `open` lets users in, hooks

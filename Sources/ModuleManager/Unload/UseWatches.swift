@@ -128,7 +128,10 @@ extension Module {
   /// queue.
   fileprivate var isUnused: Bool { holders.isEmpty && manager.dependents(of: self).isEmpty }
 
-  var permanentError: ModuleError { ModuleError(name, EBUSY, "permanent: it has no exit") }
+  var permanentError: ModuleError {
+    let why = code.isPermanent ? "it has no exit" : "it was loaded to stay"
+    return ModuleError(name, EBUSY, "permanent: \(why)")
+  }
 }
 
 extension [ModuleHolder] {

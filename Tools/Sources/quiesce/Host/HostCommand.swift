@@ -22,7 +22,7 @@ struct HostCommand: ParsableCommand {
       Prints one line that starts with `listening` when it is ready. Modules' log lines and life-cycle events go to \
       standard error; lines that are not read are dropped and counted. SIGTERM or SIGINT unloads every module and ends \
       the host, within 10 seconds. If modules stay, the host names them, with the reasons, and the exit status is 1. A \
-      second signal ends it at once.
+      second signal ends it at once. After a crash, the last lines on standard error name the module.
 
       Example:
         quiesce host --listen 127.0.0.1:4000 --forward 127.0.0.1:5000 --workers 2
@@ -81,6 +81,7 @@ struct HostCommand: ParsableCommand {
     let signals = TerminationSignals()
     let log = LineWriter(STDERR_FILENO, name: "quiesce: host")
     do {
+      try CrashReports.install()
       if exitWithParent {
         let error = TerminationSignals.sendWithParent()
         if error != 0 { throw ControlError(error, "cannot watch the parent process") }
