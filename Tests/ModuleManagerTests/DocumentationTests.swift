@@ -99,6 +99,7 @@ import Testing
     "ModuleParameter.swift": """
     let ingress = HookPoint<Int, Memb>("ingress", argumentType: "length.1", flavor: Memb.self)
     """,
+    "ModuleVerifier.swift": "import Glibc",
     "ModuleManager.swift": """
     let prerouting = HookPoint<Int32, Memb>("prerouting", argumentType: "int.1", flavor: Memb.self)
     """,

@@ -101,9 +101,7 @@ extension ModuleManager {
         throw ModuleError(path, EINVAL, "'\(name)' is no name for an instance")
       }
     } catch { return load.answer(.failure(error)) }
-    queue.call { [copies] in
-      Result { () throws(ModuleError) in try PreparedImage(path, in: copies) }
-    } then: { result in
+    prepare(path) { result in
       switch result {
       case .success(let prepared): self.load(prepared, path, load)
       case .failure(let error): load.answer(.failure(error))
@@ -111,9 +109,22 @@ extension ModuleManager {
     }
   }
 
+  /// Reads, verifies and inspects the file, in a watched call. As the last thing that its caller
+  /// does.
+  func prepare(
+    _ path: String, then next: @escaping @Sendable (Result<PreparedImage, ModuleError>) -> Void
+  ) {
+    let verifiers = withState { $0.verifiers }
+    queue.call(
+      { [copies] in
+        Result { () throws(ModuleError) in try PreparedImage(path, in: copies, verifiedBy: verifiers) }
+      }, then: next)
+  }
+
   /// Its file was copied and inspected; none of its code has run.
   private func load(_ prepared: PreparedImage, _ path: String, _ load: ModuleLoad) {
     if load.isOver { return }
+    if !isVerified(prepared) { return self.load(path, load) }
     do throws(ModuleError) {
       try checkLoading(path)
       try checkName(prepared.name, load, path)
@@ -131,6 +142,12 @@ extension ModuleManager {
     } catch {
       load.answer(.failure(error))
     }
+  }
+
+  /// Whether all verifiers have seen it: one may have come meanwhile. None goes, so their number
+  /// says it all.
+  private func isVerified(_ prepared: PreparedImage) -> Bool {
+    withState { $0.verifiers.count } == prepared.verifiers
   }
 
   /// Throws `ENOEXEC` when a module that is loaded under a name has another one. Nil: not known
@@ -173,11 +190,17 @@ extension ModuleManager {
       if load.takeover == nil { state.modules[module.name] = module }
       state.loaded.append(module)
     }
-    askObservers(module, prepared) { result in
+    askObservers(module) { result in
       switch result {
       case .success(let observers):
         module.withLinks { $0.observers = observers }
-        if let prepared { self.map(prepared, for: module, load) } else { self.callInit(of: module, load) }
+        // Again: an observer may take its time.
+        do throws(ModuleError) { try self.checkLoading(module.path ?? module.name) } catch {
+          return self.forget(module) { load.answer(.failure(error)) }
+        }
+        guard let prepared else { return self.callInit(of: module, load) }
+        if !self.isVerified(prepared) { return self.forget(module) { self.load(prepared.path, load) } }
+        self.map(prepared, for: module, load)
       case .failure(let error):
         // Nothing of it has run.
         self.remove(module)

@@ -138,9 +138,7 @@ extension ModuleManager {
       switch source {
       case .builtIn(let builtIn): try initialize(builtIn, in: old, load)
       case .file(let path):
-        queue.call { [copies] in
-          Result { () throws(ModuleError) in try PreparedImage(path, in: copies) }
-        } then: { result in
+        prepare(path) { result in
           // Meanwhile another request may have unloaded or replaced it.
           if self.module(named: name) !== old || old.currentState != .live { return again() }
           do throws(ModuleError) { try self.initialize(result.get(), in: old, load) } catch {

@@ -52,6 +52,8 @@ public final class ModuleManager: Sendable {
     var configuration = ModuleConfiguration()
     /// In the order in which they are asked.
     var observers: [ModuleObserver] = []
+    /// In the order in which they are asked. It only grows.
+    var verifiers: [ModuleVerifier] = []
     /// Requests that are served, by what was asked for.
     var requests: [String: LoadRequest] = [:]
     var taints: [ModuleTaint] = []
@@ -191,7 +193,8 @@ public final class ModuleManager: Sendable {
   ///   - cancellation: The same, with `EINTR`; in the other form also the end of the task, with
   ///     `ECANCELED`.
   /// - Threads: any, outside sections. Loads and unloads of a manager take turns.
-  /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of
+  /// - Throws: what `stat(2)` and `open(2)` say of the path; `EPERM` when others may change the
+  ///   file or a directory of its path; what a verifier says; `ENOEXEC` for what is no module of
   ///   this ABI, and for one of another name; `EEXIST` for a module or an image that is
   ///   loaded; as `set(_:of:to:within:cancelledBy:)` for a parameter; what its
   ///   `init` answers; `EDEADLK` inside a section, a hook, a retired callback, or a module's `init`

@@ -73,8 +73,16 @@ extension ModuleManager {
   /// Source: Linux `kernel.modules_disabled`, which forbids unloading as well.
   public func forbidLoading() { withState { $0.isLoadingForbidden = true } }
 
-  /// Whether ``forbidLoading()`` was called.
-  public var isLoadingForbidden: Bool { withState { $0.isLoadingForbidden } }
+  /// Forbids loading until the process ends, as ``forbidLoading()``, for each manager that there is
+  /// or will be, and in processes that are forked from here on.
+  public static func forbidLoading() { isForbiddenInProcess.store(true, ordering: .releasing) }
+
+  private static let isForbiddenInProcess = Primitive.Flag(false)
+
+  /// Whether ``forbidLoading()`` was called, for this manager or for all.
+  public var isLoadingForbidden: Bool {
+    Self.isForbiddenInProcess.load(ordering: .acquiring) || withState { $0.isLoadingForbidden }
+  }
 
   /// Call this before any code of the module runs.
   func checkLoading(_ name: String) throws(ModuleError) {

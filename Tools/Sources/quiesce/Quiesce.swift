@@ -19,7 +19,8 @@ struct Quiesce: ParsableCommand {
       HostCommand.self, InsmodCommand.self, RmmodCommand.self, ReplaceCommand.self, ModprobeCommand.self,
       LsmodCommand.self, SetCommand.self,
       CatCommand.self,
-      StatCommand.self, TraceCommand.self, DepmodCommand.self, ModinfoCommand.self, DemoCommand.self,
+      StatCommand.self, TraceCommand.self, DepmodCommand.self, ModinfoCommand.self, KeygenCommand.self,
+      SignCommand.self, VerifyCommand.self, DemoCommand.self,
       SchemesCommand.self,
       TortureCommand.self,
     ])

@@ -3,6 +3,7 @@ import ControlClient
 import ControlProtocol
 import Foundation
 import ModuleManager
+import ModuleSigning
 import ToolSupport
 
 /// `quiesce host`
@@ -14,7 +15,8 @@ struct HostCommand: ParsableCommand {
       quiesce host --listen <address:port> --forward <address:port>
         [--workers <n>] [--module-directory <path>]
         [--configuration <path>] [--read-only-control <path>]
-        [--flow-timeout <seconds>] [--control <path>]
+        [--require-signed <file> ...] [--flow-timeout <seconds>]
+        [--control <path>]
       """,
     discussion: """
       Prints one line that starts with `listening` when it is ready. Modules' log lines and life-cycle events go to \
@@ -54,6 +56,12 @@ struct HostCommand: ParsableCommand {
       valueName: "path"))
   var readOnlyControl: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "A public key: no module is loaded that none of these keys has signed; this option can be repeated.",
+      valueName: "file"))
+  var requireSigned: [String] = []
+
   @Option(help: ArgumentHelp("A flow without datagrams is removed after this time.", valueName: "seconds"))
   var flowTimeout = 60.0
 
@@ -80,12 +88,13 @@ struct HostCommand: ParsableCommand {
       }
       // The default one may be missing: modules can be loaded by path all the same.
       if let moduleDirectory { try Host.checkDirectory(moduleDirectory) }
+      let keys = try requireSigned.map { path in try VerifyingKey(path: path) }
       let rules = try configuration.map { try ConfigurationDirectory(path: $0).configuration }
       let host = try Host(
         listen: listen, forward: forward, workers: workers, flowTimeout: .seconds(flowTimeout),
         control: options.path, readOnlyControl: readOnlyControl, log: log,
         moduleDirectory: moduleDirectory ?? Self.defaultModuleDirectory,
-        configuration: rules ?? ModuleConfiguration())
+        configuration: rules ?? ModuleConfiguration(), keys: keys)
       try host.start()
       LineWriter(STDOUT_FILENO, name: "quiesce: host").write(host.greeting)
       signals.wait()

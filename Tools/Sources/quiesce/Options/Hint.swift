@@ -44,6 +44,7 @@ enum Hint {
     case ("ENOENT", "replace") where message.contains("no such module is loaded"):
       return "`quiesce insmod` loads a module that is not loaded."
     case ("ENOENT", "rmmod"), ("ENOENT", "set"): return "`quiesce lsmod` lists what is loaded."
+    case ("EKEYREJECTED", _), ("ENOKEY", _): return "`quiesce sign --key KEY FILE` signs it."
     case ("EPERM", _) where message.contains("the configuration forbids"):
       return "`quiesce modprobe --show-config` shows the rules."
     default: return nil
