@@ -142,6 +142,28 @@ import Testing
     #expect(lines.all == (isInsideVerifier ? [] : ["+\(name)", "-\(name)"]))
   }
 
+  /// A new version is verified as well, and one that a later verifier has not seen is not mapped.
+  @Test func replacementIsVerified() async throws {
+    let (path, manager) = (await folder.add("version"), manager)
+    try await manager.load(path: path)
+    let isLate = Shared(Locked(false))
+    let strict = ModuleVerifier("strict") { _, _ in .init("not this one", errno: EKEYREJECTED) }
+    manager.add(
+      ModuleObserver(
+        "slow",
+        willLoad: { _, _ in
+          if !isLate.value.withLock({ $0 }) { manager.require(strict) }
+          isLate.value.withLock { $0 = true }
+          return nil
+        }))
+    let late = await moduleError { try await manager.replace("version", with: path) }
+    #expect(late?.errno == EAGAIN && late?.module == path)
+    let refused = await moduleError { try await manager.replace("version", with: path) }
+    #expect(refused?.description == "\(path): strict refuses it: not this one (EKEYREJECTED)")
+    #expect(manager.list().map(\.name) == ["version"] && manager.list().map(\.state) == [.live])
+    try await manager.unload("version")
+  }
+
   /// While the observers are asked.
   @Test func loadingIsForbiddenUntilTheImageIsMapped() async throws {
     let (path, manager) = (await constructing("forbidden"), manager)

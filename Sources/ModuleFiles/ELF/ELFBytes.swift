@@ -39,7 +39,14 @@ struct ELFBytes {
 struct ELFFault: Error {
   let reason: String
 
-  init(_ reason: String) { self.reason = reason }
+  /// Names in a file may have control characters, and the reason is one line of a log.
+  init(_ reason: String) {
+    var text = String.UnicodeScalarView()
+    for scalar in reason.unicodeScalars {
+      text.append(scalar.properties.generalCategory == .control ? "?" : scalar)
+    }
+    self.reason = String(text)
+  }
 }
 
 extension UInt64 {

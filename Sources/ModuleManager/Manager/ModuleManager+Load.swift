@@ -199,7 +199,13 @@ extension ModuleManager {
           return self.forget(module) { load.answer(.failure(error)) }
         }
         guard let prepared else { return self.callInit(of: module, load) }
-        if !self.isVerified(prepared) { return self.forget(module) { self.load(prepared.path, load) } }
+        if !self.isVerified(prepared) {
+          return self.forget(module) {
+            if load.takeover == nil { return self.load(prepared.path, load) }
+            let reason = "a verifier was required while it was loaded; replace it again"
+            load.answer(.failure(ModuleError(prepared.path, EAGAIN, reason)))
+          }
+        }
         self.map(prepared, for: module, load)
       case .failure(let error):
         // Nothing of it has run.
