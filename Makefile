@@ -1,5 +1,5 @@
 # The commands of the project. Each target's steps are in Scripts/.
-.PHONY: help setup demo torture bench peers ratios regression test storm aarch64 sanitize docs man tutorials format lint
+.PHONY: help setup demo torture bench peers ratios regression test storm fuzz aarch64 sanitize docs man tutorials format lint
 
 help:    ## this list
 	@sed -n 's/^\([a-z0-9]*:.*\)##/\1/p' Makefile
@@ -30,6 +30,9 @@ test:    ## every test, the check of the read path's machine code, the manual pa
 
 storm:   ## modules come and go under every unload scheme, 60 s each, and 10,000 times; SECONDS=10
 	@Scripts/setup && Scripts/storm $(SECONDS)
+
+fuzz:    ## what reads bytes from others, guided by coverage, 300 s each; then planted bugs; SECONDS=60
+	@Scripts/setup && Scripts/fuzz $(SECONDS) && Scripts/fuzz mutants
 
 aarch64: ## the restartable sequence for aarch64, cross-compiled and emulated
 	@Tests/Aarch64/check

@@ -6,10 +6,15 @@ let lifetimes: [SwiftSetting] = [.enableExperimentalFeature("Lifetimes")]
 
 let package = Package(
   name: "quiesce-tools",
-  products: [.executable(name: "quiesce", targets: ["quiesce"])],
+  products: [
+    .executable(name: "quiesce", targets: ["quiesce"]),
+    // For the package that fuzzes it.
+    .library(name: "ControlProtocol", targets: ["ControlProtocol"]),
+  ],
   dependencies: [
     .package(name: "swift-quiescence", path: ".."),
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.5.0"),
+    .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.0"),
     .package(url: "https://github.com/LebJe/TOMLKit.git", from: "0.6.0"),
   ],
   targets: [
@@ -32,6 +37,13 @@ let package = Package(
         .product(name: "ModuleFiles", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
       ]),
+    .target(
+      name: "ModuleSigning",
+      dependencies: [
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "ModuleFiles", package: "swift-quiescence"),
+        .product(name: "ModuleManager", package: "swift-quiescence"),
+      ]),
     .target(name: "ToolSupport", dependencies: ["CControl", "ControlProtocol"]),
     .target(name: "ControlClient", dependencies: ["CControl", "ControlProtocol"]),
     .target(
@@ -51,8 +63,8 @@ let package = Package(
     .executableTarget(
       name: "quiesce",
       dependencies: [
-        "CControl", "ControlClient", "ControlProtocol", "ControlServer", "Relay", "ToolSupport", "Torture",
-        "Traffic",
+        "CControl", "ControlClient", "ControlProtocol", "ControlServer", "ModuleSigning", "Relay",
+        "ToolSupport", "Torture", "Traffic",
         .product(name: "ModuleFiles", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),
         .product(name: "Quiescence", package: "swift-quiescence"),
@@ -73,8 +85,8 @@ let package = Package(
     .testTarget(
       name: "ControlTests",
       dependencies: [
-        "CControl", "ControlClient", "ControlProtocol", "ControlServer", "Relay", "ToolSupport", "Traffic",
-        "quiesce",
+        "CControl", "ControlClient", "ControlProtocol", "ControlServer", "ModuleSigning", "Relay",
+        "ToolSupport", "Traffic", "quiesce",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Bigref", package: "swift-quiescence"),
         .product(name: "ModuleManager", package: "swift-quiescence"),

@@ -94,11 +94,6 @@ package struct ImageFile: ~Copyable {
     "__cxa_thread_atexit", "__cxa_thread_atexit_impl",
   ]
 
-  /// Calls `body` with the file's content.
-  package borrowing func withContent<Result: ~Copyable>(
-    _ body: (UnsafeRawBufferPointer) -> Result
-  ) -> Result { content.withUnsafeBytes { body($0) } }
-
   /// The strings of the section `.quiescent.info`; none when there is no such section.
   package var strings: [[UInt8]] {
     guard let information else { return [] }

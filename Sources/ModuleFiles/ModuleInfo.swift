@@ -32,6 +32,16 @@ public struct ModuleInfo: Hashable, Sendable {
   ///   none; `EFBIG` above 1 GiB; `EBUSY` when the file changes while it is read.
   public init(path: String) throws(ModuleFileError) { try self.init(ImageFile(path), path) }
 
+  /// Inspects `content`, which was read from the file at `path`; see ``init(path:)``.
+  ///
+  /// - Complexity: O(size of the content), also in memory.
+  public init(content: RawSpan, path: String) throws(ModuleFileError) {
+    let copy = try content.withUnsafeBytes { (bytes) throws(ModuleFileError) in
+      try FileContent(copying: bytes, path)
+    }
+    try self.init(ImageFile(copy, path), path)
+  }
+
   /// Takes what `file` says, whose content came from `path`.
   package init(_ file: borrowing ImageFile, _ path: String) throws(ModuleFileError) {
     self.path = path

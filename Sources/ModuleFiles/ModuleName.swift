@@ -18,8 +18,12 @@ public enum ModuleName {
 
   /// The name that a module's file stands for: `/a/b.so` gives `b`.
   public static func ofFile(_ path: String) -> String {
-    let last = path.split(separator: "/").last.map(String.init) ?? path
-    return last.hasSuffix(".so") ? String(last.dropLast(3)) : last
+    let slash = UInt8(ascii: "/")
+    guard let end = path.utf8.lastIndex(where: { $0 != slash }) else { return path }
+    let whole = path.utf8[...end]
+    let last = whole.lastIndex(of: slash).map { whole[whole.index(after: $0)...] } ?? whole
+    let isImage = last.suffix(3).elementsEqual(".so".utf8)
+    return String(Substring(isImage ? last.dropLast(3) : last))
   }
 
   private static func isNameByte(_ byte: UInt8) -> Bool {

@@ -33,7 +33,9 @@ int qs_image_create_in(const char *folder) {
   return open(folder, O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
 }
 
-int qs_image_open_folder(const char *path) { return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); }
+int qs_image_open_folder(int parent, const char *name) {
+  return openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
 
 uintptr_t qs_image_address(void *handle) {
   struct link_map *map = NULL;

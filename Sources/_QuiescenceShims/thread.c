@@ -34,8 +34,13 @@ int qs_thread_start(const char *name, void (*body)(void *), void *argument) {
   snprintf(start->name, sizeof start->name, "%s", name);
 
   // Blocked before the thread exists, so that it never takes a signal meant for the host's threads.
+  // Not those of an instruction that fails: where they are blocked, the kernel ends the process
+  // without calling the host's handler.
+  static const int errors[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT};
   sigset_t all, before;
   sigfillset(&all);
+  for (size_t index = 0; index < sizeof errors / sizeof errors[0]; index++)
+    sigdelset(&all, errors[index]);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);

@@ -69,13 +69,19 @@ struct ImageEditor {
   /// Why the inspection refuses it; nil when it does not.
   func fault() -> ModuleFileError? {
     do throws(ModuleFileError) {
-      _ = try ImageFile(FileContent(copying: bytes, "image"), "image")
+      _ = try ImageFile(content(), "image")
       return nil
     } catch { return error }
   }
 
+  private func content() throws(ModuleFileError) -> FileContent {
+    try bytes.span.bytes.withUnsafeBytes { (bytes) throws(ModuleFileError) in
+      try FileContent(copying: bytes, "image")
+    }
+  }
+
   /// What the inspection finds.
-  func facts() throws -> ImageFacts { try ImageFile(FileContent(copying: bytes, "image"), "image").facts }
+  func facts() throws -> ImageFacts { try ImageFile(content(), "image").facts }
 
   func save(_ path: String) throws { try Data(bytes).write(to: URL(filePath: path)) }
 }

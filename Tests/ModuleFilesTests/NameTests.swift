@@ -96,5 +96,10 @@ import Testing
     #expect(ModuleName.isValid("a.b-c_9") && !ModuleName.isValid("") && !ModuleName.isValid("a/b"))
     #expect(!ModuleName.isValid(String(repeating: "x", count: 65)))
     #expect(ModuleName.ofFile("/a/b.so") == "b" && ModuleName.ofFile("b") == "b")
+    #expect(
+      ModuleName.ofFile("a/b.so/") == "b" && ModuleName.ofFile("//") == "//" && ModuleName.ofFile("") == "")
+    #expect(
+      ModuleName.ofFile("é/ü.so") == "ü" && ModuleName.ofFile("/.so") == ""
+        && ModuleName.ofFile("a.so.so") == "a.so")
   }
 }

@@ -65,4 +65,56 @@ import Testing
     }
     #expect(result?.standardErrorContent == [], "\(result.errorOutput)")
   }
+  /// A core of a process in which a thread has called a module that is gone: the script names it.
+  @Test(.enabled(if: isThere, "gdb is not installed"), .timeLimit(.minutes(5)))
+  func coreNamesTheModuleThatIsGone() async throws {
+    let path = await onThread {
+      Misbehavior.module(
+        "departed", hook: "char line[32]; sprintf(line, \"%p\", (void *)hook); host->log(self, line);",
+        functions: "#include <stdio.h>\nstatic int hook(void *, void *);\n",
+        members: ", .version = \"2.1\"")
+    }
+    let core = FileManager.default.temporaryDirectory.appending(path: "core-\(UUID().uuidString)").path
+    defer { try? FileManager.default.removeItem(atPath: core) }
+    let written = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      [path = path as String, core = core as String] in
+      // Where a process dies, this one stays for the debugger.
+      signal(SIGSEGV) { _ in while true { pause() } }
+      let scene = Misbehavior(isPatient: true)
+      let lines = Lines()
+      scene.manager.setLog { _, line in lines.add(line) }
+      try await scene.manager.load(path: path)
+      _ = scene.call()
+      try await scene.manager.unload("departed")
+      let address = UInt(lines.all[0].dropFirst(2), radix: 16)!
+      let error = ServiceThread.start(named: "stale") {
+        unsafeBitCast(address, to: (@convention(c) () -> Void).self)()
+      }
+      precondition(error == 0)
+      let shown = await onThread {
+        for _ in 0..<20 {
+          let run = Compiler.run([
+            "timeout", "--signal=KILL", "60", "gdb", "--batch", "--nx", "--readnever", "-p", "\(getpid())",
+            "-ex", "generate-core-file \(core)",
+          ])
+          if run.output.contains("Saved corefile") || run.output.contains("ptrace: ") { return "" }
+        }
+        return "gdb writes no core"
+      }
+      FileHandle.standardError.write(Data(shown.utf8))
+    }
+    #expect(written?.standardErrorContent == [], "\(written.errorOutput)")
+    // The system forbids to debug a process that is no child.
+    if !FileManager.default.fileExists(atPath: core) { return }
+    let output = await onThread {
+      let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().path
+      let script = Compiler.root.appending(path: "Scripts/quiescence-gdb.py").path
+      return Compiler.run([
+        "gdb", "--batch", "--nx", "--readnever", "-x", script, program, core,
+        "-ex", "quiescence-modules", "-ex", "thread apply all quiescence-address",
+      ]).output
+    }
+    #expect(output.contains(" departed 2.1 (unmapped, \(path))"), "\(output)")
+    #expect(output.split(separator: "\n").contains { $0.contains(": departed 2.1+0x") }, "\(output)")
+  }
 }

@@ -99,6 +99,7 @@ import Testing
     "ModuleParameter.swift": """
     let ingress = HookPoint<Int, Memb>("ingress", argumentType: "length.1", flavor: Memb.self)
     """,
+    "ModuleVerifier.swift": "import Glibc",
     "ModuleManager.swift": """
     let prerouting = HookPoint<Int32, Memb>("prerouting", argumentType: "int.1", flavor: Memb.self)
     """,
@@ -107,7 +108,8 @@ import Testing
   /// The files whose examples may wait and throw at top level.
   static let asynchronous = [
     "Bigref.swift", "BuiltInModule.swift", "GracePeriod.swift", "KillBatch.swift",
-    "ModuleManager+BuiltIn.swift", "ModuleManager.swift", "ModuleParameter.swift",
+    "ModuleManager+BuiltIn.swift", "ModuleManager+Replace.swift", "ModuleManager.swift",
+    "ModuleParameter.swift",
     "ModulePolicy.swift", "ModuleTrace.swift", "SleepableBox.swift", "SleepableDomain.swift",
     "SleepablePointer.swift", "UnloadAttempt.swift", "UnloadRequest.swift", "UnloadScheme.swift",
   ]

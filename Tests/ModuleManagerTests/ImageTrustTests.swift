@@ -1,4 +1,5 @@
 import Foundation
+import ModuleFiles
 import ModuleManager
 import Quiescence
 import TestSupport
@@ -41,6 +42,42 @@ import Testing
     #expect(chmod(directory, 0o1777) == 0)
     try await manager.load(path: path)
     try await manager.unload("exposed")
+  }
+
+  /// Others could put another directory in its place, such as one with an old version.
+  @Test func everyDirectoryOfThePathIsChecked() async throws {
+    let path = await folder.add("nested", in: "one/two/three")
+    for place in ["one", "one/two", "one/two/three"] {
+      let directory = "\(folder.path)/\(place)"
+      #expect(chmod(directory, 0o777) == 0)
+      let error = await loadError(path)
+      #expect(
+        error?.errno == EPERM
+          && error?.reason.hasPrefix("its directory \(directory) may be written by others") == true)
+      #expect(chmod(directory, 0o755) == 0)
+    }
+    try await manager.load(path: path)
+    try await manager.unload("nested")
+  }
+
+  /// The index says what a name stands for.
+  @Test func indexThatOthersMayWriteIsRefused() async throws {
+    await folder.add("listed")
+    let index = "\(folder.path)/\(ModuleIndex.fileName)"
+    try ModuleIndex.scan(folder.path).write()
+    try manager.setDirectory(folder.path)
+    #expect(chmod(index, 0o666) == 0)
+    let reason = "may be written by others than its owner; see chmod(1): go-w"
+    #expect(
+      await moduleError { try await manager.request("listed") }?.description == "\(index): \(reason) (EPERM)")
+    #expect(chmod(index, 0o644) == 0 && chmod(folder.path, 0o777) == 0)
+    #expect(
+      await moduleError { try await manager.request("listed") }?.description
+        == "\(folder.path): \(reason) (EPERM)")
+    #expect(await moduleError { try manager.setDirectory(folder.path) }?.errno == EPERM)
+    #expect(chmod(folder.path, 0o755) == 0)
+    try await manager.request("listed")
+    try await manager.unload("listed")
   }
 
   @Test func fileOfAnotherUserIsRefused() async throws {
@@ -93,27 +130,6 @@ import Testing
     manager.add(ModuleObserver("strict", willLoad: { module, _ in module == "vetoed" ? "not here" : nil }))
     #expect(await loadError(path)?.description == "vetoed: strict refuses it: not here (EPERM)")
     #expect(getenv("CONSTRUCTED_vetoed") == nil && !isMapped(path) && manager.list().isEmpty)
-  }
-
-  @Test func verifierSeesWhatIsMapped() async throws {
-    let path = await constructing("verified")
-    let file = Array(try Data(contentsOf: URL(filePath: path)))
-    let isTrusted = Shared(Locked(false))
-    manager.add(
-      ModuleObserver(
-        "verifier",
-        verify: { module, content in
-          if module != "verified" || !content.withUnsafeBytes({ $0.elementsEqual(file) }) {
-            return "another file"
-          }
-          return isTrusted.value.withLock { $0 } ? nil : "no signature"
-        }))
-    #expect(await loadError(path)?.description == "verified: verifier refuses it: no signature (EPERM)")
-    #expect(getenv("CONSTRUCTED_verified") == nil)
-    isTrusted.value.withLock { $0 = true }
-    try await manager.load(path: path)
-    #expect(getenv("CONSTRUCTED_verified") != nil)
-    try await manager.unload("verified")
   }
 
   /// An observer that let a module in is told when the loader refuses it.

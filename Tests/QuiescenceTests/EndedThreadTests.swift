@@ -6,20 +6,6 @@ import Testing
 
 /// Threads that retire and end. What they leave is work for the runner alone, and once.
 @Suite(.exclusive) struct EndedThreadTests {
-  /// Runs `body` on a thread that has ended when this returns, its destructors included.
-  private static func onShortThread(_ body: @escaping @Sendable () -> Void) {
-    var thread = pthread_t()
-    let error = pthread_create(
-      &thread, nil,
-      { opaque in
-        let body = Unmanaged<Shared<@Sendable () -> Void>>.fromOpaque(opaque!).takeRetainedValue()
-        body.value()
-        return nil
-      }, Unmanaged.passRetained(Shared(body)).toOpaque())
-    precondition(error == 0)
-    pthread_join(thread, nil)
-  }
-
   /// A reclaimer that is never idle forgets them too.
   @Test func queueOfAnEndedThreadGoesWithItsLastCallback() async {
     await onThread {
@@ -27,7 +13,7 @@ import Testing
       let again = Again(reclaimer)
       again.run()
       let ran = Counter()
-      for _ in 0..<200 { Self.onShortThread { reclaimer.retire { ran.add(1) } } }
+      for _ in 0..<200 { joinThreads(1) { reclaimer.retire { ran.add(1) } } }
       while ran.value < 200 { Processor.yield() }
       // A later round: the one that ran the last of them is over.
       again.waitForRounds(3)
@@ -67,7 +53,7 @@ import Testing
       let reclaimer = RCUReclaimer(named: "full", Memb.self, limit: RetireLimit(300, .refuse))
       let ran = Counter()
       Memb.read { _ in
-        for _ in 0..<300 { Self.onShortThread { reclaimer.retire { ran.add(1) } } }
+        for _ in 0..<300 { joinThreads(1) { reclaimer.retire { ran.add(1) } } }
         let state = reclaimer.core.state.withLock { $0 }
         // One after the other, they have shared a queue.
         #expect(state.listed.isEmpty && state.left.count == 1 && state.leftCount == 300)
@@ -83,7 +69,7 @@ import Testing
       let state = reclaimer.core.state.withLock { $0 }
       #expect(state.left.isEmpty && state.leftCount == 0)
       // Room for as many again.
-      for _ in 0..<300 { Self.onShortThread { reclaimer.retire { ran.add(1) } } }
+      for _ in 0..<300 { joinThreads(1) { reclaimer.retire { ran.add(1) } } }
       reclaimer.barrier()
       #expect(ran.value == 600)
     }

@@ -1,3 +1,4 @@
+import Glibc
 internal import Quiescence
 import Synchronization
 
@@ -45,6 +46,23 @@ package func onThread<Result: Sendable>(_ body: @escaping @Sendable () -> Result
   }
   // Not nil: the thread stored it before it ended.
   return box.value.withLock { $0! }
+}
+
+/// Runs `body` on `count` threads, and blocks until they have ended, with their destructors.
+package func joinThreads(_ count: Int, _ body: @escaping @Sendable () -> Void) {
+  let threads = (0..<count).map { _ in
+    var thread = pthread_t()
+    let error = pthread_create(
+      &thread, nil,
+      { argument in
+        // The argument of this call.
+        Unmanaged<Shared<@Sendable () -> Void>>.fromOpaque(argument!).takeRetainedValue().value()
+        return nil
+      }, Unmanaged.passRetained(Shared(body)).toOpaque())
+    precondition(error == 0, "no thread for a test: errno \(error)")
+    return thread
+  }
+  for thread in threads { pthread_join(thread, nil) }
 }
 
 /// Lends a noncopyable value to closures.

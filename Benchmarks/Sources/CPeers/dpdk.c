@@ -102,7 +102,7 @@ static void rte_update(void *opaque, uint64_t number) {
 }
 
 const struct peer peer_rte_qsbr = {
-    .name = "rte_rcu_qsbr, C", .make = rte_make, .begin = rte_begin, .end = rte_end, .rest = rte_rest,
+    .name = "rte_rcu_qsbr, C", .update_spins = true, .make = rte_make, .begin = rte_begin, .end = rte_end, .rest = rte_rest,
     .wake = rte_wake, .read = rte_read_and_tell,
     .work = rte_work_and_tell, .update = rte_update, .synchronize = rte_synchronize};
 #endif

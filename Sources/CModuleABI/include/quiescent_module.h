@@ -1,4 +1,4 @@
-// The one header that a module author includes.
+// The one header that a module author includes. It needs `quiescent_services.h` beside it.
 //
 // A module is a shared object with one exported symbol, `quiescent_module`, which
 // QUIESCENT_MODULE defines:
@@ -23,12 +23,17 @@
 //     QUIESCENT_EXIT_AFTER_FAILED_INIT the host does call `exit`, which cleans up.)
 //  5. Before `exit` returns 0, it ends all that would call the module later: threads, timers,
 //     signal handlers, keys with destructors, and what it registered with other libraries. The host
-//     looks for the first four, and keeps the image mapped if it finds one.
-//  6. Functions return 0 or a negative errno. After `exit` has returned 0, call nothing of this.
+//     looks for the first four, and keeps the image mapped if it finds one. It cannot tell whose a
+//     file descriptor is, so `exit` closes those. `host->services` has threads, timers and storage
+//     that the host ends by itself.
+//  6. While another version of the module takes over, both run; each has variables of its own.
+//  7. Functions return 0 or a negative errno. After `exit` has returned 0, call nothing of this.
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "quiescent_services.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -134,6 +139,13 @@ struct quiescent_host {
   /// right after `init`; called in `exit`, it tries the unload again if `exit` refuses. The request
   /// is for this load of the module, not for a later one. Inside a hook: yes.
   int (*unload_later)(struct quiescent_self *self);
+
+  /// Workers, deferred calls, timers, and storage for each thread: see `quiescent_services.h`.
+  const struct quiescent_services *services;
+
+  /// The module's state: `state_size` bytes, zero at first. NULL without a `state_size`, and in an
+  /// `exit` after which another version goes on with it and what it points to. Inside a hook: yes.
+  void *(*state)(struct quiescent_self *self);
 };
 
 /// Whether the host has the field. A host that was built against an older header has a shorter
@@ -247,6 +259,11 @@ struct quiescent_module {
 
   /// The first parameter, and the end behind the last. QUIESCENT_MODULE sets them.
   const struct quiescent_parameter *const *parameters, *const *parameters_end;
+
+  /// The layout and the size of `state`. A version that replaces this one goes on with its state if
+  /// both numbers are the same. For a while both use it: by atomic operations, or under a lock in
+  /// it. It has no pointers into an image.
+  uint64_t state_version, state_size;
 };
 
 /// The host also calls `exit` after `init` has failed. Then `init` cleans up nothing, and `exit`

@@ -52,9 +52,9 @@ package struct FileContent: ~Copyable, @unchecked Sendable {
   /// A copy of `bytes`.
   ///
   /// - Throws: what `mmap(2)` says.
-  package init(copying bytes: [UInt8], _ path: String) throws(ModuleFileError) {
+  package init(copying bytes: UnsafeRawBufferPointer, _ path: String) throws(ModuleFileError) {
     let memory = try Self.allocate(bytes.count, path)
-    memory.copyBytes(from: bytes)
+    memory.copyMemory(from: bytes)
     self.memory = UnsafeRawBufferPointer(memory)
   }
 

@@ -63,6 +63,13 @@ public final class HookPoint<Argument: ~Copyable, F: Flavor>: Sendable {
   private struct Hooks {
     var entries: [HookEntry] = []
     var lastID: UInt64 = 0
+
+    mutating func insert(_ hook: UnlinkedHook, as id: UInt64) {
+      // Ids ascend in the order of the first registration.
+      let index =
+        entries.firstIndex { ($0.hook.priority, $0.id) > (hook.priority, id) } ?? entries.endIndex
+      entries.insert(HookEntry(hook: hook, id: id), at: index)
+    }
   }
 }
 
@@ -104,6 +111,13 @@ package protocol AnyHookPoint: AnyObject, Sendable {
   ) -> UInt64
   /// Removes a hook. Returns false if it was removed before.
   @discardableResult func unlink(_ id: UInt64) -> Bool
+  /// Removes the hooks with these ids, and adds others, in one publication: a round calls all of
+  /// the former or all of the latter. Returns the ids of those that were added.
+  ///
+  /// The first of `added` with some priority takes the place, and the id, of the first of `removed`
+  /// with that priority; the second one that of the second; and so on. Others come behind those of
+  /// their priority. What was removed must not come back.
+  func replace(_ removed: [UInt64], with added: [UnlinkedHook]) -> [UInt64]
 }
 
 extension HookPoint: AnyHookPoint where Argument: ~Copyable {
@@ -114,15 +128,12 @@ extension HookPoint: AnyHookPoint where Argument: ~Copyable {
   ) -> UInt64 {
     hooks.withLock { hooks in
       if id == nil { hooks.lastID += 1 }
-      let entry = HookEntry(
-        function: function, closure: closure, gate: gate, priority: priority, id: id ?? hooks.lastID)
-      // Ids ascend in the order of the first registration.
-      let index =
-        hooks.entries.firstIndex { ($0.priority, $0.id) > (priority, entry.id) } ?? hooks.entries.endIndex
-      hooks.entries.insert(entry, at: index)
+      let hook = UnlinkedHook(function: function, closure: closure, gate: gate, priority: priority)
+      let id = id ?? hooks.lastID
+      hooks.insert(hook, as: id)
       // Under the lock: two writers publish in the order in which they changed the entries.
       table.exchange(HookTable(hooks.entries))
-      return entry.id
+      return id
     }
   }
 
@@ -132,9 +143,34 @@ extension HookPoint: AnyHookPoint where Argument: ~Copyable {
       guard let index = hooks.entries.firstIndex(where: { $0.id == id }) else { return false }
       let entry = hooks.entries.remove(at: index)
       table.exchange(HookTable(hooks.entries))
-      if let closure = entry.closure { F.retire(closure) }
-      if let gate = entry.gate { F.retire(gate) }
+      retire(entry.hook)
       return true
     }
+  }
+
+  package func replace(_ removed: [UInt64], with added: [UnlinkedHook]) -> [UInt64] {
+    hooks.withLock { hooks in
+      let old = hooks.entries.filter { removed.contains($0.id) }
+      hooks.entries.removeAll { removed.contains($0.id) }
+      var places = old
+      let ids = added.map { hook in
+        let place = places.firstIndex { $0.hook.priority == hook.priority }
+        if place == nil { hooks.lastID += 1 }
+        let id = place.map { places.remove(at: $0).id } ?? hooks.lastID
+        hooks.insert(hook, as: id)
+        return id
+      }
+      // One store. With a table without the old ones in between, or with both:
+      // caller: loads that table; writer: stores the last one; caller: calls none, or both.
+      table.exchange(HookTable(hooks.entries))
+      for entry in old { retire(entry.hook) }
+      return ids
+    }
+  }
+
+  /// After the table that has it was replaced: a round that began before may still be inside.
+  private func retire(_ hook: UnlinkedHook) {
+    if let closure = hook.closure { F.retire(closure) }
+    if let gate = hook.gate { F.retire(gate) }
   }
 }

@@ -16,11 +16,17 @@ package struct HookFunction: @unchecked Sendable {
   }
 }
 
-struct HookEntry: Sendable {
+/// A hook that is not on a point yet.
+package struct UnlinkedHook: Sendable {
   let function: HookFunction
+  /// Of a hook in Swift.
   let closure: HookClosure?
   let gate: HookGate?
   let priority: Int
+}
+
+struct HookEntry: Sendable {
+  let hook: UnlinkedHook
   let id: UInt64
 }
 
@@ -43,10 +49,10 @@ struct HookTable: ~Copyable, @unchecked Sendable {
     functions = .allocate(capacity: entries.count)
     gates = .allocate(capacity: entries.count)
     for (index, entry) in entries.enumerated() {
-      (functions + index).initialize(to: entry.function)
-      (gates + index).initialize(to: entry.gate.map { Unmanaged.passUnretained($0) })
+      (functions + index).initialize(to: entry.hook.function)
+      (gates + index).initialize(to: entry.hook.gate.map { Unmanaged.passUnretained($0) })
     }
-    firstGated = functions + (entries.firstIndex { $0.gate != nil } ?? entries.count)
+    firstGated = functions + (entries.firstIndex { $0.hook.gate != nil } ?? entries.count)
     end = functions + entries.count
   }
 

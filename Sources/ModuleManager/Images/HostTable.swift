@@ -18,6 +18,7 @@ enum HostTable {
     fillInterfaces(table)
     fillCounts(table)
     fillRequests(table)
+    table.pointee.services = ServiceTable.pointer
     return table
   }
 
@@ -33,9 +34,11 @@ enum HostTable {
     table.pointee.publish = { this, name, read, context in
       guard let name, let read else { return -EINVAL }
       let string = String(cString: name)
-      if !ModuleName.isValid(string) { return -EINVAL }
       return Module.from(this)._withUnsafeGuaranteedRef { module in
-        module.manager.publish(NamedObject(string, read, context), of: module)
+        if !ModuleName.isValid(string) {
+          return module.refuse(EINVAL) { "'\(string)' is no name: letters, digits, '_', '-' and '.'" }
+        }
+        return module.manager.publish(NamedObject(string, read, context), of: module)
       }
     }
   }
@@ -94,6 +97,7 @@ enum HostTable {
     table.pointee.unload_later = { this in
       Module.from(this)._withUnsafeGuaranteedRef { -$0.startUnload() }
     }
+    table.pointee.state = { this in Module.from(this)._withUnsafeGuaranteedRef { $0.stateAddress } }
     table.pointee.log = { this, line in
       guard let line else { return }
       Module.from(this)._withUnsafeGuaranteedRef { $0.manager.log($0, String(cString: line)) }
@@ -113,9 +117,23 @@ extension Module {
   fileprivate func link(
     _ function: HookFunction, to name: String, expecting type: String, priority: Int
   ) -> Int32 {
-    guard let point = manager.withState({ $0.points[name] }) else { return -ENOENT }
-    if point.argumentType != type { return -EPROTOTYPE }
+    let points = manager.withState { $0.points }
+    guard let point = points[name] else {
+      return refuse(ENOENT) { "there is no hook point '\(name)'; \(Nearest.text(name, among: points.keys))" }
+    }
+    if point.argumentType != type {
+      return refuse(EPROTOTYPE) { "hook point '\(name)' passes '\(point.argumentType)', not '\(type)'" }
+    }
     return link(function, closure: nil, to: point, priority: priority)
+  }
+
+  /// Keeps the reason for the error of the load, if its `init` returns the number. Returns the
+  /// negative errno.
+  func refuse(_ errno: Int32, _ reason: @escaping @Sendable () -> String) -> Int32 {
+    withLinks { links in
+      if links.state == .coming { links.refusal = Refusal(errno: errno, reason: reason) }
+    }
+    return -errno
   }
 
   /// Links a hook while the module is coming or live. Returns 0 or a negative errno.
@@ -125,15 +143,17 @@ extension Module {
     linking.withLock { _ in
       // An unload first sets the state to `going`, and then unlinks the hooks under this lock. So
       // either the unload finds this hook, or this thread finds the module going.
-      let index = withLinks { links -> Int? in
+      let found = withLinks { links -> (index: Int, isHeldBack: Bool)? in
         if links.state != .coming && links.state != .live { return nil }
         // Before the hook can be called: what it retires must wait for the flavor of this point
         // too.
         links.hooks.append(
           Hook(point: point, function: function, closure: closure, priority: priority))
-        return links.hooks.count - 1
+        return (links.hooks.count - 1, links.predecessor != nil)
       }
-      guard let index else { return -EBUSY }
+      guard let (index, isHeldBack) = found else { return -EBUSY }
+      // The takeover links it, under this lock.
+      if isHeldBack { return 0 }
       let id = point.link(
         function, closure: closure, gate: gate(for: point), priority: priority, as: nil)
       withLinks { links in

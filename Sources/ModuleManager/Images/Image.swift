@@ -10,7 +10,9 @@ struct Image: Sendable {
   private let copy: ImageCopy
   private nonisolated(unsafe) let handle: UnsafeMutableRawPointer
   private let file: MappedFile
-  private let bounds: Range<UInt>
+  /// The addresses from the first to the last mapping of the file.
+  let bounds: Range<UInt>
+  private let record: ModuleRecord
   /// Why its file says that it must stay; nil if it does not.
   let residency: String?
   /// What is searched before it is unmapped; nil if its code cannot leave anything behind.
@@ -29,10 +31,12 @@ struct Image: Sendable {
     }
     let facts = prepared.file.facts
     let beginning = ThreadAge.now
+    let record = ModuleRecord(prepared.name, version: entry.version, path: path)
     let libraries = NeededLibraries(of: prepared.file, at: path)
     guard let handle = dlopen(copy.path, RTLD_NOW | RTLD_LOCAL) else {
       let text = dlerror().map { String(cString: $0) } ?? "the loader gives no reason"
       copy.discard()
+      record.setUnloaded(isMapped: false)
       throw ModuleError(path, ENOEXEC, "cannot be mapped: \(oneLine(text, without: copy.path))")
     }
     _ = consume libraries
@@ -43,15 +47,19 @@ struct Image: Sendable {
         let (file, bounds) = try place(of: symbol, path)
       else { throw ModuleError(path, ENOEXEC, "its entry lies outside its file") }
       let pointer = symbol.assumingMemoryBound(to: quiescent_module.self)
+      record.setPlace(bounds)
       // A weak symbol that is nowhere.
       if pointer.pointee.`init` == nil { throw ModuleError(path, ENOEXEC, "it has no init") }
       let image = Image(
-        path: path, copy: copy, handle: handle, file: file, bounds: bounds, residency: facts.residency,
+        path: path, copy: copy, handle: handle, file: file, bounds: bounds, record: record,
+        residency: facts.residency,
         leftovers: facts.mayLeaveSomethingBehind
           ? Leftovers(of: address, in: bounds, facts, since: beginning) : nil)
       return (image, pointer)
     } catch {
-      if dlclose(handle) == 0 { copy.discard() } else { copy.keep() }
+      let isMapped = dlclose(handle) != 0
+      if isMapped { copy.keep() } else { copy.discard() }
+      record.setUnloaded(isMapped: isMapped)
       throw error
     }
   }
@@ -61,6 +69,7 @@ struct Image: Sendable {
   func close() -> String? {
     let reason = unmap()
     if reason == nil { copy.discard() } else { copy.keep() }
+    record.setUnloaded(isMapped: reason != nil)
     return reason
   }
 

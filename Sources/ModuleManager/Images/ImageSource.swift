@@ -1,9 +1,11 @@
 internal import Glibc
+internal import ModuleFiles
 internal import _ImageShims
 
 /// A module's file, opened once: what is checked is what is read.
 ///
-/// Only its owner may write to it or replace it, and the owner is root or the user of this process.
+/// Only its owner may write to it, or change a folder of its path; and the owner is root or the
+/// user of this process.
 struct ImageSource: ~Copyable {
   /// Without symbolic links.
   let path: String
@@ -21,21 +23,15 @@ struct ImageSource: ~Copyable {
     }
     let absolute = String(cString: resolved)
     free(resolved)
-    // A path without links: it begins with a slash.
-    let slash = absolute.utf8.lastIndex(of: UInt8(ascii: "/")) ?? absolute.startIndex
-    let folder = slash == absolute.startIndex ? "/" : String(absolute[..<slash])
-    let name = String(absolute[absolute.utf8.index(after: slash)...])
-    let directory = qs_image_open_folder(folder)
-    if directory < 0 { throw ModuleError(path, errno, "its directory \(folder) cannot be opened") }
+    var folders = absolute.split(separator: "/")
+    let name = folders.popLast() ?? "."
+    let directory = try Self.openDirectory(folders, for: path)
     defer { close(directory) }
     // Not to wait for the other end of a pipe.
-    let descriptor = openat(
-      directory, name.isEmpty ? "." : name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-    if descriptor < 0 {
-      throw ModuleError(path, errno, errno == ELOOP ? "changed while it was opened" : "cannot be opened")
-    }
+    let descriptor = openat(directory, String(name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    if descriptor < 0 { throw Self.error(path, errno, "cannot be opened") }
     let status: stat
-    do throws(ModuleError) { status = try Self.check(descriptor, path, in: directory, folder) } catch {
+    do throws(ModuleError) { status = try Self.check(descriptor, path) } catch {
       close(descriptor)
       throw error
     }
@@ -47,16 +43,48 @@ struct ImageSource: ~Copyable {
 
   deinit { close(descriptor) }
 
-  private static func check(
-    _ descriptor: Int32, _ path: String, in directory: Int32, _ folder: String
-  ) throws(ModuleError) -> stat {
+  /// Opens each folder in the one before it, from the root on, and checks it.
+  ///
+  /// Opening the path as a whole would check the last folder alone:
+  ///
+  /// 1. manager: resolves `/a/modules/x.so`;
+  /// 2. another user, with the right to write `/a`: puts another folder of the same owner in place
+  ///    of `modules`, such as an older version;
+  /// 3. manager: opens that one, whose owner and mode are as they must be.
+  private static func openDirectory(_ folders: [Substring], for path: String) throws(ModuleError) -> Int32 {
+    var place = "/"
+    var directory = qs_image_open_folder(AT_FDCWD, place)
+    if directory < 0 { throw ModuleError(path, errno, "its directory / cannot be opened") }
+    do throws(ModuleError) {
+      try checkDirectory(directory, place, path)
+      for folder in folders {
+        place += place == "/" ? folder : "/\(folder)"
+        let next = qs_image_open_folder(directory, String(folder))
+        if next < 0 { throw error(path, errno, "its directory \(place) cannot be opened") }
+        close(directory)
+        directory = next
+        try checkDirectory(directory, place, path)
+      }
+    } catch {
+      close(directory)
+      throw error
+    }
+    return directory
+  }
+
+  private static func checkDirectory(
+    _ directory: Int32, _ place: String, _ path: String
+  ) throws(ModuleError) {
+    if let reason = FileTrust.fault(of: try status(of: directory, path), isFolder: true) {
+      throw ModuleError(path, EPERM, "its directory \(place) \(reason)")
+    }
+  }
+
+  private static func check(_ descriptor: Int32, _ path: String) throws(ModuleError) -> stat {
     let file = try status(of: descriptor, path)
     if file.st_mode & S_IFMT == S_IFDIR { throw ModuleError(path, EISDIR, "is a directory") }
     if file.st_mode & S_IFMT != S_IFREG { throw ModuleError(path, EINVAL, "not a regular file") }
-    if let reason = fault(of: file, isFolder: false) { throw ModuleError(path, EPERM, reason) }
-    if let reason = fault(of: try status(of: directory, path), isFolder: true) {
-      throw ModuleError(path, EPERM, "its directory \(folder) \(reason)")
-    }
+    if let reason = FileTrust.fault(of: file, isFolder: false) { throw ModuleError(path, EPERM, reason) }
     return file
   }
 
@@ -66,15 +94,8 @@ struct ImageSource: ~Copyable {
     return status
   }
 
-  /// Why others than root and the user of this process decide what is loaded; nil when they do not.
-  private static func fault(of status: stat, isFolder: Bool) -> String? {
-    if status.st_uid != 0 && status.st_uid != geteuid() {
-      return "belongs to user \(status.st_uid), neither root nor the user of this process"
-    }
-    // In a sticky directory, such as /tmp, others cannot replace a file of this owner.
-    if status.st_mode & 0o022 != 0 && !(isFolder && status.st_mode & S_ISVTX != 0) {
-      return "may be written by others than its owner; see chmod(1): go-w"
-    }
-    return nil
+  /// A link, or something else than a folder, where `realpath` found none.
+  private static func error(_ path: String, _ errno: Int32, _ reason: String) -> ModuleError {
+    ModuleError(path, errno, errno == ELOOP || errno == ENOTDIR ? "changed while it was opened" : reason)
   }
 }

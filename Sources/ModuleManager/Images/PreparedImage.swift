@@ -13,15 +13,27 @@ final class PreparedImage: Sendable {
   let info: ModuleInfo
   /// What the module calls itself.
   let name: String
+  /// How many verifiers have seen it.
+  let verifiers: Int
 
-  /// Reads and inspects the file. Blocks for the file system. Runs no code of the file.
+  /// Reads the file, has it verified, and inspects it. Blocks for the file system and the
+  /// verifiers. Runs no code of the file.
   ///
-  /// - Throws: as ``ImageSource/init(_:)`` and ``ImageCopy/init(of:in:)``; `ENOEXEC` for what a
-  ///   loader could not map, for what is no module of this ABI, and `EINVAL` for a bad name.
-  init(_ path: String, in place: CopyPlace) throws(ModuleError) {
+  /// - Throws: as ``ImageSource/init(_:)`` and ``ImageCopy/init(of:in:)``; what a verifier says;
+  ///   `ENOEXEC` for what a loader could not map, for what is no module of this ABI, and `EINVAL`
+  ///   for a bad name.
+  init(_ path: String, in place: CopyPlace, verifiedBy verifiers: [ModuleVerifier]) throws(ModuleError) {
     let source = try ImageSource(path)
     let copy = try ImageCopy(of: source, in: place)
     let content = try copy.content(path)
+    // First: what was not signed by a known key is not interpreted.
+    for verifier in verifiers {
+      let refusal = content.withUnsafeBytes { verifier.verify($0.bytes, source.path) }
+      if let refusal {
+        throw ModuleError(path, refusal.errno, "\(verifier.name) refuses it: \(refusal.reason)")
+      }
+    }
+    self.verifiers = verifiers.count
     let file: ImageFile
     do throws(ModuleFileError) { file = try ImageFile(content, path) } catch { throw ModuleError(error) }
     name = try Self.name(file.entry, path)

@@ -141,7 +141,7 @@ extension ModuleManager {
 }
 
 extension BuiltInModule {
-  fileprivate var nameError: ModuleError? {
+  var nameError: ModuleError? {
     if !ModuleName.isValid(name) { return ModuleError(name, EINVAL, "is no name for a module") }
     for other in dependsOn where !ModuleName.isValid(other) {
       return ModuleError(name, EINVAL, "depends on '\(other)', which is no module's name")

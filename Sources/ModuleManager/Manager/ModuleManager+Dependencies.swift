@@ -35,11 +35,11 @@ extension ModuleManager {
     return module
   }
 
-  func releaseProviders(_ providers: [Module], of user: String) {
-    for module in providers { module.put(for: Self.label(user)) }
+  func releaseProviders(_ providers: [Module], of user: @autoclosure () -> String) {
+    for module in providers { module.put(for: Self.label(user())) }
   }
 
-  private static func label(_ user: String) -> String { "module \(user)" }
+  static func label(_ user: String) -> String { "module \(user)" }
 
   /// `-` and `_` are the same.
   func module(named name: String) -> Module? {
@@ -49,7 +49,7 @@ extension ModuleManager {
   /// The loaded modules that depend on `module`, oldest first.
   func dependents(of module: Module) -> [Module] {
     withState { state in
-      state.order.compactMap { state.modules[$0] }.filter { $0.providers.contains { $0 === module } }
+      state.loaded.filter { $0.providers.contains { $0 === module } }
     }
   }
 }

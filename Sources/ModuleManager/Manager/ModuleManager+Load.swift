@@ -15,6 +15,8 @@ final class ModuleLoad: Sendable {
   let user: String?
   /// The request that it is a part of, which holds what it loads or finds.
   let request: LoadRequest?
+  /// What comes after its `init`, when its module takes over from another version.
+  let takeover: Takeover?
   let done: Done
   private let answered = Once()
   /// What it is about, and waits for.
@@ -22,19 +24,24 @@ final class ModuleLoad: Sendable {
 
   init(
     _ subject: String, policy: ModulePolicy = ModulePolicy(), _ parameters: [String: String],
-    named name: String? = nil, for user: String? = nil, in request: LoadRequest? = nil, done: @escaping Done
+    named name: String? = nil, for user: String? = nil, in request: LoadRequest? = nil,
+    takeover: Takeover? = nil, done: @escaping Done
   ) {
     self.policy = policy
     self.parameters = parameters
     self.name = name
     self.user = user
     self.request = request
+    self.takeover = takeover
     self.done = done
     self.subject = Locked((subject, nil))
   }
 
   /// The first answer counts.
   func answer(_ result: Result<ModuleStatus, ModuleError>) { if answered.take() { done(result) } }
+
+  /// From here on something else answers the request. False when it was answered before.
+  func handOver() -> Bool { answered.take() }
 
   /// The request's end answers it. What has begun goes on: an `init` cannot be interrupted.
   func attach(_ end: RequestEnd) {
@@ -94,9 +101,7 @@ extension ModuleManager {
         throw ModuleError(path, EINVAL, "'\(name)' is no name for an instance")
       }
     } catch { return load.answer(.failure(error)) }
-    queue.call { [copies] in
-      Result { () throws(ModuleError) in try PreparedImage(path, in: copies) }
-    } then: { result in
+    prepare(path) { result in
       switch result {
       case .success(let prepared): self.load(prepared, path, load)
       case .failure(let error): load.answer(.failure(error))
@@ -104,9 +109,22 @@ extension ModuleManager {
     }
   }
 
+  /// Reads, verifies and inspects the file, in a watched call. As the last thing that its caller
+  /// does.
+  func prepare(
+    _ path: String, then next: @escaping @Sendable (Result<PreparedImage, ModuleError>) -> Void
+  ) {
+    let verifiers = withState { $0.verifiers }
+    queue.call(
+      { [copies] in
+        Result { () throws(ModuleError) in try PreparedImage(path, in: copies, verifiedBy: verifiers) }
+      }, then: next)
+  }
+
   /// Its file was copied and inspected; none of its code has run.
   private func load(_ prepared: PreparedImage, _ path: String, _ load: ModuleLoad) {
     if load.isOver { return }
+    if !isVerified(prepared) { return self.load(path, load) }
     do throws(ModuleError) {
       try checkLoading(path)
       try checkName(prepared.name, load, path)
@@ -126,6 +144,12 @@ extension ModuleManager {
     }
   }
 
+  /// Whether all verifiers have seen it: one may have come meanwhile. None goes, so their number
+  /// says it all.
+  private func isVerified(_ prepared: PreparedImage) -> Bool {
+    withState { $0.verifiers.count } == prepared.verifiers
+  }
+
   /// Throws `ENOEXEC` when a module that is loaded under a name has another one. Nil: not known
   /// before it is mapped.
   private func checkName(_ name: String?, _ load: ModuleLoad, _ path: String) throws(ModuleError) {
@@ -142,12 +166,7 @@ extension ModuleManager {
     _ module: Module, by load: ModuleLoad, _ reason: String, again: @escaping ModuleQueue.Job
   ) {
     load.concerns(module)
-    let state = module.withLinks { links -> ModuleState? in
-      if !links.state.isTransient && links.attempt == nil { return links.state }
-      links.afterwards.append(again)
-      return nil
-    }
-    switch state {
+    switch module.settledState(orLater: again) {
     case nil: return
     case .live where load.takesLoaded:
       load.request?.hold(module)
@@ -168,14 +187,20 @@ extension ModuleManager {
   func initialize(_ module: Module, from prepared: PreparedImage? = nil, _ load: ModuleLoad) {
     load.concerns(module)
     withState { state in
-      state.modules[module.name] = module
-      state.order.append(module.name)
+      if load.takeover == nil { state.modules[module.name] = module }
+      state.loaded.append(module)
     }
-    askObservers(module, prepared) { result in
+    askObservers(module) { result in
       switch result {
       case .success(let observers):
         module.withLinks { $0.observers = observers }
-        if let prepared { self.map(prepared, for: module, load) } else { self.callInit(of: module, load) }
+        // Again: an observer may take its time.
+        do throws(ModuleError) { try self.checkLoading(module.path ?? module.name) } catch {
+          return self.forget(module) { load.answer(.failure(error)) }
+        }
+        guard let prepared else { return self.callInit(of: module, load) }
+        if !self.isVerified(prepared) { return self.forget(module) { self.load(prepared.path, load) } }
+        self.map(prepared, for: module, load)
       case .failure(let error):
         // Nothing of it has run.
         self.remove(module)
@@ -216,7 +241,9 @@ extension ModuleManager {
       let code = try ImageCode(mapped.entry, named: module.name, path: mapped.image.path)
       module.setMapped(mapped.image, code)
       if load.isOver { return unmap(module) {} }
-      try code.setFirst(load.parameters)
+      try code.setFirst(load.takeover?.parameters(for: code, load.parameters) ?? load.parameters)
+      try load.takeover?.checkExit(of: code)
+      try module.setState(of: code, from: load.takeover?.old)
       callInit(of: module, load)
     } catch {
       module.setMapped(mapped.image, module.code)
@@ -242,24 +269,40 @@ extension ModuleManager {
       self.tracer.end(span, errno: result < 0 ? -result : result == 0 ? 0 : EINVAL)
       if result == 0 {
         // Before it is live: no unload comes between the load and the request's next step.
+        if let takeover = load.takeover { return self.takeOver(module, takeover, load) }
         load.request?.hold(module)
         self.setState(.live, of: module)
         return load.answer(.success(module.status))
       }
       // What it registered before it failed may be in use by now: leave as every module of the
       // scheme leaves. The load is answered after the last look at its users.
-      let error = ModuleError(
-        module.name, result < 0 ? -result : EINVAL,
-        result < 0 ? "its init failed" : "its init returned \(result), neither 0 nor a negative errno")
-      let operation = UnloadOperation(afterFailedInitOf: module) { load.answer(.failure(error)) }
-      module.withLinks { $0.attempt = operation }
-      module.scheme.unload(operation)
+      let error = self.error(ofInit: result, of: module)
+      self.leave(module, .failedInit(error)) { load.answer(.failure(error)) }
     }
   }
 
+  /// Unloads a module that does not come into service. As the last thing that its caller does.
+  ///
+  /// - Parameter tellLoader: Called when it has gone, has users, or does not come further.
+  func leave(_ module: Module, _ cause: UnloadOperation.Cause, tellLoader: @escaping ModuleQueue.Job) {
+    let operation = UnloadOperation(module, cause, tellLoader: tellLoader)
+    module.withLinks { $0.attempt = operation }
+    module.scheme.unload(operation)
+  }
+
+  /// With what the host has refused to it, if it returned that.
+  private func error(ofInit result: Int32, of module: Module) -> ModuleError {
+    if result > 0 {
+      return ModuleError(module.name, EINVAL, "its init returned \(result), neither 0 nor a negative errno")
+    }
+    let refusal = module.withLinks { $0.refusal }
+    let why = refusal?.errno == -result ? refusal.map { ": \($0.reason())" } ?? "" : ""
+    return ModuleError(module.name, -result, "its init failed\(why)")
+  }
+
   /// Forgets a module whose image is gone, and tells observers before `next`.
-  func forget(_ module: Module, then next: @escaping ModuleQueue.Job) {
-    remove(module)
+  func forget(_ module: Module, because reason: StateReason? = nil, then next: @escaping ModuleQueue.Job) {
+    remove(module, because: reason)
     let observers = module.withLinks { $0.observers }
     if observers.isEmpty { return next() }
     module.call(.observers, onHandOver: next) {
@@ -269,12 +312,12 @@ extension ModuleManager {
     }
   }
 
-  private func remove(_ module: Module) {
+  private func remove(_ module: Module, because reason: StateReason? = nil) {
     withState { state in
-      state.modules[module.name] = nil
-      state.order.removeAll { $0 == module.name }
+      if state.modules[module.name] === module { state.modules[module.name] = nil }
+      state.loaded.removeAll { $0 === module }
     }
-    setState(.gone, of: module)
+    setState(.gone, of: module, because: reason)
     // Not before: its code may have called code of its providers until its image was unmapped.
     releaseProviders(module.providers, of: module.fileName)
   }

@@ -161,7 +161,10 @@ final class LoadRequest: Sendable {
 
   private func release(_ modules: [Module]) {
     for module in modules {
-      module.withLinks { links in
+      // The takeover has handed this over to the version that has the name.
+      let isReplaced = module.withLinks { $0.isReplaced }
+      let holder = isReplaced ? module.manager.module(named: module.name) ?? module : module
+      holder.withLinks { links in
         let count = links.requests[name, default: 0] - 1
         links.requests[name] = count > 0 ? count : nil
       }

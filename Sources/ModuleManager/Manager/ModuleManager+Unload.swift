@@ -18,7 +18,12 @@ extension ModuleManager {
   ) {
     let again = again ?? { self.unload(name, policy, end, done) }
     let done = traced(.unload, name, done)
-    guard let module = module(named: name) else { return done(.failure(Self.notLoaded(name))) }
+    let others = otherVersions(of: name)
+    // Without another version under the name, the request is about one that is still going.
+    guard let module = module(named: name) ?? others.first else {
+      return done(.failure(Self.notLoaded(name)))
+    }
+    for version in others where version !== module { tryAgain(version) }
     let policy = policy ?? module.policy.ifBusy
     if policy == .whenIdle { return unloadWhenIdle(module, end, done: done) }
     if let attempt = module.attempt { return join(attempt, policy, end, done, again) }
@@ -65,15 +70,24 @@ extension ModuleManager {
   /// Adds an object, unless its name is taken. Returns 0 or a negative errno.
   func publish(_ object: NamedObject, of module: Module) -> Int32 {
     withState { state in
-      if state.objects[object.name] != nil { return -EEXIST }
-      let isOpen = module.withLinks { links in
-        if links.state != .coming && links.state != .live { return false }
-        links.objects.append(object)
-        return true
+      let owner = state.objects[object.name]?.owner
+      let predecessor = module.withLinks { $0.predecessor }
+      // The takeover hands it over. Until then it is the other version's, also while that is going:
+      // it may come back.
+      let isHeldBack =
+        predecessor?.withLinks { $0.objects.contains { $0.name == object.name } } ?? false
+      let isOwn = module.withLinks { $0.objects.contains { $0.name == object.name } }
+      if isOwn || owner != nil && owner !== predecessor {
+        let publisher = owner?.name ?? module.name
+        return module.refuse(EEXIST) { "object '\(object.name)' is published by module '\(publisher)'" }
       }
-      if !isOpen { return -EBUSY }
-      state.objects[object.name] = (object, module)
-      return 0
+      let result: Int32 = module.withLinks { links in
+        if links.state != .coming && links.state != .live { return -EBUSY }
+        links.objects.append(object)
+        return 0
+      }
+      if result == 0 && owner == nil && !isHeldBack { state.objects[object.name] = (object, module) }
+      return result
     }
   }
 

@@ -39,10 +39,10 @@ public final class ModuleManager: Sendable {
 
   struct State {
     var points: [String: any AnyHookPoint] = [:]
-    /// By name, from the check of the image on until it is unmapped.
+    /// By name, from the check of the image on until it is unmapped, or replaced.
     var modules = ModulesByName()
-    /// Names in the order of loading.
-    var order: [String] = []
+    /// In the order of loading; with versions that are about to take a name over, or have lost it.
+    var loaded: [Module] = []
     var objects: [String: (object: NamedObject, owner: Module)] = [:]
     var places: [UnloadScheme: SchemePlace] = [:]
     /// Those that are compiled in, by `ModuleName.key`.
@@ -52,6 +52,8 @@ public final class ModuleManager: Sendable {
     var configuration = ModuleConfiguration()
     /// In the order in which they are asked.
     var observers: [ModuleObserver] = []
+    /// In the order in which they are asked. It only grows.
+    var verifiers: [ModuleVerifier] = []
     /// Requests that are served, by what was asked for.
     var requests: [String: LoadRequest] = [:]
     var taints: [ModuleTaint] = []
@@ -114,8 +116,7 @@ public final class ModuleManager: Sendable {
   ///
   /// - Threads: any. O(modules × processors).
   public func list() -> [ModuleStatus] {
-    let modules = withState { state in state.order.compactMap { state.modules[$0] } }
-    return modules.map(\.status)
+    withState { $0.loaded }.map(\.status)
   }
 
   /// How many references and calls have been refused since the manager was made, because their
@@ -144,19 +145,24 @@ public final class ModuleManager: Sendable {
   ) throws(ModuleError) -> OpenObject {
     // Not under the lock: a scheme's get may wait for an unload, which takes names away under it.
     let label = "\(holder) holds object \(name)"
-    if let (object, owner) = published(name), owner.get(for: label) {
-      // Still there: then an unload that takes it away comes later, and finds the reference when it
-      // looks (again).
-      if published(name)?.owner === owner {
-        let opened = OpenObject(object, of: owner, label: label)
-        let isForced = owner.withLinks { links in
-          if !links.isForced { links.revocations[ObjectIdentifier(opened)] = onRevoke }
-          return links.isForced
+    var last: Module?
+    while let (object, owner) = published(name), owner !== last {
+      if owner.get(for: label) {
+        // Still there: then an unload that takes it away comes later, and finds the reference when
+        // it looks (again).
+        if published(name)?.owner === owner {
+          let opened = OpenObject(object, of: owner, label: label)
+          let isForced = owner.withLinks { links in
+            if !links.isForced { links.revocations[ObjectIdentifier(opened)] = onRevoke }
+            return links.isForced
+          }
+          if isForced { onRevoke?() }
+          return opened
         }
-        if isForced { onRevoke?() }
-        return opened
+        owner.put(for: label)
       }
-      owner.put(for: label)
+      // Another version may have taken the name over in between: it was there all the time.
+      last = owner
     }
     throw ModuleError(name, ENOENT, "no such object")
   }
@@ -187,7 +193,8 @@ public final class ModuleManager: Sendable {
   ///   - cancellation: The same, with `EINTR`; in the other form also the end of the task, with
   ///     `ECANCELED`.
   /// - Threads: any, outside sections. Loads and unloads of a manager take turns.
-  /// - Throws: what `stat(2)` and `open(2)` say of the path; `ENOEXEC` for what is no module of
+  /// - Throws: what `stat(2)` and `open(2)` say of the path; `EPERM` when others may change the
+  ///   file or a directory of its path; what a verifier says; `ENOEXEC` for what is no module of
   ///   this ABI, and for one of another name; `EEXIST` for a module or an image that is
   ///   loaded; as `set(_:of:to:within:cancelledBy:)` for a parameter; what its
   ///   `init` answers; `EDEADLK` inside a section, a hook, a retired callback, or a module's `init`
@@ -278,23 +285,37 @@ public final class ModuleManager: Sendable {
 // MARK: - States
 
 extension ModuleManager {
-  func setState(_ state: ModuleState, of module: Module) {
-    let (wasUnformed, jobs) = module.withLinks { links in
-      let wasUnformed = links.state == .unformed
+  func setState(_ state: ModuleState, of module: Module, because reason: StateReason? = nil) {
+    let now = ContinuousClock.now
+    let (previous, since, jobs) = module.withLinks { links in
+      let (previous, since) = (links.state, links.since)
       links.state = state
-      links.since = .now
+      links.since = now
       // Loads that wait until the module has settled look again, also when it serves on or cannot
       // go: else they would wait for ever. As jobs: the attempt has ended by then.
-      return (wasUnformed, state.isTransient ? [] : links.takeAfterwards())
+      return (previous, since, state.isTransient ? [] : links.takeAfterwards())
     }
     // One that observers have refused has never come.
-    if !(wasUnformed && state == .gone) { note(state, of: module) }
+    if !(previous == .unformed && state == .gone) {
+      eventSource.send(
+        ModuleEvent(
+          module: module.name, state: state, previous: previous, duration: since.duration(to: now),
+          reason: reason?.text, errno: reason?.errno, version: module.code.version, path: module.path ?? "",
+          addresses: module.image?.bounds))
+      if tracer.isOn { tracer.record(.state, module: module.name, label: state.rawValue) }
+    }
     for job in jobs { queue.run(job) }
     if !watches.isEmpty { watches.queueLook() }
   }
+}
 
-  private func note(_ state: ModuleState, of module: Module) {
-    eventSource.send(ModuleEvent(module: module.name, state: state))
-    if tracer.isOn { tracer.record(.state, module: module.name, label: state.rawValue) }
+/// Why a module came to a state.
+struct StateReason {
+  let text: String
+  let errno: Int32?
+
+  init(_ text: String, _ errno: Int32? = nil) {
+    self.text = text
+    self.errno = errno
   }
 }

@@ -139,25 +139,6 @@ final class ModuleQueue: Sendable {
   }
 }
 
-/// Jobs, first in, first out.
-private struct JobList {
-  private var jobs: [ModuleQueue.Job?] = []
-  private var first = 0
-
-  mutating func append(_ job: @escaping ModuleQueue.Job) { jobs.append(job) }
-
-  mutating func popFirst() -> ModuleQueue.Job? {
-    if first == jobs.count { return nil }
-    let job = jobs[first].take()
-    first += 1
-    if first == jobs.count {
-      jobs.removeAll(keepingCapacity: first < 64)
-      first = 0
-    }
-    return job
-  }
-}
-
 // MARK: - Watched calls
 
 extension ModuleQueue {

@@ -59,6 +59,7 @@ extension Module {
 
   /// What it is inside, or waits for, now.
   var activity: ModuleActivity? {
-    withLinks { links in (links.calls.current ?? links.wait)?.activity }
+    let start = withLinks { links in links.calls.current ?? links.wait }
+    return start.map { $0.activity(on: $0.kind == .services ? services.thread : nil) }
   }
 }

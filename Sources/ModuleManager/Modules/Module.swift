@@ -9,6 +9,8 @@ package import Quiescence
 /// The manager's queue alone drives the life cycle; other threads read it under the lock.
 package final class Module: Sendable {
   package let name: String
+  /// What it calls itself; another name than `name` where it is an instance.
+  let ownName: String
   /// The file that it was read from; nil for a module that is built into the host.
   let path: String?
   /// That file, whatever its name.
@@ -18,8 +20,6 @@ package final class Module: Sendable {
   /// it.
   let manager: ModuleManager
   let policy: ModulePolicy
-  /// The modules that it depends on: it holds a reference on each.
-  let providers: [Module]
   /// It was loaded because another one depends on it.
   let isAutoloaded: Bool
   /// How the module is kept and unloaded.
@@ -32,6 +32,8 @@ package final class Module: Sendable {
   let tracer: Tracer
   /// Holders that gave a label, among the scheme's references.
   let labels = HolderLabels()
+  /// What the host runs and keeps for it.
+  let services: ModuleServices
   /// Its code has counted references or made a counter, and so may give one back as the last thing
   /// that it does.
   private let isCounting = Primitive.Flag(false)
@@ -47,6 +49,15 @@ package final class Module: Sendable {
     var since = ContinuousClock.now
     var hooks: [Hook] = []
     var objects: [NamedObject] = []
+    /// The modules that it depends on: it holds a reference on each.
+    var providers: [Module]
+    /// The version that it is about to replace: until it takes over, its hooks are on no point, and
+    /// names of that version are not its own.
+    var predecessor: Module?
+    /// Another version has taken over.
+    var isReplaced = false
+    /// Its state, which the manager keeps for it.
+    var kept: KeptState?
     /// What it retired, by flavor: drained alone before its code goes.
     var reclaimers: [ObjectIdentifier: RCUReclaimer] = [:]
     var counts: [ModuleCount] = []
@@ -58,8 +69,12 @@ package final class Module: Sendable {
     var observers: [ModuleObserver] = []
     /// Jobs that wait until the module is neither coming nor going, and no unload is under way.
     var afterwards: [ModuleQueue.Job] = []
+    /// What the host has refused to its `init` last.
+    var refusal: Refusal?
     /// What its code is inside.
     var calls = Calls()
+    /// How often requests have changed each parameter.
+    var changes: [String: Int] = [:]
     /// What its load or unload waits for.
     var wait: ModuleActivity.Start?
     /// The unload that is under way.
@@ -72,6 +87,13 @@ package final class Module: Sendable {
       defer { afterwards = [] }
       return afterwards
     }
+  }
+
+  /// A call of the host that failed, with what would have been right.
+  struct Refusal {
+    let errno: Int32
+    /// Made when it is asked for: modules may look for several hook points before they give up.
+    let reason: @Sendable () -> String
   }
 
   struct Hook: Sendable {
@@ -88,21 +110,22 @@ package final class Module: Sendable {
 
   init(
     _ code: any ModuleCode, from prepared: PreparedImage? = nil, policy: ModulePolicy, manager: ModuleManager,
-    providers: [Module] = [], isAutoloaded: Bool = false
+    providers: [Module] = [], isAutoloaded: Bool = false, replacing predecessor: Module? = nil
   ) {
     name = code.name
+    ownName = prepared?.name ?? code.name
     mapped = Locked(Mapped(code: code))
     path = prepared?.path
     file = prepared?.identity
     self.policy = policy
-    self.providers = providers
     self.isAutoloaded = isAutoloaded
     self.manager = manager
     tracer = manager.tracer
+    services = ModuleServices(of: code.name)
     refusals = RefusalCount(total: manager.refusals)
     schemeName = policy.scheme ?? manager.scheme
     scheme = schemeName.make(manager.place(of: schemeName))
-    state = Locked(Links())
+    state = Locked(Links(providers: providers, predecessor: predecessor))
   }
 
   private struct Mapped: Sendable {
@@ -120,6 +143,9 @@ package final class Module: Sendable {
   func setMapped(_ image: Image, _ code: any ModuleCode) {
     mapped.withLock { $0 = Mapped(code: code, image: image) }
   }
+
+  /// The modules that it depends on.
+  var providers: [Module] { withLinks { $0.providers } }
 
   /// What it is found by.
   var fileName: String { path.map { ModuleName.ofFile($0) } ?? name }
@@ -203,6 +229,16 @@ package final class Module: Sendable {
   /// The unload of it that is under way.
   var attempt: UnloadOperation? { withLinks { $0.attempt } }
 
+  /// Its state, when it is neither coming nor going and no unload is under way. Otherwise nil, and
+  /// `job` runs when that is so.
+  func settledState(orLater job: @escaping ModuleQueue.Job) -> ModuleState? {
+    withLinks { links in
+      if !links.state.isTransient && links.attempt == nil { return links.state }
+      links.afterwards.append(job)
+      return nil
+    }
+  }
+
   package func endAttempt(_ operation: UnloadOperation) {
     let jobs = withLinks { links in
       if links.attempt === operation { links.attempt = nil }
@@ -240,10 +276,9 @@ package final class Module: Sendable {
       name: name, version: code.version, summary: code.summary, path: path ?? "", state: links.state,
       age: links.since.duration(to: .now), size: image?.size ?? 0,
       users: holders.reduce(0) { $0 + $1.count }, holders: holders, hookPoints: points,
-      objects: links.objects.map(\.name), dependsOn: providers.map(\.name),
+      objects: links.objects.map(\.name), dependsOn: links.providers.map(\.name),
       dependents: manager.dependents(of: self).map(\.name), scheme: schemeName.name,
-      failedGets: refusals.value, residency: image?.residency,
-      activity: (links.calls.current ?? links.wait)?.activity)
+      addresses: image?.bounds, failedGets: refusals.value, residency: image?.residency, activity: activity)
   }
 }
 

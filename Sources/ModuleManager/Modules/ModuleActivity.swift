@@ -14,7 +14,7 @@ public struct ModuleActivity: Hashable, Sendable, Codable, CustomStringConvertib
   /// Since when.
   public let duration: Duration
   /// The kernel's id of the thread that is inside the module's code; nil where no thread of the
-  /// manager is.
+  /// manager is. For ``Kind/services``, of one of its threads.
   public let thread: Int32?
 
   /// What a module is inside, or waits for. There may be more of them later.
@@ -52,6 +52,8 @@ public struct ModuleActivity: Hashable, Sendable, Codable, CustomStringConvertib
     public static let callbacks = Kind(rawValue: "callbacks")
     /// References and counters: `holders` names them.
     public static let users = Kind(rawValue: "users")
+    /// Its workers, its deferred calls and its timers: see `quiescent_services.h`.
+    public static let services = Kind(rawValue: "services")
     /// The locks of the tables that lead to the module.
     public static let locks = Kind(rawValue: "locks")
   }
@@ -62,6 +64,7 @@ public struct ModuleActivity: Hashable, Sendable, Codable, CustomStringConvertib
     let what =
       switch kind {
       case .readers: "calls of its hooks have not returned for \(time)"
+      case .services: "its workers and deferred calls have not returned for \(time)"
       case .callbacks: "what it retired has not run for \(time)"
       case .users: "waits for its users for \(time)"
       case .locks: "waits for the locks of its tables for \(time)"
@@ -86,8 +89,9 @@ extension ModuleActivity {
     let thread: Int32?
     let instant = ContinuousClock.now
 
-    var activity: ModuleActivity {
-      ModuleActivity(kind: kind, duration: instant.duration(to: .now), thread: thread)
+    /// - Parameter other: Where no thread is recorded.
+    func activity(on other: Int32?) -> ModuleActivity {
+      ModuleActivity(kind: kind, duration: instant.duration(to: .now), thread: thread ?? other)
     }
   }
 }

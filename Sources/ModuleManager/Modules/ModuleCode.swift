@@ -26,6 +26,12 @@ protocol ModuleCode: Sendable {
   /// Users that only the module knows of; 0 when it has no such function.
   var useCount: Int { get }
   var parameters: [any ParameterSlot] { get }
+  /// What the manager keeps for it; nil: nothing.
+  var stateForm: StateForm? { get }
+}
+
+extension ModuleCode {
+  var stateForm: StateForm? { nil }
 }
 
 /// A module in an image that is not mapped yet: what its file says of itself. It is unformed, so
@@ -92,4 +98,7 @@ struct ImageCode: ModuleCode {
   func callCleanup(force: Bool) -> Int32? { entry.cleanup?(force ? 1 : 0) }
   var hasStop: Bool { entry.stop != nil }
   func callStop() { entry.stop?() }
+  var stateForm: StateForm? {
+    entry.state_size == 0 ? nil : StateForm(version: entry.state_version, size: entry.state_size)
+  }
 }

@@ -1,11 +1,36 @@
 internal import Quiescence
 
 /// A change of a module's state.
-public struct ModuleEvent: Hashable, Sendable {
+public struct ModuleEvent: Hashable, Sendable, CustomStringConvertible {
   /// The module's name.
   public let module: String
   /// The state it is in now.
   public let state: ModuleState
+  /// The state it was in before.
+  public let previous: ModuleState
+  /// How long it was in that state.
+  public let duration: Duration
+  /// Why it came to this state, where that is no matter of course: the error of its `init` or
+  /// `exit`, the users of it when an unload was given up, why its image stays mapped.
+  public let reason: String?
+  /// The error number of the reason, as in `errno(3)`.
+  public let errno: Int32?
+  /// The version in the module's description.
+  public let version: String?
+  /// The file that it was loaded from; empty for a built-in module.
+  public let path: String
+  /// The addresses of its image; nil before it is mapped, and for a built-in module. In an event of
+  /// ``ModuleState/gone``, where it was.
+  public let addresses: Range<UInt>?
+
+  /// Such as `counter 1.2 is cleanup after 12 ms in going: its exit refused (EBUSY)`.
+  public var description: String {
+    let subject = version.map { "\(module) \($0)" } ?? module
+    let time = duration.nanoseconds / 1_000_000
+    let why = reason.map { ": \($0)" } ?? ""
+    let number = errno.map { " (\(errnoName($0)))" } ?? ""
+    return "\(subject) is \(state) after \(time) ms in \(previous)\(why)\(number)"
+  }
 }
 
 /// All changes of state of a manager's modules, in order, from the moment of subscribing on.

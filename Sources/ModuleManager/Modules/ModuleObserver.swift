@@ -17,31 +17,27 @@ internal import Glibc
 /// has refused it. Observers are asked in the order in which they were added, and told in the
 /// reverse one.
 ///
-/// ``ModuleManager/events()`` is for clients that only look on.
+/// ``ModuleManager/events()`` is for clients that only look on, and ``ModuleVerifier`` decides by
+/// the content of a file.
 ///
 /// Source: Linux `notifier_call_chain_robust`, as kernel/module/main.c uses it for
 /// MODULE_STATE_COMING.
 public final class ModuleObserver: Sendable {
   let name: String
-  let verify: @Sendable (_ module: String, _ content: RawSpan) -> String?
   let willLoad: @Sendable (_ module: String, _ path: String) -> String?
   let hasGone: @Sendable (_ module: String) -> Void
 
   /// - Parameters:
   ///   - name: names the observer in a refusal.
-  ///   - verify: before `willLoad`, with the content of the copy of the module's file that will be
-  ///     mapped; nil, or why the module is refused. Not for a built-in module.
   ///   - willLoad: before any code of the module runs; nil, or why the module is refused. The path
   ///     of a built-in module is empty.
   ///   - hasGone: no code of the module is left, or will run.
   public init(
     _ name: String,
-    verify: @escaping @Sendable (_ module: String, _ content: RawSpan) -> String? = { _, _ in nil },
     willLoad: @escaping @Sendable (_ module: String, _ path: String) -> String? = { _, _ in nil },
     hasGone: @escaping @Sendable (_ module: String) -> Void = { _ in }
   ) {
     self.name = name
-    self.verify = verify
     self.willLoad = willLoad
     self.hasGone = hasGone
   }
@@ -63,19 +59,14 @@ extension ModuleManager {
   /// A failure: `EPERM` when one refuses; those that were asked before it have been told that the
   /// module has gone.
   func askObservers(
-    _ module: Module, _ prepared: PreparedImage?,
-    then next: @escaping @Sendable (Result<[ModuleObserver], ModuleError>) -> Void
+    _ module: Module, then next: @escaping @Sendable (Result<[ModuleObserver], ModuleError>) -> Void
   ) {
     let observers = withState { $0.observers }
     if observers.isEmpty { return next(.success([])) }
     module.call(.observers) {
       var accepted: [ModuleObserver] = []
       for observer in observers {
-        let refusal =
-          prepared.flatMap { prepared in
-            prepared.file.withContent { observer.verify(module.name, $0.bytes) }
-          } ?? observer.willLoad(module.name, module.path ?? "")
-        if let reason = refusal {
+        if let reason = observer.willLoad(module.name, module.path ?? "") {
           self.tell(accepted, hasGone: module.name)
           return .failure(ModuleError(module.name, EPERM, "\(observer.name) refuses it: \(reason)"))
         }

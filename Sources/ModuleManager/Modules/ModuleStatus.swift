@@ -28,6 +28,9 @@ public struct ModuleStatus: Hashable, Sendable, Codable {
   public let dependents: [String]
   /// How it is kept and unloaded: the name of an ``UnloadScheme``.
   public let scheme: String
+  /// The addresses of its image, from the first to the last mapping; nil for a built-in module, and
+  /// before it is mapped.
+  public let addresses: Range<UInt>?
   /// How many references and calls it has refused because it was going.
   public let failedGets: Int
   /// Why its image will stay mapped after it is unloaded, as its file shows; nil if the image will

@@ -12,6 +12,9 @@ public struct UnloadedModule: Hashable, Sendable {
   public let version: String?
   /// The file that it was loaded from; empty for a built-in module.
   public let path: String
+  /// Where its image was; nil for a built-in module, and for one that was not mapped. See also
+  /// ``ModuleAddress``.
+  public let addresses: Range<UInt>?
   /// How it ended.
   public let end: End
   /// When it ended.
@@ -32,7 +35,10 @@ public struct UnloadedModule: Hashable, Sendable {
     public static let unloaded = End(rawValue: "unloaded")
     /// The same, after users were asked to release it: see ``BusyPolicy/force``.
     public static let forced = End(rawValue: "forced")
-    /// Its `init` has failed.
+    /// Another version has taken over, and it has left: see
+    /// `ModuleManager.replace(_:with:parameters:within:cancelledBy:)`.
+    public static let replaced = End(rawValue: "replaced")
+    /// Its `init` has failed, or it could not take over from another version.
     public static let failed = End(rawValue: "failed")
     /// Its `exit` has run, but the loader has kept its image mapped.
     public static let resident = End(rawValue: "resident")
@@ -50,8 +56,8 @@ extension ModuleManager {
   /// thread.
   func remember(_ module: Module, _ end: UnloadedModule.End) {
     let unloaded = UnloadedModule(
-      name: module.name, version: module.code.version, path: module.path ?? "", end: end,
-      instant: .now)
+      name: module.name, version: module.code.version, path: module.path ?? "",
+      addresses: module.image?.bounds, end: end, instant: .now)
     withState { state in
       state.unloaded.insert(unloaded, at: 0)
       if state.unloaded.count > 8 { state.unloaded.removeLast() }
@@ -67,8 +73,16 @@ extension ModuleManager {
   /// Source: Linux `kernel.modules_disabled`, which forbids unloading as well.
   public func forbidLoading() { withState { $0.isLoadingForbidden = true } }
 
-  /// Whether ``forbidLoading()`` was called.
-  public var isLoadingForbidden: Bool { withState { $0.isLoadingForbidden } }
+  /// Forbids loading until the process ends, as ``forbidLoading()``, for each manager that there is
+  /// or will be, and in processes that are forked from here on.
+  public static func forbidLoading() { isForbiddenInProcess.store(true, ordering: .releasing) }
+
+  private static let isForbiddenInProcess = Primitive.Flag(false)
+
+  /// Whether ``forbidLoading()`` was called, for this manager or for all.
+  public var isLoadingForbidden: Bool {
+    Self.isForbiddenInProcess.load(ordering: .acquiring) || withState { $0.isLoadingForbidden }
+  }
 
   /// Call this before any code of the module runs.
   func checkLoading(_ name: String) throws(ModuleError) {

@@ -125,7 +125,10 @@ extension ModuleManager {
       slot.change(to: content)
     } then: { result in
       module.put(for: label)
-      if result == 0 { return done(.success(())) }
+      if result == 0 {
+        module.withLinks { $0.changes[parameter, default: 0] += 1 }
+        return done(.success(()))
+      }
       done(
         .failure(
           ModuleError(

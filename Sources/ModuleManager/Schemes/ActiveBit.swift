@@ -33,6 +33,8 @@ extension UnloadScheme {
 /// its author it is one line, `quiescent_users_close` in `quiescent_module.h`.
 final class ActiveBit: Scheme, Gate, UserWait {
   private let state = Primitive.Guarded(State())
+  /// The module's `cleanup` has refused, and nothing leads back. On the manager's queue alone.
+  private let wasRefused = Primitive.Flag(false)
 
   private struct State {
     var isActive = true
@@ -68,6 +70,15 @@ final class ActiveBit: Scheme, Gate, UserWait {
     operation.makeExact(counters) { [self] in close(operation, counters) }
   }
 
+  func retry(_ operation: UnloadOperation) {
+    operation.begin()
+    if wasRefused.load(ordering: .relaxed) {
+      cleanUp(operation, operation.counters)
+    } else {
+      operation.leave()
+    }
+  }
+
   private func close(_ operation: UnloadOperation, _ counters: CounterSet) {
     let isClosed = close(evenIfInUse: operation.mayWait)
     // No call is under way that could count on them, unless the bit was cleared under users.
@@ -96,11 +107,16 @@ final class ActiveBit: Scheme, Gate, UserWait {
 
   /// Step 2. The module's own users are not waited for: they have to go first, or are forced.
   private func cleanUp(_ operation: UnloadOperation, _ counters: CounterSet) {
-    if operation.isFinal { return takeDown(operation) }
+    if operation.isForced || operation.isAfterFailedInit { return takeDown(operation) }
     operation.call(.cleanup) {
       $0.callCleanup(force: false) ?? 0
     } then: { [self] result in
+      wasRefused.store(result != 0, ordering: .relaxed)
       if result == 0 { return takeDown(operation) }
+      if operation.isNameless {
+        return operation.remainInCleanup(
+          errno: result < 0 ? -result : EINVAL, "its cleanup found users; its interfaces are down")
+      }
       operation.restoreService(counters, reopen)
       operation.fail(result < 0 ? -result : EINVAL, "its cleanup found users")
     }

@@ -73,11 +73,13 @@ extension TraceEvent {
     public static let unmap = Kind(rawValue: 11)
     /// The module has changed its ``ModuleState``, which is the label.
     public static let state = Kind(rawValue: 12)
+    /// A replacement, from the moment when the manager starts it to its answer.
+    public static let replace = Kind(rawValue: 13)
 
     private static let names = [
       "get", "put", "refused", "request", "load", "map", "init", "unload", "exit", "readers", "callbacks",
       "unmap",
-      "state",
+      "state", "replace",
     ]
 
     /// The kind's name, such as `get`; its number if it has no name.

@@ -88,7 +88,9 @@ extension ModuleManager {
     return { [tracer] result in
       switch result {
       case .failure(let error): tracer.end(span, errno: error.errno, label: error.reason)
-      case .success(let value): tracer.end(span, label: (value as? UnloadOutcome)?.remark ?? "")
+      case .success(let value):
+        tracer.end(
+          span, label: (value as? UnloadOutcome ?? (value as? ModuleReplacement)?.outcome)?.remark ?? "")
       }
       done(result)
     }

@@ -90,8 +90,10 @@ public struct UnloadAttempt: Sendable {
 extension ModuleManager {
   /// The unload of a module that is under way; nil when there is none. Any thread.
   ///
-  /// An unload with ``BusyPolicy/whenIdle`` is none while it waits: the module is live then.
+  /// An unload with ``BusyPolicy/whenIdle`` is none while it waits: the module is live then. When
+  /// there is none of the module, this is that of a version that was replaced and is still going.
   public func unloadAttempt(of name: String) -> UnloadAttempt? {
-    module(named: name)?.attempt.map { UnloadAttempt($0) }
+    let modules = (module(named: name).map { [$0] } ?? []) + otherVersions(of: name)
+    return modules.lazy.compactMap(\.attempt).first.map { UnloadAttempt($0) }
   }
 }

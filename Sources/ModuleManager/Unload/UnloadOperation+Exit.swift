@@ -2,13 +2,24 @@ internal import Glibc
 internal import Quiescence
 
 extension UnloadOperation {
-  /// ``exit(_:)``, then ``finish()``.
-  package func leave() { exit { if $0 { self.finish() } } }
+  /// ``endServices(_:)``, ``exit(_:)``, then ``finish()``.
+  package func leave() { endServices { self.exit { if $0 { self.finish() } } } }
+
+  /// Ends the module's workers, timers and deferred calls, and calls `next` when all have returned.
+  /// The last user has gone: nothing leads back.
+  private func endServices(_ next: @escaping @Sendable () -> Void) {
+    isOnItsWay()
+    if !module.services.end({ self.advance(next) }) { return next() }
+    module.setWait(.services)
+    // It is not known when they return.
+    stuck()
+  }
 
   /// Calls the module's `exit`; after a failed `init` only if the module says that it cleans up
   /// then. `next` is told whether it is out. When it refuses, the module is in
   /// ``ModuleState/cleanup``, its interfaces stay down, and the request is answered.
   package func exit(_ next: @escaping @Sendable (_ isOut: Bool) -> Void) {
+    module.leaveState()
     if isAfterFailedInit && !module.code.exitsAfterFailedInit { return next(true) }
     let span = manager.tracer.begin(.exit, module.name)
     call(.exit) {
@@ -16,8 +27,9 @@ extension UnloadOperation {
     } then: { [self] result in
       manager.tracer.end(span, errno: result < 0 ? -result : result == 0 ? 0 : EINVAL)
       if result != 0 {
+        let what = result < 0 ? "refused" : "returned \(result), neither 0 nor a negative errno"
         remainInCleanup(
-          errno: result < 0 ? -result : EINVAL, "its exit refused; its interfaces are down, unload it again")
+          errno: result < 0 ? -result : EINVAL, "its exit \(what); its interfaces are down, unload it again")
       }
       next(result == 0)
     }
@@ -42,7 +54,7 @@ extension UnloadOperation {
   /// leads on.
   package func remainInCleanup(errno: Int32, _ reason: String, holders: [ModuleHolder] = []) {
     setWaitOver()
-    manager.setState(.cleanup, of: module)
+    manager.setState(.cleanup, of: module, because: StateReason(reason, errno))
     fail(errno, reason, holders: holders)
   }
 
@@ -73,11 +85,16 @@ extension UnloadOperation {
     }
   }
 
+  private var end: UnloadedModule.End {
+    if startError != nil { return .failed }
+    let links = module.withLinks { $0 }
+    return links.isForced ? .forced : links.isReplaced ? .replaced : .unloaded
+  }
+
   private func forget(_ reason: String?) {
-    let wasForced = module.withLinks { $0.isForced }
-    manager.remember(
-      module, reason != nil ? .resident : isAfterFailedInit ? .failed : wasForced ? .forced : .unloaded)
-    manager.forget(module) { [self] in
+    if reason != nil { module.keepState() }
+    manager.remember(module, reason != nil ? .resident : end)
+    manager.forget(module, because: reason.map { StateReason("its image stays mapped: \($0)") }) { [self] in
       if let image = module.image, let reason {
         return answer(.success(.resident(image: image.path, reason: reason)))
       }

@@ -15,6 +15,8 @@ extension UnloadOperation {
     }
     if !wasForced && !holders.isEmpty { manager.taint(ModuleTaint(module: module.name, holders: holders)) }
     for revoke in revocations { revoke() }
+    // Workers may be users as well.
+    module.services.requestStop()
   }
 }
 

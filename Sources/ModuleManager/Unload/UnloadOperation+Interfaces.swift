@@ -15,14 +15,7 @@ extension UnloadOperation {
   /// Takes the module's hooks off. A second time does nothing.
   package func unlinkHooks() {
     module.linking.withLock { _ in
-      let linked = module.withLinks { links in
-        links.hooks.indices.compactMap { index -> (point: any AnyHookPoint, id: UInt64)? in
-          guard links.hooks[index].isLinked, let id = links.hooks[index].id else { return nil }
-          links.hooks[index].isLinked = false
-          return (links.hooks[index].point, id)
-        }
-      }
-      for (point, id) in linked { point.unlink(id) }
+      for (point, id) in module.takeLinkedHooks() { point.unlink(id) }
     }
   }
 
@@ -48,4 +41,17 @@ extension UnloadOperation {
 
   /// Gives the names back that are still free; returns the others.
   package func republishObjects() -> [String] { manager.republish(module) }
+}
+
+extension Module {
+  /// The hooks that are on points. The record has them as taken off from here on. Under `linking`.
+  func takeLinkedHooks() -> [(point: any AnyHookPoint, id: UInt64)] {
+    withLinks { links in
+      links.hooks.indices.compactMap { index in
+        guard links.hooks[index].isLinked, let id = links.hooks[index].id else { return nil }
+        links.hooks[index].isLinked = false
+        return (links.hooks[index].point, id)
+      }
+    }
+  }
 }

@@ -86,7 +86,13 @@ extension UnloadOperation {
       state.withLock { $0.givenUp = reason }
       return ModuleError(module.name, EBUSY, "the unload cannot be given up now: \(what)")
     case .closed:
-      let why = isAfterFailedInit ? "its init failed" : isForced ? "it was forced" : "its stop has run"
+      let why =
+        switch cause {
+        case .failedInit: "its init failed"
+        case .noTakeover: "it could not take over"
+        case .replaced, .replacedAndNotAwaited: "it was replaced"
+        case .request: isForced ? "it was forced" : "its stop has run"
+        }
       return ModuleError(
         module.name, EBUSY, "nothing leads back, since \(why): \(what)", holders: module.holders)
     case .none:
@@ -151,7 +157,7 @@ extension UnloadOperation {
   package func closeWayBack() {
     let isAsked = state.withLock { state in
       state.wayBack = .closed
-      return state.givenUp != nil || state.tellLoader != nil
+      return state.givenUp != nil || state.tellLoader != nil || cause == .replacedAndNotAwaited
     }
     if !isAsked { return }
     // As a job: what it waits for may have come, and then what comes next is queued before this.
@@ -162,7 +168,10 @@ extension UnloadOperation {
       }
       if !isWaiting { return }
       self.tellLoader()
-      if self.isGivenUp { self.defer(self.module.holders) }
+      let holders = self.module.holders
+      // Without a holder it is between two stages of the wait, and goes on.
+      let isHeld = self.cause == .replacedAndNotAwaited && !holders.isEmpty
+      if self.isGivenUp || isHeld { self.defer(holders) }
     }
   }
 

@@ -12,13 +12,13 @@ internal import Quiescence
 /// A step that may last takes what comes next as a closure, and is the last thing that its caller
 /// does: see ``ModuleQueue``.
 ///
-/// After a failed `init` it is the same way down, without the way back: ``mayWait`` is true,
-/// ``isFinal`` too.
+/// After a failed `init`, and for a version that was replaced, it is the same way down, without the
+/// way back: ``mayWait`` is true, ``isFinal`` too.
 package final class UnloadOperation: Sendable {
   package let module: Module
   /// Ends waits for locks.
   package let cancellation = WaitCancellation()
-  package let isAfterFailedInit: Bool
+  let cause: Cause
   /// Takes the place of the answer "in use": the attempt is repeated.
   private let ifInUse: (@Sendable () -> Void)?
   let start = ContinuousClock.now
@@ -43,6 +43,19 @@ package final class UnloadOperation: Sendable {
     var tellLoader: ModuleQueue.Job?
   }
 
+  /// Why the module leaves.
+  enum Cause: Equatable {
+    case request
+    /// Its `init` has failed.
+    case failedInit(ModuleError)
+    /// Its `init` has not, but it could not take over from another version.
+    case noTakeover(ModuleError)
+    /// Another version has taken over; requests wait for its users.
+    case replaced
+    /// Another version has taken over; requests are answered when it has users.
+    case replacedAndNotAwaited
+  }
+
   /// A request that waits for the end of the operation.
   final class Waiter: Sendable {
     let done: ModuleManager.Completion<UnloadOutcome>
@@ -52,17 +65,19 @@ package final class UnloadOperation: Sendable {
 
   init(_ module: Module, _ policy: BusyPolicy, ifInUse: (@Sendable () -> Void)? = nil) {
     self.module = module
-    isAfterFailedInit = false
+    cause = .request
     self.ifInUse = ifInUse
     state = Primitive.Guarded(State(policy: policy))
   }
 
-  /// The way down of a module whose `init` has failed.
-  init(afterFailedInitOf module: Module, tellLoader: @escaping ModuleQueue.Job) {
+  /// The way down of a module that no request unloads.
+  init(_ module: Module, _ cause: Cause, tellLoader: ModuleQueue.Job? = nil) {
     self.module = module
-    isAfterFailedInit = true
+    self.cause = cause
     ifInUse = nil
-    state = Primitive.Guarded(State(policy: .wait, tellLoader: tellLoader))
+    // Whatever becomes of a request for the replacement: the other version serves.
+    let isReplaced = cause == .replaced || cause == .replacedAndNotAwaited
+    state = Primitive.Guarded(State(policy: .wait, isPromised: isReplaced, tellLoader: tellLoader))
   }
 
   var manager: ModuleManager { module.manager }
@@ -79,7 +94,20 @@ package final class UnloadOperation: Sendable {
   package var restoresService: Bool { ifInUse != nil }
 
   /// New users are kept out, whatever the scheme does for those of a common unload.
-  package var isFinal: Bool { isAfterFailedInit || isForced }
+  package var isFinal: Bool { cause != .request || isForced }
+
+  package var isAfterFailedInit: Bool { if case .failedInit = cause { true } else { false } }
+
+  /// Why it has not come into service; nil if it has.
+  var startError: ModuleError? {
+    switch cause {
+    case .failedInit(let error), .noTakeover(let error): error
+    case .request, .replaced, .replacedAndNotAwaited: nil
+    }
+  }
+
+  /// It has the name of another version, or none: nothing leads back, in no attempt.
+  package var isNameless: Bool { manager.module(named: module.name) !== module }
 
   package var isForced: Bool { policy == .force }
 
@@ -123,13 +151,18 @@ extension UnloadOperation {
 extension UnloadOperation {
   /// From here on the module is going: it registers nothing more, and makes no counters.
   package func begin() {
-    if module.currentState != .going { manager.setState(.going, of: module) }
+    if module.currentState == .going { return }
+    manager.setState(.going, of: module, because: startError.map { StateReason($0.reason, $0.errno) })
   }
 
   /// The module serves on.
   package func stay() {
     setWaitOver()
-    if module.currentState != .live { manager.setState(.live, of: module) }
+    if module.currentState == .live { return }
+    let holders = module.holders
+    manager.setState(
+      .live, of: module,
+      because: StateReason(holders.isEmpty ? "its unload was given up" : "in use: \(holders.joined)", EBUSY))
   }
 
   /// The module serves as before: its counters count on the processors, `open` lets users in, hooks

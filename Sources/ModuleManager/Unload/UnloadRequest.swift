@@ -135,7 +135,7 @@ extension ModuleManager {
     _ module: Module, _ policy: BusyPolicy?, _ end: RequestEnd, _ done: @escaping Completion<UnloadOutcome>
   ) {
     if self.module(named: module.name) !== module {
-      return done(.failure(ModuleError(module.name, ENOENT, "has been unloaded meanwhile")))
+      return done(.failure(module.lostError))
     }
     unload(module.name, policy, end, done) { self.unload(module, policy, end, done) }
   }

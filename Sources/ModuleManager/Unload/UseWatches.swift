@@ -102,7 +102,7 @@ final class UseWatch: Sendable {
 
   fileprivate var verdict: Verdict {
     if module.manager.module(named: module.name) !== module {
-      return .fails(ModuleError(module.name, ENOENT, "has been unloaded meanwhile"))
+      return .fails(module.lostError)
     }
     switch module.currentState {
     case .live where module.isPermanent: return .fails(module.permanentError)
@@ -128,7 +128,15 @@ extension Module {
   /// queue.
   fileprivate var isUnused: Bool { holders.isEmpty && manager.dependents(of: self).isEmpty }
 
-  var permanentError: ModuleError { ModuleError(name, EBUSY, "permanent: it has no exit") }
+  /// Another module may have its name.
+  var lostError: ModuleError {
+    ModuleError(name, ENOENT, "has been \(withLinks { $0.isReplaced } ? "replaced" : "unloaded") meanwhile")
+  }
+
+  var permanentError: ModuleError {
+    let why = code.isPermanent ? "it has no exit" : "it was loaded to stay"
+    return ModuleError(name, EBUSY, "permanent: \(why)")
+  }
 }
 
 extension [ModuleHolder] {

@@ -16,8 +16,9 @@ int qs_image_seal(int descriptor);
 /// Creates a file without a name in a folder, which cannot get one. -1 and errno.
 int qs_image_create_in(const char *folder);
 
-/// Opens a folder as a place to open files in, with or without the right to list it. -1 and errno.
-int qs_image_open_folder(const char *path);
+/// Opens a folder of a folder as a place to open files in, with or without the right to list it.
+/// Follows no symbolic link. -1 and errno.
+int qs_image_open_folder(int parent, const char *name);
 
 /// The address that was added to the addresses in the file of an image.
 uintptr_t qs_image_address(void *handle);

@@ -65,6 +65,15 @@ public final class ControlClient {
     return reply.unloads
   }
 
+  /// Replaces a loaded module by the version in a file: by name from the host's module directory,
+  /// or by path when there is a `/` in it.
+  public func replace(
+    _ name: String, with nameOrPath: String, parameters: [String: String] = [:], seconds: Double? = nil
+  ) throws(ControlError) -> ReplaceReply {
+    try call(
+      .replace(.init(name, path: Self.absolute(nameOrPath), parameters: parameters, seconds: seconds)))
+  }
+
   /// Ends the requests of all clients for a module. `ENOENT` when there is none.
   public func cancel(_ name: String) throws(ControlError) -> CancelReply { try call(.cancel(module: name)) }
 

@@ -59,6 +59,59 @@ public struct RmmodReply: Codable, Sendable, Hashable {
   }
 }
 
+/// The answer to `replace`: the new version serves.
+public struct ReplaceReply: Codable, Sendable, Hashable {
+  /// The module.
+  public let module: String
+
+  /// The version that the new one gives itself.
+  public let version: String?
+
+  /// Whether the old version's code was checked to be gone from the host's mappings.
+  public let unmapped: Bool
+
+  /// How long the unload of the old version took in the host.
+  public let unloadMicroseconds: Int
+
+  /// Why the old version is still there, and listed; nil when it has gone.
+  public let waitsFor: String?
+
+  /// Why the old version's code stays mapped, when it does.
+  public let oldResidentReason: String?
+
+  /// Why the new version's code will stay mapped after it is unloaded; nil if it will not.
+  public let residentReason: String?
+
+  /// Whether the new version goes on with the state of the old one.
+  public let keepsState: Bool
+
+  /// How many hooks of modules the relay had called then.
+  public let moduleCalls: Int
+
+  /// For services that stand in for a host.
+  public init(
+    module: String, version: String? = nil, unmapped: Bool, unloadMicroseconds: Int,
+    waitsFor: String? = nil, oldResidentReason: String? = nil, residentReason: String? = nil,
+    keepsState: Bool = false, moduleCalls: Int
+  ) {
+    self.module = module
+    self.version = version
+    self.unmapped = unmapped
+    self.unloadMicroseconds = unloadMicroseconds
+    self.waitsFor = waitsFor
+    self.oldResidentReason = oldResidentReason
+    self.residentReason = residentReason
+    self.keepsState = keepsState
+    self.moduleCalls = moduleCalls
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case module, version, unmapped, waitsFor, oldResidentReason, residentReason, keepsState, moduleCalls
+    // The strategy of the coders makes it `unload_us`.
+    case unloadMicroseconds = "unloadUs"
+  }
+}
+
 /// A module of the answer to `request`.
 public struct RequestedModule: Codable, Sendable, Hashable {
   /// Its name.

@@ -8,6 +8,7 @@ import Foundation
 package enum Request: Sendable, Hashable {
   case insmod(module: String, parameters: [String: String], seconds: Double?)
   case rmmod(Unload)
+  case replace(Replacement)
   case request(Load)
   case remove(Removal)
   /// Ends the waits of all requests for the module.
@@ -37,6 +38,25 @@ package enum Request: Sendable, Hashable {
       self.modules = modules
       self.isTogether = isTogether
       self.policy = policy
+      self.seconds = seconds
+    }
+  }
+
+  /// What `replace` is asked for.
+  package struct Replacement: Sendable, Hashable {
+    package var module: String
+    /// The file of the new version, or its name in the host's module directory.
+    package var path: String
+    package var parameters: [String: String]
+    /// The limit of the start, and of the wait for users.
+    package var seconds: Double?
+
+    package init(
+      _ module: String, path: String, parameters: [String: String] = [:], seconds: Double? = nil
+    ) {
+      self.module = module
+      self.path = path
+      self.parameters = parameters
       self.seconds = seconds
     }
   }
@@ -101,7 +121,7 @@ package enum Request: Sendable, Hashable {
     case .lsmod, .unloaded, .stat, .objects, .configuration, .parameters, .trace: true
     // An object that is open keeps its module loaded.
     case .open, .read, .close: false
-    case .insmod, .rmmod, .request, .remove, .cancel, .set: false
+    case .insmod, .rmmod, .replace, .request, .remove, .cancel, .set: false
     }
   }
 }
@@ -153,6 +173,7 @@ extension Request {
 private struct Fields: Codable {
   var verb: String
   var module: String?
+  var path: String?
   var wait: Bool?
   /// With `wait`: new users are let in meanwhile.
   var whenIdle: Bool?
@@ -180,6 +201,11 @@ private struct Fields: Codable {
           try moduleNames(), isTogether: modules != nil, policy: policy, seconds: seconds))
     case "force":
       .rmmod(.init([try moduleName()], isTogether: false, policy: .force, seconds: seconds))
+    case "replace":
+      .replace(
+        .init(
+          try moduleName(), path: try required(path, "path"), parameters: parameters ?? [:], seconds: seconds)
+      )
     case "request":
       .request(
         .init(
@@ -239,6 +265,9 @@ private struct Fields: Codable {
       whenIdle = unload.policy == .whenIdle ? true : nil
       force = unload.policy == .force ? true : nil
       seconds = unload.seconds
+    case .replace(let replacement):
+      self.init("replace", replacement.module)
+      (path, parameters, seconds) = (replacement.path, replacement.parameters, replacement.seconds)
     case .request(let load):
       self.init("request", load.module)
       parameters = load.parameters

@@ -23,6 +23,12 @@ public protocol ControlService: Sendable {
     together modules: [String], _ policy: UnloadPolicy, _ end: RequestEnd
   ) throws(ControlError) -> [UnloadRow]
 
+  /// Replaces a loaded module by the version in a file, given as for `insmod`. Until the takeover
+  /// the end of the request leaves the old version in service.
+  func replace(
+    _ module: String, with path: String, parameters: [String: String], _ end: RequestEnd
+  ) throws(ControlError) -> ReplaceReply
+
   /// Sees to it that a module, found by name or alias, is loaded, with what it needs; or with
   /// `dryRun` says what that would be. `EEXIST` when it is loaded already and this should be the
   /// first time.

@@ -147,7 +147,7 @@ extension UnloadPolicy {
 
 extension HostService {
   /// Where the image is. A name cannot leave the directory: it has no slash.
-  private func path(of module: String) throws(ControlError) -> String {
+  func path(of module: String) throws(ControlError) -> String {
     if module.utf8.contains(0) {
       throw ControlError(EINVAL, "\(module): a path has no zero bytes")
     }

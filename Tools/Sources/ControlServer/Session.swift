@@ -94,6 +94,11 @@ final class Session {
           try service.insmod(module, parameters: parameters, end)
         })
     case .rmmod(let unload): return try rmmod(unload)
+    case .replace(let new):
+      return success(
+        try limited(to: new.seconds, new.module) { end throws(ControlError) in
+          try service.replace(new.module, with: new.path, parameters: new.parameters, end)
+        })
     case .request(let load):
       return success(
         try limited(to: load.seconds, load.module) { end throws(ControlError) in

@@ -58,6 +58,13 @@ enum Payload {
     return difference == 0 ? header : nil
   }
 
+  /// The length that the header of a datagram gives, which may be wrong; 0 without a header.
+  static func length(in buffer: UnsafePointer<UInt8>, of length: Int) -> Int {
+    if length < headerLength { return 0 }
+    return Int(
+      UInt32(littleEndian: UnsafeRawPointer(buffer).loadUnaligned(fromByteOffset: 12, as: UInt32.self)))
+  }
+
   /// A length in `range` that follows from the sequence number.
   static func length(of sequence: UInt64, in range: ClosedRange<Int>) -> UInt32 {
     var words = Words(sequence ^ 0x6c65_6e67_7468)

@@ -22,10 +22,11 @@ public final class TrafficClient: Sendable {
   ///   - window: The largest number of requests in flight over all flows; reduced if a receive
   ///     buffer could not hold all of them.
   ///   - lengths: The lengths of requests, at least 16 bytes. Each request has a length of its own.
+  ///   - marks: How many bytes have been appended to each answer on its way.
   ///   - limit: The total number of requests. Without it, the client sends until ``finish()``.
   public init(
     target: SocketAddress, flows: Int = 16, window: Int = 256,
-    lengths: ClosedRange<Int> = 16...1200, limit: Int? = nil
+    lengths: ClosedRange<Int> = 16...1200, marks: Int = 0, limit: Int? = nil
   ) throws(RelayError) {
     precondition(flows > 0 && window >= flows && lengths.lowerBound >= Payload.headerLength)
     progress = TrafficProgress()
@@ -34,8 +35,8 @@ public final class TrafficClient: Sendable {
     self.window = perFlow * flows
     setup = Mutex(
       try TrafficLoop(
-        target: target, flows: flows, window: perFlow, lengths: lengths, limit: limit ?? .max,
-        progress: progress))
+        target: target, flows: flows, window: perFlow, lengths: lengths, marks: marks,
+        limit: limit ?? .max, progress: progress))
   }
 
   deinit { _ = finish() }

@@ -7,16 +7,18 @@ struct TrafficFlow: ~Copyable {
   let socket: Socket
   private let index: UInt64
   private let lengths: ClosedRange<Int>
+  private let marks: Int
   /// The sequence number of the request in each slot; 0 if the slot is free, because numbers start
   /// at 1.
   private var slots: [UInt64]
   private var free: [Int]
   private var counter: UInt64 = 0
 
-  init(on socket: consuming Socket, index: Int, window: Int, lengths: ClosedRange<Int>) {
+  init(on socket: consuming Socket, index: Int, window: Int, lengths: ClosedRange<Int>, marks: Int) {
     self.socket = socket
     self.index = UInt64(index)
     self.lengths = lengths
+    self.marks = marks
     slots = Array(repeating: 0, count: window)
     free = Array((0..<window).reversed())
   }
@@ -38,12 +40,14 @@ struct TrafficFlow: ~Copyable {
     return total
   }
 
-  enum Answer { case right, corrupted, duplicate }
+  enum Answer { case right, mismarked, corrupted, duplicate }
 
   mutating func check(_ packet: PacketPointer) -> Answer {
     let length = Int(packet.pointee.packet.length)
+    // Without marks, whatever follows the payload is damage.
+    let end = marks == 0 ? length : min(length, Payload.length(in: packet.pointee.buffer, of: length))
     guard !packet.pointee.truncated,
-      let header = Payload.check(packet.pointee.buffer, length: length),
+      let header = Payload.check(packet.pointee.buffer, length: end),
       header.sequence >> 48 == index, header.slot < slots.count,
       header.sequence & 0xffff_ffff_ffff <= counter,
       header.length == Payload.length(of: header.sequence, in: lengths)
@@ -54,7 +58,7 @@ struct TrafficFlow: ~Copyable {
     if slots[slot] != header.sequence { return .duplicate }
     slots[slot] = 0
     free.append(slot)
-    return .right
+    return length - end == marks ? .right : .mismarked
   }
 
   private mutating func prepare(_ packet: PacketPointer) {

@@ -24,7 +24,7 @@ final class TrafficLoop {
   }
 
   init(
-    target: SocketAddress, flows count: Int, window: Int, lengths: ClosedRange<Int>, limit: Int,
+    target: SocketAddress, flows count: Int, window: Int, lengths: ClosedRange<Int>, marks: Int, limit: Int,
     progress: TrafficProgress
   ) throws(RelayError) {
     poller = try Poller()
@@ -36,7 +36,7 @@ final class TrafficLoop {
       try socket.connect(to: target)
       try poller.add(socket.descriptor, token: UInt64(index), for: "\(target)")
       flows.append(
-        FlowBox(TrafficFlow(on: socket, index: index, window: window, lengths: lengths)))
+        FlowBox(TrafficFlow(on: socket, index: index, window: window, lengths: lengths, marks: marks)))
     }
   }
 
@@ -82,6 +82,9 @@ final class TrafficLoop {
     for packet in batch.packets[..<count] {
       switch flow.check(packet) {
       case .right: report.answered += 1
+      case .mismarked:
+        report.answered += 1
+        report.mismarked += 1
       case .corrupted: report.corrupted += 1
       case .duplicate: report.duplicates += 1
       }

@@ -8,6 +8,7 @@ final class TrafficProgress: Sendable {
   private let answered = Atomic(0)
   private let corrupted = Atomic(0)
   private let duplicates = Atomic(0)
+  private let mismarked = Atomic(0)
   private let kernelDrops = Atomic(0)
   private let finishing = Atomic(false)
   private let ended = Atomic(false)
@@ -26,6 +27,7 @@ final class TrafficProgress: Sendable {
     report.sent = sent.load(ordering: .relaxed)
     report.corrupted = corrupted.load(ordering: .relaxed)
     report.duplicates = duplicates.load(ordering: .relaxed)
+    report.mismarked = mismarked.load(ordering: .relaxed)
     report.kernelDrops = kernelDrops.load(ordering: .relaxed)
     return report
   }
@@ -35,6 +37,7 @@ final class TrafficProgress: Sendable {
     sent.store(report.sent, ordering: .relaxed)
     corrupted.store(report.corrupted, ordering: .relaxed)
     duplicates.store(report.duplicates, ordering: .relaxed)
+    mismarked.store(report.mismarked, ordering: .relaxed)
     kernelDrops.store(report.kernelDrops, ordering: .relaxed)
     // client: stores `answered`, then loads `awaited`. waiter: stores `awaited`, then loads
     // `answered`. With sequentially consistent ordering, at least one of them sees the other's

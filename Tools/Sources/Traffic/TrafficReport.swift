@@ -10,6 +10,8 @@ public struct TrafficReport: Sendable, Hashable, Codable {
   public var corrupted = 0
   /// Answers to requests that were answered before.
   public var duplicates = 0
+  /// Answers, of those, with another number of marks than expected.
+  public var mismarked = 0
   /// Datagrams that did not fit into a receive buffer of the client.
   public var kernelDrops = 0
 

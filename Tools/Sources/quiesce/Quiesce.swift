@@ -16,10 +16,11 @@ struct Quiesce: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      HostCommand.self, InsmodCommand.self, RmmodCommand.self, ModprobeCommand.self, LsmodCommand.self,
-      SetCommand.self,
+      HostCommand.self, InsmodCommand.self, RmmodCommand.self, ReplaceCommand.self, ModprobeCommand.self,
+      LsmodCommand.self, SetCommand.self,
       CatCommand.self,
-      StatCommand.self, TraceCommand.self, DepmodCommand.self, ModinfoCommand.self, DemoCommand.self,
+      StatCommand.self, TraceCommand.self, DepmodCommand.self, ModinfoCommand.self, KeygenCommand.self,
+      SignCommand.self, VerifyCommand.self, DemoCommand.self,
       SchemesCommand.self,
       TortureCommand.self,
     ])

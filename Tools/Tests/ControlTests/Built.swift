@@ -61,7 +61,7 @@ enum ModuleSources {
     "holdable": holdable, "twin": twin, "oldabi": oldABI, "noentry": "int unrelated = 1;\n",
     "failing": failing, "unresolved": unresolved, "permanent": permanent, "unwilling": unwilling,
     "badname": badName, "chatty": chatty, "hangexit": hangExit, "flood": flood, "leak": leak,
-    "failleak": failLeak, "slowinit": slowInit, "hangload": hangLoad,
+    "crashing": crashing, "failleak": failLeak, "slowinit": slowInit, "hangload": hangLoad,
     "rate-limit": module("rate_limit", "return 0;", "return 0;"),
     "bar": module("foo", "return 0;", "return 0;"),
   ]
@@ -106,6 +106,9 @@ enum ModuleSources {
   /// The same, and its `init` fails.
   private static let failLeak = module(
     "failleak", #"host->bigref_acquire(host->bigref_create(self, "leaked")); return -5;"#, "return 0;")
+
+  /// Its `init` writes to an address that no process has.
+  private static let crashing = module("crashing", "*(volatile int *)16 = 0; return 0;", "return 0;")
 
   /// Its `init` takes a while.
   private static let slowInit = module("slowinit", "sleep(2); return 0;", "return 0;", "#include <unistd.h>")

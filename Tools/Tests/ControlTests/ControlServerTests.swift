@@ -178,6 +178,7 @@ import Testing
       let refusal = ControlError(EPERM, "this control socket is read-only")
       #expect(throws: refusal) { try client.insmod("a") }
       #expect(throws: refusal) { try client.rmmod("a", .force) }
+      #expect(throws: refusal) { try client.replace("a", with: "a") }
       #expect(throws: refusal) { try client.open("a") }
       #expect(throws: refusal) { try client.cancel("a") }
       #expect(throws: refusal) { try client.set("limit", of: "a", to: "1") }

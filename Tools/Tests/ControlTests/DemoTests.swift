@@ -1,6 +1,9 @@
 import Foundation
 import Testing
 
+@testable import Traffic
+@testable import quiesce
+
 extension EndToEndTests {
   /// The main job, for a second: what it counts, and the shape in which others read it.
   @Suite struct Demo {
@@ -41,6 +44,38 @@ extension EndToEndTests {
       }
     }
 
+    @Test func everyDatagramMeetsOneVersionWhileVersionsReplaceEachOther() async throws {
+      struct Summary: Decodable {
+        struct Replace: Decodable {
+          let replacements: Int, mismarked: Int, datagrams_seen: Int
+          let per_second: Double
+        }
+        let datagrams_sent: Int, datagrams_answered: Int, lost: Int, corrupted: Int, unmapped: Int
+        let replace: Replace
+      }
+      try await onThread {
+        let modules = try Built.modules.get()
+        let outcome = try Child(
+          Built.quiesce,
+          ["demo", "--replace", "--seconds", "1", "--format", "json", "--module-directory", modules]
+        ).wait()
+        #expect(outcome.status == 0, "\(outcome.error)")
+        let last = try #require(outcome.output.split(separator: "\n").last)
+        let summary = try JSONDecoder().decode(Summary.self, from: Data(last.utf8))
+        #expect(summary.datagrams_sent > 0 && summary.datagrams_answered == summary.datagrams_sent)
+        #expect(summary.lost == 0 && summary.corrupted == 0)
+        #expect(summary.replace.replacements > 0 && summary.replace.per_second > 0)
+        #expect(summary.unmapped == summary.replace.replacements)
+        #expect(summary.replace.mismarked == 0)
+        #expect(summary.replace.datagrams_seen == 2 * summary.datagrams_answered)
+        let text = try Child(
+          Built.quiesce, ["demo", "--replace", "--seconds", "0.2", "--module-directory", modules]
+        ).wait()
+        #expect(text.status == 0, "\(text.error)")
+        #expect(text.output.contains("marks      0 answers with too few or too many; "))
+      }
+    }
+
     @Test func textIsTheDefaultFormat() async throws {
       try await onThread {
         let modules = try Built.modules.get()
@@ -63,5 +98,29 @@ extension EndToEndTests {
         #expect(outcome.error.split(separator: "\n").count == 1, "\(outcome.error)")
       }
     }
+  }
+}
+
+/// What makes the demo's exit status 1.
+@Suite struct DemoSummaryTests {
+  private func complaints(
+    answered: Int = 100, mismarked: Int = 0, seen: Int? = 200, unmapped: Int = 3
+  ) -> [String] {
+    var traffic = TrafficReport()
+    (traffic.sent, traffic.answered, traffic.mismarked) = (100, answered, mismarked)
+    var tally = DemoCycles.Tally()
+    (tally.cycles, tally.unmapped) = (3, unmapped)
+    return DemoSummary(
+      seconds: 1, traffic: traffic, kernelDrops: 0, cycles: tally, isReplacing: true, seen: seen
+    ).complaints
+  }
+
+  @Test func brokenPromiseOfAReplacementIsNamed() {
+    #expect(complaints() == [])
+    #expect(
+      complaints(mismarked: 1) == ["1 datagrams met another number of versions than one on each way"])
+    #expect(complaints(seen: 199) == ["the versions have counted 199 datagrams, and 200 have passed"])
+    #expect(complaints(answered: 99, seen: 199) == ["1 of 100 datagrams were lost"])
+    #expect(complaints(unmapped: 2) == ["1 of 3 images were still mapped after the unload"])
   }
 }

@@ -146,8 +146,8 @@ extension EndToEndTests {
           (
             ["modinfo", "a", "--directory", "/nothing"], "quiesce: modinfo: /nothing: cannot be read (ENOENT)"
           ),
-          (["modinfo", "/nothing.so"], "quiesce: modinfo: /nothing.so: cannot be opened (ENOENT)"),
-          (["modinfo", "./"], "quiesce: modinfo: ./: cannot be read (EISDIR)"),
+          (["modinfo", "/nothing.so"], "quiesce: modinfo: /nothing.so: no such file (ENOENT)"),
+          (["modinfo", "./"], "quiesce: modinfo: ./: is a directory (EISDIR)"),
           (
             ["modinfo", "a", "--directory", folder.path],
             "quiesce: modinfo: \(folder.path)/modules.index: line 1: not the index of modules of this version; "

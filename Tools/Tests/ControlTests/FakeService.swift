@@ -69,6 +69,14 @@ final class FakeService: ControlService {
     return RmmodReply(module: module, unmapped: true, unloadMicroseconds: 1, moduleCalls: 2)
   }
 
+  func replace(
+    _ module: String, with path: String, parameters: [String: String], _ end: RequestEnd
+  ) throws(ControlError) -> ReplaceReply {
+    let isLoaded = state.withLock { $0.modules.contains(module) }
+    if !isLoaded { throw ControlError(ENOENT, "\(module): no such module is loaded") }
+    return ReplaceReply(module: module, version: path, unmapped: true, unloadMicroseconds: 1, moduleCalls: 2)
+  }
+
   func parameters(of module: String) throws(ControlError) -> [ParameterRow] {
     [ParameterRow(parameter: "limit", value: "5", type: "int", writable: true)]
   }

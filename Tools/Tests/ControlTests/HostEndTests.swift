@@ -48,6 +48,20 @@ extension EndToEndTests {
       }
     }
 
+    @Test func crashNamesTheModule() async throws {
+      try await onThread {
+        let host = try TestHost()
+        let load = try host.run("insmod", "crashing")
+        #expect(load.status == 1)
+        let outcome = try host.child.wait()
+        #expect(outcome.status == 128 + SIGSEGV)
+        let lines = outcome.error.split(separator: "\n").map(String.init)
+        let first = lines.firstIndex { $0.hasPrefix("quiescence: SIGSEGV at address 0x10, thread ") }
+        try #require(first != nil, "\(outcome.error)")
+        #expect(first.map { lines[$0 + 1].hasPrefix("  in crashing+0x") } == true, "\(lines)")
+      }
+    }
+
     /// exit(3) waits for the loader's lock, which the constructor holds.
     @Test func hangingConstructorDoesNotKeepTheProcess() async throws {
       try await onThread {

@@ -29,6 +29,7 @@ import Testing
     .rmmod(.init(["a"], isTogether: false, policy: .force, seconds: 3)),
     .rmmod(.init(["a", "b"], isTogether: true, policy: .wait)),
     .rmmod(.init([], isTogether: true, policy: .whenIdle)),
+    .replace(.init("m", path: "/2/m.so", parameters: ["p": "1"], seconds: 5)),
     .request(.init("m", parameters: ["p": "1"], firstTime: true, dryRun: true, seconds: 4)),
     .remove(.init("m", firstTime: true)), .cancel(module: "m"), .configuration, .parameters(module: "m"),
     .set(parameter: "p", module: "m", value: "1", seconds: nil), .lsmod, .unloaded, .stat, .objects,

@@ -14,6 +14,12 @@ import Testing
     #expect(session.ask(#"{"verb":"lsmod"}"#).contains(#""module":"a""#))
     #expect(session.ask(#"{"verb":"objects"}"#) == #"{"objects":["a"],"ok":true}"#)
     #expect(session.ask(#"{"verb":"stat"}"#).hasPrefix(#"{"ok":true,"statistics":{"dropped":0,"#))
+    let replaced = session.ask(#"{"verb":"replace","module":"a","path":"/2/a.so"}"#)
+    #expect(
+      replaced
+        == #"{"keeps_state":false,"module":"a","module_calls":2,"ok":true,"unload_us":1,"unmapped":true,"#
+        + #""version":"/2/a.so"}"#)
+    #expect(session.ask(#"{"verb":"replace","module":"a"}"#).contains("EINVAL"))
     #expect(session.ask(#"{"verb":"rmmod","module":"a"}"#).contains(#""unmapped":true"#))
     #expect(session.ask(#"{"verb":"rmmod","module":"a","wait":true}"#).contains("ENOENT"))
   }

@@ -113,8 +113,12 @@ import Traffic
     }
   }
 
-  @Test(arguments: ["counter", "conntrack"])
-  func moduleIsReloadedUnderTrafficWithoutLoss(_ name: String) async throws {
+  @Test(arguments: [
+    ("counter", [:]), ("conntrack", [:]), ("ratelimit", ["rate": "1000000000", "burst": "1000000"]),
+  ])
+  func moduleIsReloadedUnderTrafficWithoutLoss(
+    _ name: String, _ parameters: [String: String]
+  ) async throws {
     try await onOwnThread {
       let module = try SampleModule(name)
       let fixture = try RelayFixture()
@@ -122,7 +126,7 @@ import Traffic
       let traffic = try TrafficClient(target: fixture.relay.boundAddress, flows: 4, window: 64)
       try traffic.start()
       for _ in 0..<100 {
-        _ = try manager.load(path: module.path)
+        _ = try manager.load(path: module.path, parameters: parameters)
         let before = fixture.relay.statistics.moduleCalls
         #expect(traffic.waitForAnswers(traffic.window + 1))
         #expect(fixture.relay.statistics.moduleCalls > before)

@@ -8,13 +8,13 @@ import Traffic
 /// Other tests rely on the client's verdict, so the client must notice every fault.
 @Suite struct TrafficTests {
   private func report(
-    _ hook: @escaping @Sendable (inout quiesce_packet) -> Verdict
+    marks: Int = 0, _ hook: @escaping @Sendable (inout quiesce_packet) -> Verdict
   ) async throws -> TrafficReport {
     try await onOwnThread {
       let fixture = try RelayFixture()
       _ = fixture.relay.forward.register(hook)
       let client = try TrafficClient(
-        target: fixture.relay.boundAddress, flows: 2, window: 32, limit: 2000)
+        target: fixture.relay.boundAddress, flows: 2, window: 32, marks: marks, limit: 2000)
       try client.start()
       return client.waitUntilFinished()
     }
@@ -51,6 +51,26 @@ import Traffic
     }
     #expect(report.corrupted == 1)
     #expect(report.lost == 1)
+  }
+
+  /// A mark that is missing and one too many are both seen, also where their sum is right.
+  @Test func clientCountsTheMarksOfEachAnswer() async throws {
+    let passed = Atomic(0)
+    let report = try await report(marks: 2) { packet in
+      let marks =
+        switch passed.wrappingAdd(1, ordering: .relaxed).oldValue {
+        case 700: 0
+        case 900: 2
+        default: 1
+        }
+      for _ in 0..<marks {
+        packet.data[Int(packet.length)] = 7
+        packet.length += 1
+      }
+      return .accept
+    }
+    #expect(report.mismarked == 2)
+    #expect(report.answered == 2000 && report.corrupted == 0 && report.lost == 0)
   }
 
   @Test func clientSeesAMissingAndAnExtraByte() async throws {

@@ -5,6 +5,8 @@ struct Contender: Sendable {
   let name: String
   /// Whether its readers may sleep; then it is measured in wall-clock time.
   var blocks = false
+  /// Whether an update spins for a grace period.
+  var updateSpins = false
   /// What one read adds to the sum.
   var number = publishedNumber
   /// Called before and after everything that a thread does with the contender.
@@ -35,6 +37,7 @@ extension Contender {
     let cell = Cell(pointer: make(publishedNumber))
     self.init(name: String(cString: peer.name), read: { read(cell.pointer, $0, $1) })
     blocks = peer.blocks
+    updateSpins = peer.update_spins
     if let call = peer.begin { begin = { call(cell.pointer) } }
     if let call = peer.end { end = { call(cell.pointer) } }
     if let call = peer.rest { rest = { call(cell.pointer) } }

@@ -10,6 +10,7 @@ struct PointerExperiment: Experiment {
     "Loads of a node's number; a part of the operations publishes another node and retires the old one. Processor",
     "time of the thread, or wall-clock time for those that may sleep. Sums are checked. `exchanges` is how many",
     "operations in a hundred; without any, the loop exists at \(PEER_PLACES) places, and the best one counts.",
+    "`rte_rcu_qsbr` spins for a grace period at each exchange: not measured with more threads than processors.",
   ]
 
   /// The largest allowed ratio to the equivalent in C, on one thread: of loads, and with 10 %
@@ -29,6 +30,9 @@ struct PointerExperiment: Experiment {
     for percent: UInt64 in [0, 1, 10] {
       let taking = percent == 0 ? contenders : contenders.filter { $0.update != nil }
       for threads in scale.promisedOnly ? [1] : machine.threadCounts {
+        let taking = taking.filter {
+          percent == 0 || !$0.updateSpins || threads <= machine.processors.count
+        }
         let measured = try self.rows(taking, percent, threads, timer, scale)
         let names = Dictionary(
           uniqueKeysWithValues: taking.map { ($0.name, Self.peer(of: $0.name, percent)) })

@@ -23,6 +23,10 @@ struct peer {
   /// Whether a reader may sleep while it waits. Then its processor time does not show its cost.
   bool blocks;
 
+  /// Whether `update` spins for a grace period. Threads that all do so on one processor wait for
+  /// the scheduler at every update.
+  bool update_spins;
+
   /// Creates a published item on the heap, which a writer could replace at any time. The compiler
   /// knows nothing about it.
   void *(*make)(uint64_t number);

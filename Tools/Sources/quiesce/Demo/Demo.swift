@@ -14,6 +14,7 @@ final class Demo {
   private let host: DemoHost
   private let traffic: TrafficClient
   private let cycles: DemoCycles
+  private let stamps: DemoStamps?
   private let start = ContinuousClock.now
   private var complaints: [String] = []
 
@@ -25,8 +26,10 @@ final class Demo {
   private static let modules = ["counter", "conntrack"]
 
   /// Starts the host and the server. Blocks.
+  ///
+  /// - Parameter isReplacing: Versions of one module replace each other, and mark each datagram.
   init(
-    seconds: Double, workers: Int, moduleDirectory: String, output: DemoOutput,
+    seconds: Double, workers: Int, moduleDirectory: String, isReplacing: Bool = false, output: DemoOutput,
     interruption: Interruption
   ) throws {
     self.seconds = seconds
@@ -35,13 +38,18 @@ final class Demo {
     server = try EchoServer()
     host = try DemoHost(
       forward: server.address, workers: workers, moduleDirectory: moduleDirectory)
-    traffic = try TrafficClient(target: host.address)
-    cycles = DemoCycles(Self.modules, control: host.controlPath, traffic: traffic)
+    // Before the first datagram is sent: each meets a version.
+    stamps = isReplacing ? try DemoStamps(control: host.controlPath) : nil
+    traffic = try TrafficClient(target: host.address, marks: isReplacing ? DemoStamps.marks : 0)
+    cycles = DemoCycles(
+      isReplacing ? .replacements(of: DemoStamps.module) : .loads(Self.modules), control: host.controlPath,
+      traffic: traffic)
     try server.start(niceness: Self.niceness)
     try traffic.start(niceness: Self.niceness)
     output.started(
       DemoOutput.Started(
-        seconds: seconds, workers: workers, modules: Self.modules, listening: "\(host.address)",
+        seconds: seconds, workers: workers, modules: isReplacing ? [DemoStamps.module] : Self.modules,
+        isReplacing: isReplacing, listening: "\(host.address)",
         hostProcess: host.process, control: host.controlPath, window: traffic.window))
   }
 
@@ -101,6 +109,7 @@ final class Demo {
     let report = traffic.finish()
     let isAnswering = isHostGone || cycles.stop(within: .seconds(10))
     if !isAnswering { complain("the host has not answered a request for 10 seconds") }
+    let seen = isAnswering && !isHostGone ? total() : nil
     if !host.stop(within: isAnswering ? .seconds(20) : .zero) && isAnswering && !isHostGone {
       complain("the host ended \(host.ended ?? "somehow") on SIGTERM")
     }
@@ -112,12 +121,23 @@ final class Demo {
     if let failure = tally.failure, isAnswering && !isHostGone { complaints.append(failure) }
     let summary = DemoSummary(
       seconds: seconds, traffic: report,
-      kernelDrops: report.kernelDrops + server.kernelDrops + tally.kernelDrops, cycles: tally)
+      kernelDrops: report.kernelDrops + server.kernelDrops + tally.kernelDrops, cycles: tally,
+      isReplacing: stamps != nil, seen: seen)
     output.summary(summary)
     complaints += summary.complaints
     // Where something else is wrong, that is why.
     if complaints.isEmpty && summary.cycles == 0 {
-      complaints.append("no module was loaded, used and unloaded")
+      complaints.append(
+        stamps == nil ? "no module was loaded, used and unloaded" : "no version replaced another and was used"
+      )
+    }
+  }
+
+  /// What the versions have counted together.
+  private func total() -> Int? {
+    do throws(ControlError) { return try stamps?.total() } catch {
+      complain("the versions' total cannot be read: \(error)")
+      return nil
     }
   }
 

@@ -11,17 +11,24 @@ struct DemoCommand: ParsableCommand {
     commandName: "demo",
     abstract: "Load and unload modules under live traffic, and check that nothing is lost.",
     usage: """
-      quiesce demo [--seconds <n>] [--format <format>] [--workers <n>]
-        [--module-directory <path>]
+      quiesce demo [--replace] [--seconds <n>] [--format <format>]
+        [--workers <n>] [--module-directory <path>]
       """,
     discussion: """
       Starts a `quiesce host`, an echo server behind it and a client in front of it that checks every byte \
       of every answer, and meanwhile loads and unloads the sample modules as fast as it can. The exit status \
       is 0 only when no datagram was lost or damaged and every module's code was checked to be gone.
 
+      With --replace one module is replaced by another version as often as it can be. Each version marks the \
+      datagrams that it sees: the exit status is 0 only when each datagram was also seen by exactly one version \
+      on each way.
+
       Example:
         quiesce demo --seconds 5 --format json
       """)
+
+  @Flag(help: "Replace a module by another version, again and again.")
+  var replace = false
 
   @Option(help: ArgumentHelp("How many seconds it runs.", valueName: "n"))
   var seconds = 10.0
@@ -51,7 +58,7 @@ struct DemoCommand: ParsableCommand {
       let demo = try Demo(
         seconds: seconds, workers: workers,
         moduleDirectory: moduleDirectory ?? HostCommand.defaultModuleDirectory,
-        output: DemoOutput(format), interruption: interruption)
+        isReplacing: replace, output: DemoOutput(format, isReplacing: replace), interruption: interruption)
       for complaint in demo.run() { StandardError.write("quiesce: demo: \(complaint)") }
       if !demo.isFlawless { throw ExitCode(1) }
     }

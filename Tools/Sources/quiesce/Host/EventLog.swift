@@ -10,7 +10,9 @@ final class EventLog: Sendable {
   init(_ events: ModuleEvents, _ log: LineWriter) {
     Task.detached { [self] in
       for await event in events {
-        log.write("\(event.module) is \(event.state)")
+        let number = event.errno.map { " (\(errnoName($0)))" } ?? ""
+        let why = event.reason.map { ": \($0)\(number)" } ?? ""
+        log.write("\(event.module) is \(event.state)\(why)")
         present.withLock { present in
           if event.state == .gone {
             present.remove(event.module)

@@ -3,6 +3,7 @@ import ControlProtocol
 import ControlServer
 import Foundation
 import ModuleManager
+import ModuleSigning
 import Relay
 import ToolSupport
 
@@ -23,8 +24,10 @@ final class Host: Sendable {
   init(
     listen: String, forward: String, workers: Int, flowTimeout: Duration, control: String,
     readOnlyControl: String?, log: LineWriter, moduleDirectory: String,
-    configuration: ModuleConfiguration = ModuleConfiguration()
+    configuration: ModuleConfiguration = ModuleConfiguration(), keys: [VerifyingKey] = []
   ) throws {
+    // For good, and before a client can ask for a module.
+    if !keys.isEmpty { manager.require(.signed(by: keys)) }
     self.forward = try SocketAddress(parsing: forward)
     self.workers = workers
     let relay = try Relay(

@@ -3,6 +3,7 @@ import ControlClient
 import ControlProtocol
 import Foundation
 import ModuleManager
+import ModuleSigning
 import ToolSupport
 
 /// `quiesce host`
@@ -14,13 +15,14 @@ struct HostCommand: ParsableCommand {
       quiesce host --listen <address:port> --forward <address:port>
         [--workers <n>] [--module-directory <path>]
         [--configuration <path>] [--read-only-control <path>]
-        [--flow-timeout <seconds>] [--control <path>]
+        [--require-signed <file> ...] [--flow-timeout <seconds>]
+        [--control <path>]
       """,
     discussion: """
       Prints one line that starts with `listening` when it is ready. Modules' log lines and life-cycle events go to \
       standard error; lines that are not read are dropped and counted. SIGTERM or SIGINT unloads every module and ends \
       the host, within 10 seconds. If modules stay, the host names them, with the reasons, and the exit status is 1. A \
-      second signal ends it at once.
+      second signal ends it at once. After a crash, the last lines on standard error name the module.
 
       Example:
         quiesce host --listen 127.0.0.1:4000 --forward 127.0.0.1:5000 --workers 2
@@ -54,6 +56,12 @@ struct HostCommand: ParsableCommand {
       valueName: "path"))
   var readOnlyControl: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "A public key: no module is loaded that none of these keys has signed; this option can be repeated.",
+      valueName: "file"))
+  var requireSigned: [String] = []
+
   @Option(help: ArgumentHelp("A flow without datagrams is removed after this time.", valueName: "seconds"))
   var flowTimeout = 60.0
 
@@ -73,18 +81,20 @@ struct HostCommand: ParsableCommand {
     let signals = TerminationSignals()
     let log = LineWriter(STDERR_FILENO, name: "quiesce: host")
     do {
+      try CrashReports.install()
       if exitWithParent {
         let error = TerminationSignals.sendWithParent()
         if error != 0 { throw ControlError(error, "cannot watch the parent process") }
       }
       // The default one may be missing: modules can be loaded by path all the same.
       if let moduleDirectory { try Host.checkDirectory(moduleDirectory) }
+      let keys = try requireSigned.map { path in try VerifyingKey(path: path) }
       let rules = try configuration.map { try ConfigurationDirectory(path: $0).configuration }
       let host = try Host(
         listen: listen, forward: forward, workers: workers, flowTimeout: .seconds(flowTimeout),
         control: options.path, readOnlyControl: readOnlyControl, log: log,
         moduleDirectory: moduleDirectory ?? Self.defaultModuleDirectory,
-        configuration: rules ?? ModuleConfiguration())
+        configuration: rules ?? ModuleConfiguration(), keys: keys)
       try host.start()
       LineWriter(STDOUT_FILENO, name: "quiesce: host").write(host.greeting)
       signals.wait()

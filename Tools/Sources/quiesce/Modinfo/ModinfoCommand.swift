@@ -1,6 +1,8 @@
 import ArgumentParser
 import ControlProtocol
 import ModuleFiles
+import ModuleManager
+import ModuleSigning
 import ToolSupport
 
 /// `quiesce modinfo`
@@ -13,7 +15,8 @@ struct ModinfoCommand: ParsableCommand {
         [--format <format>] [--directory <path>]
       """,
     discussion: """
-      The files are read and not loaded; no host is needed.
+      The files are read and not loaded; no host is needed. A signature is shown as the file has it; `quiesce verify` \
+      checks it.
 
       Example:
         quiesce modinfo --field depends conntrack
@@ -46,12 +49,12 @@ struct ModinfoCommand: ParsableCommand {
   }
 
   func run() throws {
-    var infos: [ModuleInfo] = []
+    var files: [File] = []
     var failed = false
     // What is there is shown, whatever else is not.
     for module in modules {
       do throws(ModuleFileError) {
-        for path in try paths(of: module) { infos.append(try ModuleInfo(path: path)) }
+        for path in try paths(of: module) { files.append(try File(path)) }
       } catch {
         StandardError.write("quiesce: modinfo: \(error)")
         failed = true
@@ -59,8 +62,8 @@ struct ModinfoCommand: ParsableCommand {
     }
     try reporting {
       switch format {
-      case .text: for line in infos.flatMap(lines) { StandardOutput.write(line) }
-      case .json: StandardOutput.write(try JSON.line(infos.map(Row.init)))
+      case .text: for line in files.flatMap(lines) { StandardOutput.write(line) }
+      case .json: StandardOutput.write(try JSON.line(files.map(Row.init)))
       }
     }
     if failed { throw ExitCode(1) }
@@ -71,12 +74,34 @@ struct ModinfoCommand: ParsableCommand {
     return try ModuleIndex.current(of: directory ?? HostCommand.defaultModuleDirectory).paths(for: module)
   }
 
-  private func lines(of info: ModuleInfo) -> [String] {
-    let all = [("filename", info.path)] + info.entries.map { ($0.key, $0.value) } + info.image.fields
+  private func lines(of file: File) -> [String] {
+    let info = file.info
+    let all =
+      [("filename", info.path)] + info.entries.map { ($0.key, $0.value) } + info.image.fields + file.signature
     if let field { return all.filter { $0.0 == field }.map(\.1) }
     return all.map { key, value in
       // As wide as modinfo(8) has it.
       key + ":" + String(repeating: " ", count: max(1, 15 - key.count)) + value
+    }
+  }
+
+  /// A file, read once.
+  private struct File {
+    let info: ModuleInfo
+    /// As it is printed; empty when there is none.
+    let signature: [(String, String)]
+
+    init(_ path: String) throws(ModuleFileError) {
+      let file = try RegularFile(path: path)
+      info = try ModuleInfo(content: file.content.span.bytes, path: path)
+      signature = file.content.withUnsafeBytes { bytes -> [(String, String)] in
+        do throws(ModuleVerifier.Refusal) {
+          guard let signature = try ModuleSignature(of: bytes) else { return [] }
+          return [
+            ("sig_id", "Ed25519"), ("signer", signature.signer), ("sig_key", signature.key.description),
+          ]
+        } catch { return [("sig_id", error.reason)] }
+      }
     }
   }
 
@@ -87,12 +112,18 @@ struct ModinfoCommand: ParsableCommand {
     let info: [String: [String]]
     /// What its file shows of its image, under the same names as in text.
     let image: [String: [String]]
+    /// The same of its signature; nil when it has none.
+    let signature: [String: [String]]?
 
-    init(_ module: ModuleInfo) {
+    init(_ file: File) {
+      let module = file.info
       name = module.name
       filename = module.path
       info = Dictionary(grouping: module.entries, by: \.key).mapValues { $0.map(\.value) }
       image = Dictionary(grouping: module.image.fields, by: \.0).mapValues { $0.map(\.1) }
+      signature =
+        file.signature.isEmpty
+        ? nil : Dictionary(grouping: file.signature, by: \.0).mapValues { $0.map(\.1) }
     }
   }
 }

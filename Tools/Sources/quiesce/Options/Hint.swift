@@ -30,17 +30,21 @@ enum Hint {
     case ("EBUSY", "modprobe") where message.contains("in use"):
       return "`quiesce rmmod --wait` waits for them."
     case ("EWOULDBLOCK", _): return "Unload those as well: `quiesce rmmod` takes several, in any order."
+    case ("ETIMEDOUT", "replace"): return "The old version serves on. `quiesce trace` shows what takes long."
     case ("ETIMEDOUT", _):
       return "It serves on. `quiesce trace` shows the references that are taken and given back."
     case ("EEXIST", "insmod"), ("EEXIST", "modprobe"):
-      return "`quiesce set` changes parameters of a loaded module; `quiesce rmmod` unloads it."
+      return "`quiesce set` changes parameters of a loaded module; `quiesce replace` replaces it."
     case ("ENOENT", "insmod") where message.contains("which is not loaded"):
       return "`quiesce modprobe` loads what it needs first."
     case ("ENOENT", "insmod"):
       return "A path has a / in it: ./NAME.so. Names are looked up in the host's module directory."
     case ("ENOENT", "modprobe") where message.contains("an alias for it"):
       return "`quiesce depmod --dry-run DIRECTORY` shows the names and aliases that there are."
+    case ("ENOENT", "replace") where message.contains("no such module is loaded"):
+      return "`quiesce insmod` loads a module that is not loaded."
     case ("ENOENT", "rmmod"), ("ENOENT", "set"): return "`quiesce lsmod` lists what is loaded."
+    case ("EKEYREJECTED", _), ("ENOKEY", _): return "`quiesce sign --key KEY FILE` signs it."
     case ("EPERM", _) where message.contains("the configuration forbids"):
       return "`quiesce modprobe --show-config` shows the rules."
     default: return nil

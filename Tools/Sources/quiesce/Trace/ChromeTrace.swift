@@ -19,7 +19,7 @@ struct ChromeTrace: TraceWriter {
   private var last: UInt64 = 0
   private var lost = 0
 
-  private static let mayPause: Set<String> = ["request", "load", "unload"]
+  private static let mayPause: Set<String> = ["request", "load", "unload", "replace"]
 
   private struct Event: Encodable {
     var name: String
