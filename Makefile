@@ -28,7 +28,7 @@ regression: ## what the hot paths retain, release and allocate, against checked-
 test:    ## every test, the check of the read path's machine code, the manual pages, the tutorials
 	@Scripts/setup man && Scripts/test
 
-integrations: ## the packages for SwiftNIO, swift-log and swift-metrics, each built and tested by itself
+integrations: ## the packages for SwiftNIO, swift-log and others, each built and tested by itself
 	@Scripts/setup && Scripts/integrations
 
 storm:   ## modules come and go under every unload scheme, 60 s each, and 10,000 times; SECONDS=10
