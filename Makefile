@@ -1,5 +1,5 @@
 # The commands of the project. Each target's steps are in Scripts/.
-.PHONY: help setup demo torture bench peers ratios regression test storm fuzz aarch64 sanitize docs man tutorials format lint
+.PHONY: help setup demo torture bench peers ratios regression test integrations storm fuzz aarch64 sanitize docs man tutorials format lint
 
 help:    ## this list
 	@sed -n 's/^\([a-z0-9]*:.*\)##/\1/p' Makefile
@@ -27,6 +27,9 @@ regression: ## what the hot paths retain, release and allocate, against checked-
 
 test:    ## every test, the check of the read path's machine code, the manual pages, the tutorials
 	@Scripts/setup man && Scripts/test
+
+integrations: ## the packages for SwiftNIO, swift-log and others, each built and tested by itself
+	@Scripts/setup && Scripts/integrations
 
 storm:   ## modules come and go under every unload scheme, 60 s each, and 10,000 times; SECONDS=10
 	@Scripts/setup && Scripts/storm $(SECONDS)

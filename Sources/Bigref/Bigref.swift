@@ -114,5 +114,8 @@ public struct Bigref: ~Copyable, Sendable {
 
   /// Whether the counter was killed and its last reference was released. Always false while the
   /// counter is live.
+  ///
+  /// In a test, write `#expect(counter.isZero == true)`. For `#expect(counter.isZero)` the macro
+  /// would copy the counter, to print it in a failure, and a counter cannot be copied.
   public var isZero: Bool { storage.isZero }
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "order.h"
@@ -159,17 +160,29 @@ static bool is_held_up_by(const struct reader *reader, enum qs_flavor flavor) {
   }
 }
 
-static void copy_name(pid_t id, char *name, size_t size) {
-  char path[64];
-  snprintf(path, sizeof path, "/proc/self/task/%d/comm", id);
+// "4711 (name) S …": the name may contain anything, and its end is the last parenthesis.
+static void describe(pid_t id, struct qs_reader *reader) {
+  reader->id = id;
+  strcpy(reader->name, "?");
+  reader->state = 0;
+  char path[64], line[128];
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", id);
   int file = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t length = file < 0 ? -1 : read(file, name, size - 1);
+  ssize_t length = file < 0 ? -1 : read(file, line, sizeof line - 1);
   if (file >= 0) close(file);
-  // The kernel ends it with a new line.
-  if (length > 0)
-    name[length - 1] = 0;
-  else
-    strcpy(name, "?");
+  line[length > 0 ? length : 0] = 0;
+  char *name = strchr(line, '('), *end = strrchr(line, ')');
+  if (name != NULL && end != NULL) {
+    *end = 0;
+    snprintf(reader->name, sizeof reader->name, "%s", name + 1);
+    if (end[1] != 0) reader->state = end[2];
+  }
+  // The clock of a thread of this process: CPUCLOCK_PERTHREAD and CPUCLOCK_SCHED, as
+  // pthread_getcpuclockid makes it of a pthread_t, which may be invalid here.
+  struct timespec time;
+  reader->processor_time = clock_gettime((clockid_t)(~(unsigned)id << 3 | 6), &time) != 0
+                               ? UINT64_MAX
+                               : (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
 uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t capacity) {
@@ -179,8 +192,7 @@ uint32_t qs_readers_holding(uint32_t flavor, struct qs_reader *readers, uint32_t
   for (struct reader *reader = first; reader != NULL; reader = reader->next) {
     if (!reader->registered[flavor] || !is_held_up_by(reader, flavor)) continue;
     if (count++ >= capacity) continue;
-    readers[count - 1].id = reader->id;
-    copy_name(reader->id, readers[count - 1].name, sizeof readers->name);
+    describe(reader->id, &readers[count - 1]);
   }
   qs_registry_unlock();
   return count;

@@ -169,6 +169,17 @@ import Testing
         """,
       message: "type 'Cached<[Int], [Int], Memb>' does not conform to the 'Sendable' protocol"),
     Refusal(
+      rule: "a shared box's cache is not copied",
+      code: "func f(_ c: borrowing SharedRCUBox<Int, Memb>.Cache) { let d = c; _ = d }",
+      message: "'c' is borrowed and cannot be consumed"),
+    Refusal(
+      rule: "a shared box's cache is not Sendable",
+      code: """
+        func send<T: Sendable & ~Copyable>(_ value: borrowing T) {}
+        func f() { let c = SharedRCUBox(1).cache(); send(c) }
+        """,
+      message: "a cache belongs to one reader"),
+    Refusal(
       rule: "a cache does not outlive its box",
       code: """
         func f() -> [Int] {
@@ -273,6 +284,16 @@ import Testing
           let local = RCUBox([1])
           return local.lend { b in let n = b.map(\\.count); b.update { $0.append(1) }; return n.read { $0 } }
         }
+        final class Handler {
+          var limit: SharedRCUBox<Int, Memb>.Cache
+          let routes: SharedRCUBox<[Int], Memb>
+          init(_ limit: SharedRCUBox<Int, Memb>, _ routes: SharedRCUBox<[Int], Memb>) {
+            self.limit = limit.cache()
+            self.routes = routes
+          }
+          func handle() -> Int { limit.read { $0 } + routes.read { $0.count } + p(routes) }
+        }
+        func p(_ cell: some RCUCell<[Int]>) -> Int { cell.read { $0.count } }
         func k() async -> [Int] { let copy = box.snapshot(); _ = await g(); return copy }
         """)
     #expect(result.status == 0, "\(result.output)")

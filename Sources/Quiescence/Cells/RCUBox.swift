@@ -19,12 +19,29 @@
 /// | ``replace(_:)`` | as `update`, for values that cannot be copied |
 /// | ``compareExchange(_:with:)`` | the new value is there, and is right for one version only |
 ///
+/// Where a value is given, the flavor need not be named: it is ``Memb``. A declaration without a
+/// value names it, since Swift has no defaults for parameters of types:
+///
+/// ```swift
+/// final class Server: Sendable {
+///   let limits = RCUBox(["hops": 8])
+///   let names: RCUBox<[String], Memb>
+///   let flows: RCUBox<[Int], QSBR> = RCUBox([])
+///   init(_ names: [String]) { self.names = RCUBox(names) }
+/// }
+/// func first(_ names: borrowing RCUBox<[String], some Flavor>) -> String? {
+///   names.read { $0.first }
+/// }
+/// print(first(Server(["a"]).names) ?? "")
+/// ```
+///
 /// A box is 64 bytes, a cache line, and its lock another 64: an update writes to the line that
 /// readers load once, where it publishes, and to no line of a neighboring box. Each version is an
 /// allocation of its own, 96 bytes larger than the value for the same reason.
 ///
 /// A box lends parts of itself to readers by `map(_:)`, and gives a reader
-/// a copy of its own by ``cached(_:)``.
+/// a copy of its own by ``cached(_:)``. Noncopyable, it lies in variables and fields; an array or a
+/// dictionary holds ``SharedRCUBox``.
 ///
 /// Source: Documentation/RCU/whatisRCU.rst; liburcu, `urcu/pointer.h`.
 public struct RCUBox<Value: ~Copyable & Sendable, F: Flavor>: ~Copyable, @unchecked Sendable {

@@ -12,7 +12,8 @@
 /// Noncopyable types cannot be elements of arrays and dictionaries, and code that takes a copyable
 /// cell cannot take a box. This is an object that holds one. A read through it costs the read of
 /// the box and a load; what Swift adds for the object, a retain and a release, depends on where the
-/// reference is.
+/// reference is. ``cache()`` gives an object that reads often, such as a handler of an event loop,
+/// a copy of its own.
 public final class SharedRCUBox<Value: ~Copyable & Sendable, F: Flavor>: Sendable {
   /// The box, with all its verbs.
   public let box: RCUBox<Value, F>

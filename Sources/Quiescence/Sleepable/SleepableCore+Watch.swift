@@ -4,14 +4,14 @@ internal import _QuiescenceShims
 extension SleepableCore: StallSource {
   var startOfGracePeriod: UInt64 { runningSince.load(ordering: .relaxed) }
 
-  func reportStall(_ duration: Duration) {
-    stallReports.add(1, ordering: .relaxed)
+  func reportStall(_ duration: Duration, _: inout ReaderWatch) -> Bool {
     let old = front.pointee.load(ordering: .relaxed) == cells.0.pointer ? cells.1 : cells.0
     let count = Self.count(old).pointee.load(ordering: .relaxed)
-    StallReports.report(
+    stalls.report(
       StallReport(
         flavor: "SleepableDomain \"\(name)\"", duration: duration, readers: [],
-        sections: count > 0 && count < Self.bias / 2 ? count : nil))
+        sections: count > 0 && count < Self.bias / 2 ? count : nil, cause: .sections))
+    return true
   }
 }
 

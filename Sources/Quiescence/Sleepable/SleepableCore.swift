@@ -27,7 +27,7 @@ final class SleepableCore: Sendable {
   private let completedCount = Atomic<UInt64>(0)
   /// When the running grace period began; 0 while none is running.
   let runningSince = Atomic<UInt64>(0)
-  let stallReports = Atomic<Int>(0)
+  let stalls = StallCounter()
 
   /// Runs what is retired in all domains. It asks each domain for its grace periods, so that a
   /// section that sleeps for an hour holds up the callbacks of its own domain only.
@@ -170,7 +170,7 @@ extension SleepableCore {
   var statistics: GracePeriodStatistics {
     let durations = state.withLock { $0.durations }
     return GracePeriodStatistics(
-      gracePeriods: Int(completed), durations: durations, stalls: stallReports.load(ordering: .relaxed))
+      gracePeriods: Int(completed), durations: durations, stalls: stalls.count)
   }
 
   /// A grace period waits for sections, and has taken the sum.

@@ -114,6 +114,7 @@ enum StallMonitor {
     private var since: UInt64 = 0
     /// When it is due for the next report.
     private var due: UInt64 = 0
+    private var readers = ReaderWatch()
 
     /// Reports what is due. Returns when to look again; nil when nothing is under way.
     mutating func look(at source: any StallSource, at now: UInt64) -> UInt64? {
@@ -121,13 +122,14 @@ enum StallMonitor {
       if since == 0 { return nil }
       if since != self.since {
         self.since = since
+        readers = ReaderWatch()
         due = since + UInt64(StallReports.threshold.nanoseconds)
       }
       if now >= due {
-        source.reportStall(.nanoseconds(Int64(now - since)))
         // Twice the time that has passed: a report that comes late does not bring the next one
-        // nearer.
-        due = since + 2 * (now - since)
+        // nearer. Without a report, soon again.
+        let isReported = source.reportStall(.nanoseconds(Int64(now - since)), &readers)
+        due = isReported ? since + 2 * (now - since) : now + UInt64(StallReports.threshold.nanoseconds)
       }
       return due
     }
@@ -139,34 +141,23 @@ protocol StallSource: AnyObject, Sendable {
   /// When the one under way began, on the monotonic clock in nanoseconds; 0 while none is.
   var startOfGracePeriod: UInt64 { get }
 
-  /// Counts and reports that it has taken so long.
-  func reportStall(_ duration: Duration)
+  /// Counts and reports that it has taken so long, unless its readers have only waited for a
+  /// processor. `readers` is what earlier calls in this grace period have seen. Returns whether it
+  /// did.
+  func reportStall(_ duration: Duration, _ readers: inout ReaderWatch) -> Bool
 }
 
 extension FlavorDomain: StallSource {
   var startOfGracePeriod: UInt64 { sequence.runningSince.load(ordering: .relaxed) }
 
-  func reportStall(_ duration: Duration) { stalls.report(self, duration) }
-}
-
-/// The reports of one flavor.
-final class StallCounter: Sendable {
-  private let reports = Atomic<Int>(0)
-
-  var count: Int { reports.load(ordering: .relaxed) }
-
-  func report(_ domain: FlavorDomain, _ duration: Duration) {
-    reports.add(1, ordering: .relaxed)
-    var readers = [qs_reader](repeating: qs_reader(), count: 16)
-    let count =
-      domain.number < 0 ? 0 : Int(qs_readers_holding(UInt32(domain.number), &readers, UInt32(readers.count)))
-    StallReports.report(
-      StallReport(
-        flavor: domain.name, duration: duration,
-        readers: readers.prefix(count).map { reader in
-          StallReport.Reader(
-            id: reader.id,
-            name: withUnsafeBytes(of: reader.name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
-        }))
+  func reportStall(_ duration: Duration, _ readers: inout ReaderWatch) -> Bool {
+    // Of a flavor that is not this library's, the readers are not known.
+    if number < 0 {
+      stalls.report(StallReport(flavor: name, duration: duration, readers: [], cause: .unknown))
+      return true
+    }
+    guard let (cause, held) = readers.look(at: UInt32(number), after: duration) else { return false }
+    stalls.report(StallReport(flavor: name, duration: duration, readers: held, cause: cause))
+    return true
   }
 }

@@ -10,6 +10,10 @@ enum qs_flavor { QS_MEMB, QS_QSBR, QS_MB, QS_BP, QS_FLAVORS };
 struct qs_reader {
   int32_t id;
   char name[16];
+  /// As in `ps`: 'R' if it runs or waits for a processor; 0 if the kernel does not tell.
+  char state;
+  /// Nanoseconds that it has run since it began; UINT64_MAX if the kernel does not tell.
+  uint64_t processor_time;
 };
 
 /// Threads that are registered with the flavor through this library. For QS_BP a system call for
