@@ -1,4 +1,4 @@
-package import Quiescence
+internal import Quiescence
 
 /// Runs each job of its tasks on a thread of its own, and counts the jobs: a task that is resumed
 /// makes one.

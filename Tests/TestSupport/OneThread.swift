@@ -1,4 +1,4 @@
-package import Quiescence
+internal import Quiescence
 
 /// Runs every job on one thread.
 package final class OneThread: TaskExecutor {
