@@ -36,7 +36,7 @@ int qs_thread_start(const char *name, void (*body)(void *), void *argument) {
   // Blocked before the thread exists, so that it never takes a signal meant for the host's threads.
   // Not those of an instruction that fails: where they are blocked, the kernel ends the process
   // without calling the host's handler.
-  static const int errors[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT};
+  static const int errors[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
   sigset_t all, before;
   sigfillset(&all);
   for (size_t index = 0; index < sizeof errors / sizeof errors[0]; index++)

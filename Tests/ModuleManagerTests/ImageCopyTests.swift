@@ -178,30 +178,15 @@ import Testing
       let manager = ModuleManager(patience: nil, copies: isInMemory ? .memory : .file)
       manager.provide(
         HookPoint<Argument, Memb>("point", argumentType: SampleModules.argumentType, flavor: Memb.self))
-      func look() throws -> [Int] {
-        let maps = try String(contentsOfFile: "/proc/self/maps", encoding: .utf8)
-        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
-        // Anonymous mappings come and go with the allocator.
-        return [maps.split(separator: "\n").count { $0.contains("/") }, open]
-      }
-      // The kernel shows the mappings in several parts, between which they may change.
-      func usage() throws -> [Int] {
-        var last = try look()
-        while true {
-          let next = try look()
-          if next == last { return next }
-          last = next
-        }
-      }
       var first: [Int] = []
       for cycle in 1...(getenv("STORM_SECONDS") == nil ? 1_000 : 10_000) {
         try await manager.load(path: path)
         guard case .unloaded(let report) = try await manager.unload("cycled"), report.unmapped else {
           fatalError("not unmapped")
         }
-        if cycle == 100 { first = try usage() }
+        if cycle == 100 { first = try ProcessUsage.mappingsAndDescriptors() }
       }
-      let last = try usage()
+      let last = try ProcessUsage.mappingsAndDescriptors()
       if zip(last, first).contains(where: >) {
         FileHandle.standardError.write(Data("\(first), then \(last)\n".utf8))
       }

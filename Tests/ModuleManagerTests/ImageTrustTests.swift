@@ -112,21 +112,8 @@ import Testing
     #expect(await loadError(path)?.errno == EINVAL)
   }
 
-  /// Its constructor sets a variable.
-  private func constructing(_ name: String) async -> String {
-    await onThread {
-      SampleModules.custom(
-        name,
-        """
-        __attribute__((constructor)) static void construct(void) { setenv("CONSTRUCTED_\(name)", "1", 1); }
-        static int init(const struct quiescent_host *h, struct quiescent_self *s) { (void)h, (void)s; return 0; }
-        static int leave(void) { return 0; }
-        """, ".init = init, .exit = leave")
-    }
-  }
-
   @Test func vetoComesBeforeConstructors() async throws {
-    let path = await constructing("vetoed")
+    let path = await SampleModules.constructing("vetoed")
     manager.add(ModuleObserver("strict", willLoad: { module, _ in module == "vetoed" ? "not here" : nil }))
     #expect(await loadError(path)?.description == "vetoed: strict refuses it: not here (EPERM)")
     #expect(getenv("CONSTRUCTED_vetoed") == nil && !isMapped(path) && manager.list().isEmpty)

@@ -149,29 +149,14 @@ import Testing
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       [first = paths[0] as String, second = paths[1] as String] in
       let scene = Versions()
-      func look() throws -> [Int] {
-        let maps = try String(contentsOfFile: "/proc/self/maps", encoding: .utf8)
-        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
-        // Anonymous mappings come and go with the allocator.
-        return [maps.split(separator: "\n").count { $0.contains("/") }, open]
-      }
-      // The kernel shows the mappings in several parts, between which they may change.
-      func usage() throws -> [Int] {
-        var last = try look()
-        while true {
-          let next = try look()
-          if next == last { return next }
-          last = next
-        }
-      }
       try await scene.manager.load(path: first)
       var early: [Int] = []
       for cycle in 1...1_000 {
         let replacement = try await scene.manager.replace("flat", with: cycle % 2 == 0 ? first : second)
         if !replacement.isUnmapped { fatalError("not unmapped: \(replacement.unload)") }
-        if cycle == 100 { early = try usage() }
+        if cycle == 100 { early = try ProcessUsage.mappingsAndDescriptors() }
       }
-      let late = try usage()
+      let late = try ProcessUsage.mappingsAndDescriptors()
       if zip(late, early).contains(where: >) {
         FileHandle.standardError.write(Data("\(early), then \(late)\n".utf8))
       }

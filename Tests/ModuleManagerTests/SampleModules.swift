@@ -74,6 +74,19 @@ enum SampleModules {
       """)
   }
 
+  /// Its constructor sets the variable `CONSTRUCTED_` and its name in the environment.
+  static func constructing(_ name: String) async -> String {
+    await onThread {
+      custom(
+        name,
+        """
+        __attribute__((constructor)) static void construct(void) { setenv("CONSTRUCTED_\(name)", "1", 1); }
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) { (void)h, (void)s; return 0; }
+        static int leave(void) { return 0; }
+        """, ".init = init, .exit = leave")
+    }
+  }
+
   /// A module with the given functions and members.
   static func custom(_ name: String, _ functions: String, _ members: String) -> String {
     build(name, functions + "\nQUIESCENT_MODULE(.name = \"\(name)\", \(members))\n")

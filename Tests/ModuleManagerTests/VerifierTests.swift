@@ -15,21 +15,8 @@ import Testing
     await moduleError { try await manager.load(path: path) }
   }
 
-  /// Its constructor sets a variable.
-  private func constructing(_ name: String) async -> String {
-    await onThread {
-      SampleModules.custom(
-        name,
-        """
-        __attribute__((constructor)) static void construct(void) { setenv("CONSTRUCTED_\(name)", "1", 1); }
-        static int init(const struct quiescent_host *h, struct quiescent_self *s) { (void)h, (void)s; return 0; }
-        static int leave(void) { return 0; }
-        """, ".init = init, .exit = leave")
-    }
-  }
-
   @Test func verifierSeesWhatIsMapped() async throws {
-    let path = await constructing("verified")
+    let path = await SampleModules.constructing("verified")
     let file = Array(try Data(contentsOf: URL(filePath: path)))
     let isTrusted = Shared(Locked(false))
     manager.require(
@@ -113,7 +100,7 @@ import Testing
   /// Required while a load is inside an observer, or inside another verifier.
   @Test(arguments: [false, true])
   func loadInProgressIsVerifiedByALaterVerifier(_ isInsideVerifier: Bool) async throws {
-    let (path, manager) = (await constructing("overtaken\(isInsideVerifier)"), manager)
+    let (path, manager) = (await SampleModules.constructing("overtaken\(isInsideVerifier)"), manager)
     let isFirst = Counter()
     let late = ModuleVerifier("late") { _, _ in .init("too early", errno: EKEYREJECTED) }
     let lines = Lines()
@@ -166,7 +153,7 @@ import Testing
 
   /// While the observers are asked.
   @Test func loadingIsForbiddenUntilTheImageIsMapped() async throws {
-    let (path, manager) = (await constructing("forbidden"), manager)
+    let (path, manager) = (await SampleModules.constructing("forbidden"), manager)
     manager.add(
       ModuleObserver(
         "slow",

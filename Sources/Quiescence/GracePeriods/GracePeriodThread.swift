@@ -4,8 +4,9 @@ internal import _QuiescenceShims
 /// reclaimers without a thread. It runs no callbacks of users, so a slow destructor holds up no
 /// grace period.
 ///
-/// The thread starts with the first of them, has every signal blocked, and sleeps on a futex while
-/// there is nothing to do. All that come while a grace period is under way share the next one.
+/// The thread starts with the first of them, takes no signals of others, and sleeps on a futex
+/// while there is nothing to do. All that come while a grace period is under way share the next
+/// one.
 final class GracePeriodThread: Sendable {
   private let name: String
   private let wait: @Sendable () -> Void

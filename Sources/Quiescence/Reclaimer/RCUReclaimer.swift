@@ -29,8 +29,8 @@ public final class RCUReclaimer: Sendable {
   public struct Runner: Sendable {
     let executor: (any TaskExecutor)?
 
-    /// A thread of the reclaimer, which starts with the first callback, has every signal blocked,
-    /// and sleeps while there is nothing to do.
+    /// A thread of the reclaimer, which starts with the first callback, takes no signals of other
+    /// threads, and sleeps while there is nothing to do.
     public static let thread = Runner(executor: nil)
 
     /// A task on `executor`, one at a time. What runs on the executor must not block until the

@@ -1,6 +1,7 @@
 internal import _QuiescenceShims
 
-/// A thread that the library starts itself: detached, named, with every signal blocked.
+/// A thread that the library starts itself: detached, named, with every signal blocked
+/// except those of instructions that fail.
 package enum ServiceThread {
   /// Runs `body` on a new thread. Returns 0 or an errno.
   package static func start(named name: String, _ body: @escaping @Sendable () -> Void) -> Int32 {

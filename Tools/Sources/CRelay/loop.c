@@ -75,7 +75,7 @@ int relay_thread_start(pthread_t *thread, const char *name, int niceness, void (
   snprintf(start->name, sizeof start->name, "%s", name);
   // Blocked before the thread exists, so that it never receives a signal of another thread. Not
   // those of an instruction that fails: where they are blocked, no handler is called.
-  static const int errors[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT};
+  static const int errors[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
   sigset_t all, before;
   sigfillset(&all);
   for (size_t index = 0; index < sizeof errors / sizeof errors[0]; index++)
