@@ -4,8 +4,8 @@ internal import _QuiescenceShims
 /// The thread, or the tasks on an executor, that run the callbacks of one or more reclaimers.
 ///
 /// The thread starts with the first callback, takes no signals of others, and sleeps on a futex
-/// while no reclaimer has work. A reclaimer with work tells the runner once, and stays with it until
-/// its queues are empty.
+/// while no reclaimer has work. A reclaimer with work tells the runner once, and stays with it
+/// until its queues are empty.
 ///
 /// When the system refuses the thread, the runner is stranded: threads that retire, wait at a limit
 /// or wait for a barrier try again to start it, and do its work themselves until that succeeds.
