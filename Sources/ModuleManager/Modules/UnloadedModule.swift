@@ -73,13 +73,13 @@ extension ModuleManager {
   /// Source: Linux `kernel.modules_disabled`, which forbids unloading as well.
   public func forbidLoading() { withState { $0.isLoadingForbidden = true } }
 
-  /// Forbids loading until the process ends, as ``forbidLoading()``, for each manager that there is
-  /// or will be, and in processes that are forked from here on.
+  /// Forbids loading until the process ends, as `forbidLoading()` of one manager: for each manager
+  /// that there is or will be, and in processes that are forked from here on.
   public static func forbidLoading() { isForbiddenInProcess.store(true, ordering: .releasing) }
 
   private static let isForbiddenInProcess = Primitive.Flag(false)
 
-  /// Whether ``forbidLoading()`` was called, for this manager or for all.
+  /// Whether `forbidLoading()` was called, for this manager or for all.
   public var isLoadingForbidden: Bool {
     Self.isForbiddenInProcess.load(ordering: .acquiring) || withState { $0.isLoadingForbidden }
   }
