@@ -101,6 +101,10 @@ int qs_module_record_at(uintptr_t address) {
   int found = -1;
   struct qs_module_record best = {0}, copy;
   for (int index = 0; index < (int)QS_MODULE_CAPACITY; index++) {
+    // Most records are of other addresses: only those that may match are copied.
+    const struct qs_module_record *record = &qs_module_table.records[index];
+    if (address < __atomic_load_n(&record->start, __ATOMIC_RELAXED)) continue;
+    if (address >= __atomic_load_n(&record->end, __ATOMIC_RELAXED)) continue;
     if (qs_module_record_copy(index, &copy) != 0) continue;
     if (address < copy.start || address >= copy.end) continue;
     int is_gone = copy.state == QS_MODULE_GONE, best_is_gone = best.state == QS_MODULE_GONE;

@@ -6,7 +6,7 @@ import Testing
 
 /// Storage of modules for each thread: see `quiescent_services.h`.
 @Suite(.timeLimit(.minutes(10))) struct ThreadStorageTests {
-  /// Counters in the blocks of threads that come and go: nothing is lost, and there are no more
+  /// Counters in the blocks of threads that start and end: nothing is lost, and there are no more
   /// blocks than threads at a time.
   @Test(arguments: UnloadScheme.all)
   func blocksKeepWhatEndedThreadsCounted(_ scheme: UnloadScheme) async throws {

@@ -91,9 +91,10 @@ extension Module {
     }
   }
 
-  /// Its image stays, and with it perhaps a thread: the memory is not freed.
-  func keepState() {
+  /// Its image stays, and with it perhaps a thread: what that may use is not freed.
+  func keepMemory() {
     if let kept = withLinks({ $0.kept }) { _ = Unmanaged.passRetained(kept.block) }
+    _ = Unmanaged.passRetained(services)
   }
 
   /// Whether it goes on with the state of the version before.

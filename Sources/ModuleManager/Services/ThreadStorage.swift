@@ -4,8 +4,8 @@ internal import Quiescence
 /// A block of memory of a module for each thread that asks for one.
 ///
 /// The block of a thread that has ended waits, with what is in it, for the next thread that asks.
-/// So no code of the module runs at the end of a thread, and threads that come and go take no more
-/// memory than those that live at the same time.
+/// So no code of the module runs at the end of a thread, and threads that start and end take no
+/// more memory than those that live at the same time.
 ///
 /// A thread finds its block in a table of its own, at the storage's index, without a lock. Indices
 /// are used again; the number beside the block tells a storage from an earlier one of that index.

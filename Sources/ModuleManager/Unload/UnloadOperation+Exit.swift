@@ -92,7 +92,7 @@ extension UnloadOperation {
   }
 
   private func forget(_ reason: String?) {
-    if reason != nil { module.keepState() }
+    if reason != nil { module.keepMemory() }
     manager.remember(module, reason != nil ? .resident : end)
     manager.forget(module, because: reason.map { StateReason("its image stays mapped: \($0)") }) { [self] in
       if let image = module.image, let reason {

@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// Counts the reports of one flavor or domain, and hands no more of them to the handler than the
+/// Counts the reports of one flavor or domain, and passes no more of them to the handler than the
 /// limit allows.
 ///
 /// Atomics and no lock: the monitor's thread alone reports, and a forked child, whose monitor
