@@ -15,6 +15,9 @@ extension Flavor {
   /// Threads that are registered as readers now, without those that other code has registered with
   /// liburcu. 0 for a flavor that is not this library's.
   ///
+  /// Under ``Bulletproof``, a thread that first read in its very last destructor counts until the
+  /// kernel has removed it, which can be some microseconds after `pthread_join` has returned.
+  ///
   /// - Complexity: a lock, which a thread takes when it registers. Any thread.
   public static var registeredReaders: Int { domain.readers }
 }

@@ -16,8 +16,8 @@ int run_without_membarrier(bool kills, const char *program, char *const argument
 /// processor of this number. False where the thread was not registered.
 bool leave_restartable_sequences(uint32_t processor);
 
-/// Runs `body` on a new thread and waits for the thread's end. With a key, in the key's destructor,
-/// in the last of so many rounds, and `before` first in the thread's body.
+/// Runs `body` on a new thread and waits until the kernel has removed it. With a key, in the key's
+/// destructor, in the last of so many rounds, and `before` first in the thread's body.
 void run_on_thread(void (*before)(void *), void (*body)(void *), void *argument, const pthread_key_t *key, int rounds);
 
 /// So many keys, without a destructor, so that later ones are beyond those that a thread has room
