@@ -139,4 +139,40 @@ import Testing
     #expect(try await manager.load(path: path).residency == nil)
     #expect(try await manager.unload("leaving").isUnmapped)
   }
+
+  /// Handlers of `atexit()` and destructors belong to the image: the loader calls them when it
+  /// unmaps the image, and the end of the process does not call them again.
+  @Test(arguments: ["atexit(part_end);", "mark = part_end;"])
+  func handlersOfTheImageRunAtTheUnload(registration: String) async throws {
+    let folder = Compiler.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let code =
+      "#define _GNU_SOURCE\n" + SampleModules.preamble + """
+        #include <stdio.h>
+        #include <unistd.h>
+        // To a descriptor and not to a stream: nothing of it is left for the end of the process.
+        static void part_end(void) { dprintf(STDERR_FILENO, "ended;"); }
+        static void (*volatile mark)(void);
+        __attribute__((destructor)) static void destroy(void) { if (mark != NULL) mark(); }
+        static int init(const struct quiescent_host *h, struct quiescent_self *s) {
+          host = h; self = s;
+          \(registration)
+          return 0;
+        }
+        static int leave(void) { return 0; }
+        QUIESCENT_MODULE(.name = "ending", .init = init, .exit = leave)
+        """
+    let path = await onThread { Compiler.module(code, in: folder, named: "ending") }
+    #expect(try ModuleInfo(path: path).image.residency == nil)
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      [path = path as String] in
+      let manager = ModuleManager()
+      for _ in 0..<3 {
+        _ = try await manager.load(path: path)
+        let outcome = try await manager.unload("ending")
+        precondition(outcome.isUnmapped, "\(outcome)")
+      }
+    }
+    #expect(result.errorOutput == "ended;ended;ended;")
+  }
 }

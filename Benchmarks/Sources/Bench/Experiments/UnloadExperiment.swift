@@ -13,6 +13,7 @@ struct UnloadExperiment: Experiment {
     "`threads` is the number of threads that call the module's hook without a pause. `call_ns` is the processor",
     "time of their calls during that, including times when nothing was loaded; `load_ns` is the p50 of the load.",
     "`idle`: the number of threads that have read and now do nothing, without callers.",
+    "`load`, `unload`, `replace`: beside the loader's own calls alone, with the same file.",
   ]
 
   func measure(on machine: Machine, _ scale: Scale) throws -> [Row] {
@@ -40,6 +41,7 @@ struct UnloadExperiment: Experiment {
     }
     return beside + idle
       + (try TogetherMeasurement(experiment: name).rows(on: machine, scale))
+      + (try ReplaceMeasurement(experiment: name).rows(on: machine, scale))
   }
 
   private func row(_ unloader: Unloader, _ threads: Int, on machine: Machine, _ scale: Scale) throws -> Row {
