@@ -204,7 +204,7 @@ extension ModuleIndex {
 
     mutating func add(_ key: String, _ value: String) -> Bool {
       if lists[key] == nil || value.contains(" ") { return false }
-      if key != "alias" && !ModuleName.isValid(value) { return false }
+      if key == "depends" && !ModuleName.isValid(value) { return false }
       lists[key, default: []].append(value)
       return true
     }

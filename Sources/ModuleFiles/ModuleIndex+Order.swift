@@ -4,7 +4,8 @@ extension ModuleIndex {
   /// What has to be loaded for `name`, in order, itself included: everything that it depends on,
   /// directly or not, and what is wanted before and after it.
   ///
-  /// - Complexity: O(modules and dependencies that it leads to).
+  /// - Complexity: O(modules and dependencies that it leads to), and O(aliases) for each soft
+  ///   dependency that is no module's name.
   /// - Throws: `ENOENT` for a module that is not in the index, naming the module that depends on
   ///   it; `ELOOP` for a cycle, spelled out. A soft dependency that is missing, or would close a
   ///   cycle, is left out.
@@ -113,12 +114,14 @@ extension ModuleIndex {
       for name in entry.softAfter { visitSoft(name) }
     }
 
-    /// As if it had never been tried when it cannot be had.
+    /// Each module that the name or alias means; one that cannot be had, as if it had never been
+    /// tried.
     private mutating func visitSoft(_ name: String) {
-      guard let entry = index.entry(name) else { return }
-      var attempt = self
-      do { try attempt.visit(entry, isSoft: true) } catch { return }
-      self = attempt
+      for entry in index.matches(name) {
+        var attempt = self
+        do { try attempt.visit(entry, isSoft: true) } catch { continue }
+        self = attempt
+      }
     }
   }
 }

@@ -26,9 +26,9 @@ public struct ModuleIndex: Hashable, Sendable {
     public let stamp: FileStamp
     /// Loaded before it, and kept while it is loaded.
     public let depends: [String]
-    /// Wanted before it.
+    /// Names or aliases of what is wanted before it.
     public let softBefore: [String]
-    /// Wanted after it.
+    /// Names or aliases of what is wanted after it.
     public let softAfter: [String]
     /// What else it is called, with wildcards.
     public let aliases: [String]

@@ -61,7 +61,7 @@ public struct ModuleInfo: Hashable, Sendable {
     }
     self.entries = entries
     moduleName = file.entry?.name
-    for name in depends + softBefore + softAfter where !ModuleName.isValid(name) {
+    for name in depends where !ModuleName.isValid(name) {
       throw ModuleFileError(path, EINVAL, "depends on '\(name)', which is no module's name")
     }
     for alias in aliases where alias.isEmpty || alias.contains(where: \.isWhitespace) {
@@ -94,19 +94,20 @@ public struct ModuleInfo: Hashable, Sendable {
   /// Other names, with wildcards.
   public var aliases: [String] { unique(values("alias")) }
 
-  /// Modules that are wanted before this one, if there are any such.
+  /// Names or aliases of modules that are wanted before this one, if there are any such.
   public var softBefore: [String] { soft("pre:") }
 
-  /// Modules that are wanted after this one, if there are any such.
+  /// Names or aliases of modules that are wanted after this one, if there are any such.
   public var softAfter: [String] { soft("post:") }
 
+  // Any other word is an alias, whatever it ends with: `plat:` is one.
   private func soft(_ wanted: String) -> [String] {
     unique(
       values("softdep").flatMap { line in
         var kind = ""
         var names: [String] = []
-        for word in line.split(separator: " ").map(String.init) {
-          if word.hasSuffix(":") { kind = word } else if kind == wanted { names.append(word) }
+        for word in line.split(whereSeparator: \.isWhitespace).map(String.init) {
+          if word == "pre:" || word == "post:" { kind = word } else if kind == wanted { names.append(word) }
         }
         return names
       })

@@ -36,7 +36,7 @@ import Testing
     #expect(manager.list().allSatisfy { $0.state == .live })
 
     // Asked for again: nothing happens.
-    #expect(try await manager.request("base").map(\.name) == ["base"])
+    #expect(try await manager.request("top").map(\.name) == ["top"])
     let gone = try await manager.unloadWithUnused("top")
     #expect(gone.others == ["middle", "base"])
     if case .unloaded = gone.outcome {} else { Issue.record("\(gone.outcome)") }
@@ -59,6 +59,62 @@ import Testing
     #expect(try await manager.unloadWithUnused("two").others == ["shared"])
     try await manager.unload("wanted")
     #expect(names().isEmpty)
+  }
+
+  /// `modprobe cron; modprobe heartbeat; modprobe -r cron`: what was asked for stays, also when it
+  /// had been loaded for another one before.
+  @Test func moduleThatIsRequestedLaterStays() async throws {
+    await folder.add("heartbeat")
+    await folder.add("calendar", #"QUIESCENT_ALIAS("dates");"#)
+    await folder.add("cron", #"QUIESCENT_DEPENDS("heartbeat"); QUIESCENT_SOFTDEP("pre: dates");"#)
+    try manager.setDirectory(folder.path)
+    for (name, isAlias) in [("heartbeat", false), ("dates", true)] {
+      try await manager.request("cron")
+      #expect(names() == ["calendar", "heartbeat", "cron"])
+      try await manager.request(name)
+      let kept = isAlias ? "calendar" : "heartbeat", gone = isAlias ? "heartbeat" : "calendar"
+      #expect(try manager.removalPlan(of: "cron") == ["cron", gone])
+      #expect(try await manager.unloadWithUnused("cron").others == [gone])
+      #expect(names() == [kept])
+      try await manager.unload(kept)
+    }
+  }
+
+  /// What was loaded because a module wanted it goes with the last one that wants it.
+  @Test func softDependenciesGoWithTheModule() async throws {
+    await folder.add("clock")
+    await folder.add("crc", #"QUIESCENT_ALIAS("sum"); QUIESCENT_DEPENDS("clock");"#)
+    await folder.add("audit")
+    await folder.add("one", #"QUIESCENT_SOFTDEP("pre: sum post: audit absent");"#)
+    await folder.add("two", #"QUIESCENT_SOFTDEP("pre: crc");"#)
+    try manager.setDirectory(folder.path)
+    try await manager.request("one")
+    #expect(names() == ["clock", "crc", "one", "audit"])
+    // Found loaded, and wanted from now on.
+    try await manager.request("two")
+    #expect(try manager.removalPlan(of: "one") == ["one", "audit"])
+    #expect(try await manager.unloadWithUnused("one").others == ["audit"])
+    #expect(names() == ["clock", "crc", "two"])
+    #expect(try manager.removalPlan(of: "two") == ["two", "crc", "clock"])
+    #expect(try await manager.unloadWithUnused("two").others == ["crc", "clock"])
+    #expect(names().isEmpty)
+  }
+
+  /// Two that want each other go together, and one that is in use stays.
+  @Test func softDependenciesInUseStay() async throws {
+    await folder.add("left", #"QUIESCENT_SOFTDEP("post: right");"#)
+    await folder.add("right", #"QUIESCENT_SOFTDEP("pre: left");"#)
+    await folder.add("user", #"QUIESCENT_DEPENDS("right");"#)
+    try manager.setDirectory(folder.path)
+    try await manager.request("left")
+    #expect(try await manager.unloadWithUnused("left").others == ["right"])
+    #expect(names().isEmpty)
+    try await manager.request("left")
+    try await manager.request("user")
+    #expect(try manager.removalPlan(of: "left") == ["left"])
+    #expect(try await manager.unloadWithUnused("left").others.isEmpty)
+    #expect(names() == ["right", "user"])
+    #expect(try await manager.unloadWithUnused("user").others == ["right"])
   }
 
   @Test func aliasLoadsEveryModuleThatHasIt() async throws {

@@ -262,8 +262,8 @@ struct quiescent_module {
 /// module, and stay loaded as long as it is.
 #define QUIESCENT_DEPENDS(names) QUIESCENT_INFO("depends", names)
 
-/// Modules to load before and after this module if they exist: "pre: a b post: c". Their absence is
-/// not an error.
+/// Modules to load before and after this module if they exist: "pre: a b post: c", by name or
+/// alias. Their absence is not an error.
 #define QUIESCENT_SOFTDEP(names) QUIESCENT_INFO("softdep", names)
 
 /// Another name for requests of this module; `*`, `?` and `[…]` match as in a shell. May be used

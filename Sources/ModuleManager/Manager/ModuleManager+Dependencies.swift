@@ -46,6 +46,17 @@ extension ModuleManager {
     withState { $0.modules[name] }
   }
 
+  /// The modules that were loaded with it because it wants them, and are loaded now.
+  func softProviders(of module: Module) -> [Module] {
+    module.withLinks { $0.softProviders }.sorted().compactMap { self.module(named: $0) }
+  }
+
+  /// The loaded modules that want `module`, oldest first.
+  func softDependents(of module: Module) -> [Module] {
+    let key = ModuleName.key(module.name)
+    return withState { $0.loaded }.filter { $0.withLinks { $0.softProviders.contains(key) } }
+  }
+
   /// The loaded modules that depend on `module`, oldest first.
   func dependents(of module: Module) -> [Module] {
     withState { state in
@@ -57,10 +68,11 @@ extension ModuleManager {
 // MARK: - Those that nothing needs any more
 
 extension ModuleManager {
-  /// Unloads a module, and then each that was loaded only because another one depended on it, and
-  /// that is in use by nothing now.
+  /// Unloads a module, and then each that was loaded only because another one depended on it or
+  /// wanted it, and that nothing uses, needs or wants now.
   ///
-  /// Those that are in use after all stay, which is no error.
+  /// Those that are in use after all stay, which is no error. So does what a request has asked for
+  /// by its name or alias, before or since.
   ///
   /// - Parameters:
   ///   - name: The module that was asked for.
@@ -104,7 +116,7 @@ extension ModuleManager {
   ) {
     begin(name, end, done: done) {
       if !self.configuration[name].mayBeUnloaded { return done(.failure(Self.forbidden(name, "unload"))) }
-      let candidates = self.autoloadedProviders(of: name)
+      let candidates = self.autoloaded(for: name)
       self.unload(name, policy, end) { result in
         switch result {
         case .success(let outcome):
@@ -121,10 +133,14 @@ extension ModuleManager {
     guard let next = candidates.last else { return done(.success(gone)) }
     // What was asked for has gone.
     end.attach { _ in done(.success(gone)) }
-    let left = candidates.dropLast()
-    let more = autoloadedProviders(of: next)
+    let left = Array(candidates.dropLast())
+    let more = autoloaded(for: next)
+    // Another one that is loaded wants it, or a request has asked for it since.
+    guard let module = module(named: next), module.isAutoloaded, softDependents(of: module).isEmpty else {
+      return unloadUnused(left, gone, end, done: done)
+    }
     unload(next, .fail, nil) { result in
-      var (left, gone) = (Array(left), gone)
+      var (left, gone) = (left, gone)
       if case .success = result {
         gone.others.append(next)
         left += more
@@ -133,9 +149,11 @@ extension ModuleManager {
     }
   }
 
-  private func autoloadedProviders(of name: String) -> [String] {
+  /// What may go with it: those that it depends on, and behind them those that it wants.
+  private func autoloaded(for name: String) -> [String] {
     guard let module = module(named: name) else { return [] }
     let configuration = configuration
-    return module.providers.filter { $0.isAutoloaded && configuration[$0.name].mayBeUnloaded }.map(\.name)
+    return (module.providers + softProviders(of: module))
+      .filter { $0.isAutoloaded && configuration[$0.name].mayBeUnloaded }.map(\.name)
   }
 }

@@ -65,19 +65,20 @@ extension ModuleManager {
     if let error = neededError(first) { throw error }
     if !configuration[name].mayBeUnloaded { throw Self.forbidden(name, "unload") }
     var gone = [first]
-    var candidates = first.providers
+    var candidates = first.providers + softProviders(of: first)
     while let next = candidates.popLast() {
       if !next.isAutoloaded || !configuration[next.name].mayBeUnloaded
         || gone.contains(where: { $0 === next })
       {
         continue
       }
-      let isNeeded = dependents(of: next).contains { user in !gone.contains { $0 === user } }
+      let users = dependents(of: next) + softDependents(of: next)
+      let isNeeded = users.contains { user in !gone.contains { $0 === user } }
       // One reference for each that goes; more of them are other users'.
       let references = gone.reduce(0) { $0 + $1.providers.count { $0 === next } }
       if isNeeded || next.holders.reduce(0, { $0 + $1.count }) > references { continue }
       gone.append(next)
-      candidates += next.providers
+      candidates += next.providers + softProviders(of: next)
     }
     return gone.map(\.name)
   }

@@ -50,7 +50,7 @@ extension ModuleManager {
     _ name: String, parameters: [String: String] = [:], within limit: Duration? = nil,
     cancelledBy cancellation: WaitCancellation? = nil
   ) throws(ModuleError) -> [ModuleStatus] {
-    if parameters.isEmpty, let live = liveModule(name) { return [live.status] }
+    if parameters.isEmpty, let live = liveModule(name) { return [wanted(live).status] }
     return try block(name, within: limit, cancelledBy: cancellation) {
       self.startRequest(name, parameters, $0, done: $1)
     }
@@ -62,10 +62,16 @@ extension ModuleManager {
     _ name: String, parameters: [String: String] = [:], within limit: Duration? = nil,
     cancelledBy cancellation: WaitCancellation? = nil
   ) async throws(ModuleError) -> [ModuleStatus] {
-    if parameters.isEmpty, let live = liveModule(name) { return [live.status] }
+    if parameters.isEmpty, let live = liveModule(name) { return [wanted(live).status] }
     return try await suspend(name, within: limit, cancelledBy: cancellation) {
       self.startRequest(name, parameters, $0, done: $1)
     }
+  }
+
+  /// It is loaded for its own sake from now on.
+  private func wanted(_ module: Module) -> Module {
+    module.withLinks { $0.isAutoloaded = false }
+    return module
   }
 
   func liveModule(_ name: String) -> Module? {
@@ -265,6 +271,7 @@ extension ModuleManager {
         switch result {
         case .failure(let error): done(.failure(error))
         case .success:
+          self.recordSoftProviders(of: order, in: plan.index)
           guard let module = self.liveModule(entry.name) else {
             let what =
               self.module(named: entry.name).map { "is \($0.currentState)" } ?? "has been unloaded meanwhile"
@@ -291,7 +298,7 @@ extension ModuleManager {
       self.loadInOrder(order.dropFirst(), by: plan, required: required, asked: asked, done)
     }
     if let module = liveModule(entry.name), module.attempt == nil {
-      plan.request.hold(module)
+      plan.request.hold(plan.wanted.contains(entry.name) ? wanted(module) : module)
       return next()
     }
     let rules = configuration[entry.name]
@@ -317,6 +324,16 @@ extension ModuleManager {
       }
     }
     loadOne(entry, by: plan, rules, asked: asked, traced(.load, entry.name, loaded))
+  }
+
+  /// Of each module, those that it wants and that are there. Called when all of a request's have
+  /// been loaded, since some are loaded behind the module.
+  private func recordSoftProviders(of order: [ModuleIndex.Entry], in index: ModuleIndex) {
+    for entry in order {
+      let wanted = (entry.softBefore + entry.softAfter).flatMap(index.matches).map(\.name)
+      let softProviders = Set(wanted.filter { liveModule($0) != nil }.map(ModuleName.key))
+      liveModule(entry.name)?.withLinks { $0.softProviders.formUnion(softProviders) }
+    }
   }
 
   private func loadOne(

@@ -210,7 +210,8 @@ extension ModuleManager {
     }
   }
 
-  /// The modules that depend on the old version, and the requests that have found it.
+  /// The modules that depend on the old version, the requests that have found it, and what is
+  /// unloaded with it.
   private func handOverUsers(from old: Module, to new: Module) {
     for user in dependents(of: old) {
       let label = Self.label(user.fileName)
@@ -221,11 +222,14 @@ extension ModuleManager {
         old.put(for: label)
       }
     }
-    let requests = old.withLinks { links in
+    let (requests, softProviders, isAutoloaded) = old.withLinks { links in
       defer { links.requests = [:] }
-      return links.requests
+      return (links.requests, links.softProviders, links.isAutoloaded)
     }
-    new.withLinks { links in links.requests.merge(requests) { $0 + $1 } }
+    new.withLinks { links in
+      links.requests.merge(requests) { $0 + $1 }
+      (links.softProviders, links.isAutoloaded) = (softProviders, isAutoloaded)
+    }
   }
 
   /// Throws `ELOOP` when one of the modules is `old`, or depends on it: it would depend on the new

@@ -20,8 +20,6 @@ package final class Module: Sendable {
   /// it.
   let manager: ModuleManager
   let policy: ModulePolicy
-  /// It was loaded because another one depends on it.
-  let isAutoloaded: Bool
   /// How the module is kept and unloaded.
   package let scheme: any Scheme
   let schemeName: UnloadScheme
@@ -51,6 +49,11 @@ package final class Module: Sendable {
     var objects: [NamedObject] = []
     /// The modules that it depends on: it holds a reference on each.
     var providers: [Module]
+    /// It was loaded because another one depends on it or wants it, and no request has asked for it
+    /// since.
+    var isAutoloaded: Bool
+    /// The keys of the names of those that it wants, of which each was there when it was loaded.
+    var softProviders: Set<String> = []
     /// The version that it is about to replace: until it takes over, its hooks are on no point, and
     /// names of that version are not its own.
     var predecessor: Module?
@@ -118,20 +121,21 @@ package final class Module: Sendable {
     path = prepared?.path
     file = prepared?.identity
     self.policy = policy
-    self.isAutoloaded = isAutoloaded
     self.manager = manager
     tracer = manager.tracer
     services = ModuleServices(of: code.name)
     refusals = RefusalCount(total: manager.refusals)
     schemeName = policy.scheme ?? manager.scheme
     scheme = schemeName.make(manager.place(of: schemeName))
-    state = Locked(Links(providers: providers, predecessor: predecessor))
+    state = Locked(Links(providers: providers, isAutoloaded: isAutoloaded, predecessor: predecessor))
   }
 
   private struct Mapped: Sendable {
     var code: any ModuleCode
     var image: Image?
   }
+
+  var isAutoloaded: Bool { withLinks { $0.isAutoloaded } }
 
   /// Its functions. Until its image is mapped, what its file says of itself.
   var code: any ModuleCode { mapped.withLock { $0.code } }

@@ -87,9 +87,7 @@ private struct ConfigurationFile {
       case "blacklist": for name in try names(value, key) { configuration[name].isBlacklisted = true }
       case "alias":
         for (alias, modules) in try entries(value, key) {
-          if alias.isEmpty || alias.contains(where: \.isWhitespace) {
-            throw wrong("alias", "'\(alias)' is empty or has spaces in it")
-          }
+          try check(alias: alias, key)
           aliases[alias] = try names(modules, "alias.\(alias)")
         }
       case "options":
@@ -119,7 +117,7 @@ private struct ConfigurationFile {
     for (module, lists) in try entries(value, "softdep") {
       try check(module, "softdep")
       for (when, list) in try entries(lists, "softdep.\(module)") {
-        let names = try names(list, "softdep.\(module).\(when)")
+        let names = try aliases(list, "softdep.\(module).\(when)")
         switch when {
         case "before": configuration[module].softBefore += names
         case "after": configuration[module].softAfter += names
@@ -138,18 +136,33 @@ private struct ConfigurationFile {
 
   /// One or several.
   private func names(_ value: any TOMLValueConvertible, _ key: String) throws(ControlError) -> [String] {
-    if let name = value.string {
-      try check(name, key)
-      return [name]
-    }
+    let names = try strings(value, key)
+    for name in names { try check(name, key) }
+    return names
+  }
+
+  /// One or several names or aliases.
+  private func aliases(_ value: any TOMLValueConvertible, _ key: String) throws(ControlError) -> [String] {
+    let aliases = try strings(value, key)
+    for alias in aliases { try check(alias: alias, key) }
+    return aliases
+  }
+
+  private func strings(_ value: any TOMLValueConvertible, _ key: String) throws(ControlError) -> [String] {
+    if let name = value.string { return [name] }
     guard let array = value.array else { throw wrong(key, "is neither a module nor a list of modules") }
     var names: [String] = []
     for element in array {
       guard let name = element.string else { throw wrong(key, "is not a list of modules") }
-      try check(name, key)
       names.append(name)
     }
     return names
+  }
+
+  private func check(alias: String, _ key: String) throws(ControlError) {
+    if alias.isEmpty || alias.contains(where: \.isWhitespace) {
+      throw wrong(key, "'\(alias)' is empty or has spaces in it")
+    }
   }
 
   private func check(_ name: String, _ key: String) throws(ControlError) {

@@ -16,7 +16,7 @@ struct ModprobeCommand: ParsableCommand {
       """,
     discussion: """
       Modules are found by name or alias in the host's module directory, see depmod. A module that is loaded already is \
-      not changed. --remove also unloads the modules that were loaded as dependencies only, once no module needs them.
+      not changed. --remove also unloads the modules that were loaded only because others need or want them, once none does.
 
       Example:
         quiesce modprobe --dry-run conntrack
