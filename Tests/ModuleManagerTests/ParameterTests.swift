@@ -135,7 +135,15 @@ import Testing
     ("limit", "99999999999999999999", ERANGE, "limit: 99999999999999999999 is not from 1 to 1500"),
     ("limit", "12x", EINVAL, "limit: '12x' is no integer"),
     ("limit", "", EINVAL, "limit: '' is no integer"),
-    ("limit", "+5", EINVAL, "limit: '+5' is no integer"),
+    ("limit", "+-5", EINVAL, "limit: '+-5' is no integer"),
+    ("limit", "+", EINVAL, "limit: '+' is no integer"),
+    ("limit", "0x", EINVAL, "limit: '0x' is no integer"),
+    ("limit", "0x-5", EINVAL, "limit: '0x-5' is no integer"),
+    ("limit", "0xg", EINVAL, "limit: '0xg' is no integer"),
+    ("limit", "08", EINVAL, "limit: '08' is no integer"),
+    ("limit", "0b2", EINVAL, "limit: '0b2' is no integer"),
+    ("limit", "0x5dd", ERANGE, "limit: 0x5dd is not from 1 to 1500"),
+    ("large", "0x10000000000000000", ERANGE, "0x10000000000000000 is not from 0 to 18446744073709551615"),
     ("limit", "-", EINVAL, "limit: '-' is no integer"),
     ("limit", "٣", EINVAL, "limit: '٣' is no integer"),
     ("limit", String(repeating: "z", count: 10_000), EINVAL, "' is no integer"),
@@ -206,6 +214,25 @@ import Testing
     }
     #expect(try await manager.parameters(of: "nonsense") == before)
     try await manager.unload("nonsense")
+  }
+
+  /// As on Linux, and as TOML writes them.
+  @Test func integersMayHaveASignAndABase() async throws {
+    try await manager.load(path: module("based"), parameters: ["limit": "0x1F", "ports": "010,+53,0o11"])
+    func value(_ name: String) async throws -> String? {
+      try await manager.parameters(of: "based").first { $0.name == name }?.value
+    }
+    #expect(try await value("limit") == "31")
+    #expect(try await value("ports") == "8,53,9")
+    for (parameter, text, expected) in [
+      ("limit", "+1500", "1500"), ("limit", "0b101", "5"), ("limit", "00017", "15"), ("limit", "0X10", "16"),
+      ("small", "-0x80", "-128"), ("small", "-010", "-8"), ("small", "0", "0"), ("small", "-0", "0"),
+      ("large", "0xffffffffffffffff", "18446744073709551615"), ("large", "-0", "0"),
+    ] {
+      try await manager.set(parameter, of: "based", to: text)
+      #expect(try await value(parameter) == expected, "\(parameter)=\(text)")
+    }
+    try await manager.unload("based")
   }
 
   @Test func moduleMayRefuseAChange() async throws {

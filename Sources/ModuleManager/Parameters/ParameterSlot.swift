@@ -76,28 +76,23 @@ struct ParameterForm: Hashable, Sendable {
       }
     case .int:
       // An integer that does not fit into 64 bits is out of range, not malformed.
-      guard Self.isInteger(text) else {
+      guard let integer = IntegerText(text) else {
         throw ParameterError(EINVAL, "\(shown) is no integer")
       }
-      guard let value = Int64(text), value >= minimum, value <= maximum else {
+      guard let value = integer.signed, value >= minimum, value <= maximum else {
         throw ParameterError(ERANGE, "\(text.prefix(40)) is not from \(minimum) to \(maximum)")
       }
       return value
     case .uint, .string:
-      guard Self.isInteger(text) else {
+      guard let integer = IntegerText(text) else {
         throw ParameterError(EINVAL, "\(shown) is no integer")
       }
       let (least, most) = (UInt64(bitPattern: minimum), UInt64(bitPattern: maximum))
-      guard let value = UInt64(text), value >= least, value <= most else {
+      guard let value = integer.unsigned, value >= least, value <= most else {
         throw ParameterError(ERANGE, "\(text.prefix(40)) is not from \(least) to \(most)")
       }
       return Int64(bitPattern: value)
     }
-  }
-
-  private static func isInteger(_ text: Substring) -> Bool {
-    let digits = text.hasPrefix("-") ? text.dropFirst() : text
-    return !digits.isEmpty && digits.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
   }
 
   /// The text that ``parse(_:)`` reads as this content.

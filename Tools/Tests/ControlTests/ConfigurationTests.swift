@@ -91,7 +91,7 @@ extension EndToEndTests {
           """
           blacklist = ["top"]
           alias."nick" = "top"
-          options = { base.limit = 7, top.limit = 8 }
+          options = { base.limit = "0x7", top.limit = 8 }
           softdep.top = { before = ["wanted", "closed"] }
           install.closed = false
           remove.base = false
