@@ -8,10 +8,13 @@ package struct TerminationSignals: @unchecked Sendable {
 
   /// Blocks them in this thread and in those that it starts from now on. Before any other thread
   /// starts.
-  package init() {
+  ///
+  /// - Parameter handlesHangup: Waits for SIGHUP also where it was ignored: it does not end the
+  ///   process.
+  package init(handlesHangup: Bool = false) {
     sigemptyset(&set)
     for signal in [SIGTERM, SIGINT] { sigaddset(&set, signal) }
-    if !Self.ignoresHangup { sigaddset(&set, SIGHUP) }
+    if handlesHangup || !Self.ignoresHangup { sigaddset(&set, SIGHUP) }
     pthread_sigmask(SIG_BLOCK, &set, nil)
     // A reader of standard error that has gone must not end the host either.
     signal(SIGPIPE, SIG_IGN)

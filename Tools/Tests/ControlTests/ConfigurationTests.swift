@@ -77,6 +77,44 @@ extension EndToEndTests {
       #expect(throws: (any Error).self) { try ConfigurationDirectory(path: "/nothing") }
     }
 
+    /// Without a restart, and never halfway: with a mistake in one file, all the old rules stay.
+    @Test func hangupReadsTheConfigurationAgain() async throws {
+      try await onThread {
+        let folder = try ModuleFolder()
+        try folder.add("first")
+        try folder.add("second")
+        let rules = try TemporaryDirectory()
+        try rules.write("alias.nick = \"first\"\n", to: "rules.toml")
+        let host = try TestHost(modules: folder.path, "--configuration", rules.path)
+        #expect(try host.run("modprobe", "nick").output == "first: loaded\n")
+
+        try rules.write("alias.nick = \"second\"\ninstall.first = false\n", to: "rules.toml")
+        kill(host.child.process, SIGHUP)
+        try eventually("it reads the rules") { host.child.error.contains("was read again") }
+        #expect(
+          host.child.error.hasSuffix("quiesce: host: \(rules.path): the configuration was read again\n"))
+        #expect(try host.run("modprobe", "nick").output == "second: loaded\n")
+        #expect(try host.run("lsmod").output.contains("first"))
+
+        try rules.write("alias.nick = \"first\"\n", to: "10-good.toml")
+        try rules.write("[alias\n", to: "rules.toml")
+        kill(host.child.process, SIGHUP)
+        try eventually("it says what is wrong") { host.child.error.contains("the old configuration stays") }
+        #expect(host.child.error.contains("quiesce: host: \(rules.path)/rules.toml:1:7: "))
+        #expect(try host.run("modprobe", "--resolve-alias", "nick").output == "second\n")
+        try host.expectService()
+        #expect(try host.terminate().status == 0)
+      }
+    }
+
+    @Test func hangupEndsAHostWithoutConfiguration() async throws {
+      try await onThread {
+        let host = try TestHost()
+        kill(host.child.process, SIGHUP)
+        #expect(try host.child.wait().status == 0)
+      }
+    }
+
     @Test func hostFollowsTheConfiguration() async throws {
       try await onThread {
         let folder = try ModuleFolder()

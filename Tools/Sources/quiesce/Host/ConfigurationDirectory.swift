@@ -52,7 +52,10 @@ struct ConfigurationDirectory {
       throw ControlError(code, "\(path): cannot read the configuration directory")
     }
     closedir(stream)
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    // Never as if it were empty: the rules would be gone.
+    guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else {
+      throw ControlError(EIO, "\(path): cannot read the configuration directory")
+    }
     return names.filter { $0.hasSuffix(".toml") && !$0.hasPrefix(".") }.sorted().map { "\(path)/\($0)" }
   }
 }

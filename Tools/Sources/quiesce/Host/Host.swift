@@ -71,6 +71,17 @@ final class Host: Sendable {
     readOnlyServer?.start()
   }
 
+  /// Reads the rules again. Requests that come after it follow them; what is loaded stays as it is.
+  /// If they are wrong, the old ones stay, and the log says what is wrong.
+  func readConfiguration(_ path: String) {
+    do throws(ControlError) {
+      manager.configure(try ConfigurationDirectory(path: path).configuration)
+      say("\(path): the configuration was read again")
+    } catch {
+      say("\(error); the old configuration stays")
+    }
+  }
+
   /// The one line that says that the host serves.
   var greeting: String {
     "listening \(relay.boundAddress) (forwarding to \(forward), "

@@ -22,7 +22,8 @@ struct HostCommand: ParsableCommand {
       Prints one line that starts with `listening` when it is ready. Modules' log lines and life-cycle events go to \
       standard error; lines that are not read are dropped and counted. SIGTERM or SIGINT unloads every module and ends \
       the host, within 10 seconds. If modules stay, the host names them, with the reasons, and the exit status is 1. A \
-      second signal ends it at once. After a crash, the last lines on standard error name the module.
+      second signal ends it at once. With --configuration, SIGHUP reads the rules again. After a crash, the last lines on \
+      standard error name the module.
 
       Example:
         quiesce host --listen 127.0.0.1:4000 --forward 127.0.0.1:5000 --workers 2
@@ -78,7 +79,7 @@ struct HostCommand: ParsableCommand {
   }
 
   func run() throws {
-    let signals = TerminationSignals()
+    let signals = TerminationSignals(handlesHangup: configuration != nil)
     let log = LineWriter(STDERR_FILENO, name: "quiesce: host")
     do {
       try CrashReports.install()
@@ -97,7 +98,7 @@ struct HostCommand: ParsableCommand {
         configuration: rules ?? ModuleConfiguration(), keys: keys)
       try host.start()
       LineWriter(STDOUT_FILENO, name: "quiesce: host").write(host.greeting)
-      signals.wait()
+      while signals.wait() == SIGHUP, let configuration { host.readConfiguration(configuration) }
       signals.endProcessAtNext()
       let isFlawless = host.stop()
       log.flush(within: Self.flushLimit)
