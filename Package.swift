@@ -31,7 +31,7 @@ let package = Package(
       name: "ModuleFiles", dependencies: ["CModuleABI", "Quiescence"], swiftSettings: lifetimes),
     .target(
       name: "ModuleManager", dependencies: ["Bigref", "CModuleABI", "ModuleFiles", "_ImageShims"],
-      exclude: ["KMOD.md", "IMAGES.md", "MISBEHAVIOR.md", "Schemes/SCHEMES.md"],
+      exclude: ["KMOD.md", "IMAGES.md", "MISBEHAVIOR.md", "DIAGNOSIS.md", "Schemes/SCHEMES.md"],
       swiftSettings: lifetimes),
     .target(
       name: "BrokenSchemes", dependencies: ["ModuleManager"], path: "Tests/BrokenSchemes",

@@ -43,6 +43,19 @@ import Testing
     #expect(argument.isEmpty)
   }
 
+  @Test func resultsPrintAsWords() {
+    let point = point()
+    var argument: [Int] = []
+    #expect("\(point.dispatch(&argument))" == "accept by no hook")
+    _ = point.register { _ in .accept }
+    #expect("\(point.dispatch(&argument))" == "accept by 1 hook")
+    _ = point.register { _ in .accept }
+    #expect("\(point.dispatch(&argument))" == "accept by 2 hooks")
+    _ = point.register { _ in .drop }
+    #expect("\(point.dispatch(&argument))" == "drop by hook 3")
+    #expect("\(Verdict.stolen) \(Verdict(rawValue: 7))" == "stolen verdict 7")
+  }
+
   @Test func unregisterIsIdempotentAndFreesTheClosure() async {
     let alive = Counter()
     let point = point()

@@ -223,7 +223,8 @@ import Testing
       var read = 0
       var rounds = 0
       while rounds < 2000 || read < 2000 {
-        var (ring, cursor) = tracer.follow(capacity: 4)
+        let follower = TraceFollower(TraceFilter())
+        var (ring, cursor) = tracer.follow(capacity: 4, follower)
         for _ in 0..<rounds % 3 { Primitive.yield() }
         for event in ring.read(from: &cursor, upTo: .max).events {
           read += 1
@@ -231,7 +232,7 @@ import Testing
           if !isRight { wrong.add("\(event)") }
         }
         rings.value.withLock { if $0.count < 1000 { $0.append(Weak(ring)) } }
-        tracer.unfollow()
+        tracer.unfollow(follower)
         rounds += 1
       }
       isDone.add(1)

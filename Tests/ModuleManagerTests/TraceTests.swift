@@ -135,6 +135,67 @@ import Testing
       trace.read().events.filter { $0.kind == .refused }.map(line) == ["refused moment leaving latecomer"])
   }
 
+  /// What no follower wants takes no place: a small ring keeps a load and an unload of a module
+  /// whose references change all the time.
+  @Test func filterIsAppliedWhereEventsAreRecorded() async throws {
+    let (manager, point) = Guest.manager(.bigref)
+    let kinds = TraceEvent.Kind.all.subtracting([.get, .put, .state])
+    let steps = manager.trace(capacity: 64, where: TraceFilter(kinds: kinds))
+    try await manager.load(path: Guest.file())
+    func makeReferences() async {
+      await onThread {
+        for _ in 0..<1000 {
+          for command in [Guest.Command.acquire, .release] {
+            var argument = Guest.Argument(command)
+            _ = point.dispatch(&argument)
+          }
+        }
+      }
+    }
+    await makeReferences()
+    try await manager.unload("guest")
+    let (events, lost) = steps.read()
+    #expect(lost == 0 && events.allSatisfy { kinds.contains($0.kind) })
+    #expect(events.first?.kind == .load && events.last?.kind == .unload)
+    #expect(steps.leftOut >= 2000)
+    steps.stop()
+
+    let empty = manager.trace(capacity: 16, where: TraceFilter(kinds: []))
+    try await manager.load(path: Guest.file())
+    #expect(empty.read().events.isEmpty && empty.leftOut > 0)
+    empty.stop()
+    try await manager.unload("guest")
+  }
+
+  @Test func filterChoosesModulesAndDurations() async throws {
+    let folder = ModuleFolder()
+    await folder.add("rate-limit")
+    await folder.add("other")
+    try manager.setDirectory(folder.path)
+    let one = manager.trace(where: TraceFilter(modules: ["rate_limit"]))
+    let all = manager.trace()
+    let long = manager.trace(where: TraceFilter(atLeast: .seconds(3600)))
+    let timed = manager.trace(where: TraceFilter(kinds: [.load, .state], atLeast: .zero))
+    for name in ["rate-limit", "other"] {
+      try await manager.request(name)
+      try await manager.unload(name)
+    }
+    let events = all.read().events
+    let own = events.filter { ["rate-limit", "rate_limit"].contains($0.module) }
+    #expect(!own.isEmpty && one.read().events == own)
+    #expect(one.leftOut == events.count - own.count)
+    #expect(all.leftOut == 0)
+    #expect(long.read().events.isEmpty && long.leftOut == events.count)
+    // Ends alone: a beginning and a state have no duration.
+    #expect(timed.read().events == events.filter { $0.kind == .load && $0.phase == .end })
+    // With the last follower that wanted them, events are no longer recorded.
+    all.stop()
+    one.stop()
+    try await manager.request("other")
+    #expect(timed.read().events.map(\.module) == ["other"])
+    try await manager.unload("other")
+  }
+
   /// Everyone reads everything from where they began, and while one is there it is on.
   @Test func followersReadIndependently() async throws {
     let first = manager.trace(capacity: 100)

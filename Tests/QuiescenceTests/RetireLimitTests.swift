@@ -9,10 +9,13 @@ import Testing
   private static let limit = 1000
 
   /// Retires `count` values while a reader holds up the grace period; the reader leaves when half
-  /// of the limit is queued. Returns how many values were alive at the most and in the end.
+  /// of the limit is queued, or, where a full reclaimer refuses, when `retire` opens `leave`.
+  /// Returns how many values were alive at the most and in the end.
   private func flood<F: Flavor>(
     _: F.Type, _ policy: RetireLimit.Policy, producers: Int = 2, count: Int = 20_000,
-    retire: @escaping @Sendable (RCUReclaimer, Tracked) -> Void = { $0.retire($1) }
+    retire: @escaping @Sendable (RCUReclaimer, Tracked, _ leave: Parker) -> Void = { reclaimer, object, _ in
+      reclaimer.retire(object)
+    }
   ) async -> (most: Int, left: Int, statistics: RCUReclaimer.Statistics, limit: Int) {
     let reclaimer = RCUReclaimer(named: "limited", F.self, limit: RetireLimit(Self.limit, policy))
     let alive = Counter()
@@ -33,11 +36,11 @@ import Testing
       }
       inside.wait()
       for number in 0..<count {
-        retire(reclaimer, Tracked(number, alive: alive))
+        retire(reclaimer, Tracked(number, alive: alive), leave)
         let now = alive.value
         if now > most.value { most.add(now - most.value) }
         // Before the one that may have to wait.
-        if reclaimer.statistics.queued > Self.limit / 2 { leave.open() }
+        if policy != .refuse && reclaimer.statistics.queued > Self.limit / 2 { leave.open() }
       }
       done.add(1)
     }
@@ -60,13 +63,14 @@ import Testing
   @Test(arguments: FlavorCase.all)
   func fullReclaimerRefuses(_ flavor: FlavorCase) async throws {
     let refused = Counter()
-    let result = await flood(flavor.type, .refuse) { reclaimer, object in
+    let result = await flood(flavor.type, .refuse) { reclaimer, object, leave in
       while true {
         do throws(RetireError) {
           return try reclaimer.tryRetire(object)
         } catch {
           // Nothing is lost: the object is here, and is tried again.
           refused.add(1)
+          leave.open()
           precondition(error.limit == Self.limit)
           Processor.yield()
         }

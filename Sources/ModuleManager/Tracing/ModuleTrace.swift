@@ -15,19 +15,23 @@ internal import Quiescence
 /// acquired or released reference, and nothing per hook call. While it is on, an event costs its
 /// thread about a quarter of a microsecond, mostly for the system call that gets the thread's id.
 /// Recording takes no lock and wakes no thread: followers read when they want. The newest events
-/// are kept; a follower that reads too slowly learns how many events it has missed.
+/// are kept; a follower that reads too slowly learns how many events it has missed. With a
+/// ``TraceFilter``, what no follower wants takes no place: references to a busy module would fill
+/// the ring.
 ///
 /// Source: Linux kernel/trace/ring_buffer.c (overwrite mode), and the tracepoints of
 /// include/trace/events/module.h.
 public final class ModuleTrace: Sendable {
   private let tracer: Tracer
+  private let follower: TraceFollower
   private let ring: TraceRing
   private let cursor: Locked<UInt64>
   private let isFollowing = Locked(true)
 
-  fileprivate init(_ tracer: Tracer, capacity: Int) {
+  fileprivate init(_ tracer: Tracer, capacity: Int, _ filter: TraceFilter) {
     self.tracer = tracer
-    let (ring, start) = tracer.follow(capacity: capacity)
+    follower = TraceFollower(filter)
+    let (ring, start) = tracer.follow(capacity: capacity, follower)
     self.ring = ring
     cursor = Locked(start)
   }
@@ -37,17 +41,20 @@ public final class ModuleTrace: Sendable {
   /// The largest number of events that are kept.
   public var capacity: Int { ring.capacity }
 
+  /// How many events did not fit the filter, since this follower began. One load.
+  public var leftOut: Int { follower.leftOut }
+
   /// The events that this follower has not read yet, in order, and how many unread events were
-  /// overwritten.
+  /// overwritten. Followers share the ring: the overwritten ones may have been another follower's.
   ///
-  /// - Parameter limit: the largest number of events to return; the next read returns the rest.
+  /// - Parameter limit: the largest number of events to look at; the next read returns the rest.
   /// - Complexity: O(events), with one or two allocations per event. Does not wait: an event that
   ///   its thread is still writing comes with a later read, and so do the events after it.
   /// - Threads: any. Concurrent reads of one follower return different events.
   public func read(upTo limit: Int = .max) -> (events: [TraceEvent], lost: Int) {
     cursor.withLock { cursor in
       let (events, lost) = ring.read(from: &cursor, upTo: max(0, limit))
-      return (events, Int(clamping: lost))
+      return (events.filter(follower.wants), Int(clamping: lost))
     }
   }
 
@@ -60,21 +67,23 @@ public final class ModuleTrace: Sendable {
       defer { isFollowing = false }
       return isFollowing
     }
-    if isFirst { tracer.unfollow() }
+    if isFirst { tracer.unfollow(follower) }
   }
 }
 
 extension ModuleManager {
   /// Follows the manager's events from now on. Turns tracing on if it is off.
   ///
-  /// - Parameter capacity: how many unread events are kept, from 1 to 2¹⁷, rounded up to a power of
-  ///   two; about 280 bytes each. The first follower sets the capacity; later ones share its ring.
-  ///   All rings of a manager have 2¹⁷ places together, including those of followers that have
-  ///   stopped and still exist. ``ModuleTrace/capacity`` is how many this one has.
+  /// - Parameters:
+  ///   - capacity: How many unread events are kept, from 1 to 2¹⁷, rounded up to a power of two;
+  ///     about 280 bytes each. The first follower sets the capacity; later ones share its ring.
+  ///     All rings of a manager have 2¹⁷ places together, including those of followers that have
+  ///     stopped and still exist. ``ModuleTrace/capacity`` is how many this one has.
+  ///   - filter: Which events it wants. What other followers want takes places of the ring as well.
   /// - Complexity: an allocation of that size.
   /// - Threads: any. An event is recorded if its thread knows that this call has returned.
-  public func trace(capacity: Int = 8192) -> ModuleTrace {
-    ModuleTrace(tracer, capacity: min(max(1, capacity), TraceMemory.slots))
+  public func trace(capacity: Int = 8192, where filter: TraceFilter = TraceFilter()) -> ModuleTrace {
+    ModuleTrace(tracer, capacity: min(max(1, capacity), TraceMemory.slots), filter)
   }
 
   /// Whether there is a follower.

@@ -82,6 +82,9 @@ extension TraceEvent {
       "state", "replace",
     ]
 
+    /// Those that this version records.
+    public static let all = Set((0..<UInt8(names.count)).map(Kind.init))
+
     /// The kind's name, such as `get`; its number if it has no name.
     public var description: String {
       rawValue < Self.names.count ? Self.names[Int(rawValue)] : "kind \(rawValue)"

@@ -7,8 +7,8 @@ internal import Synchronization
 /// destroyed only after its last writer has left.
 final class Tracer: Sendable {
   private let flag = Atomic<Bool>(false)
-  private let ring = RCUBox<TraceRing?, Memb>(nil)
-  private let followers = Locked(0)
+  private let recording = RCUBox<TraceRecording?, Memb>(nil)
+  private let state = Locked<(ring: TraceRing?, followers: [TraceFollower])>((nil, []))
   private let memory = TraceMemory()
 
   /// For modules that belong to no manager.
@@ -20,40 +20,46 @@ final class Tracer: Sendable {
   var isOn: Bool { flag.load(ordering: .relaxed) }
 
   /// Returns the ring, and the number of its next event. The first follower sets the capacity.
-  func follow(capacity: Int) -> (ring: TraceRing, cursor: UInt64) {
-    followers.withLock { count in
-      count += 1
-      if count > 1, let ring = ring.read({ copy $0 }) { return (ring, ring.end) }
-      let new = TraceRing(capacity: capacity, from: memory)
-      ring.exchange(new)
-      // After the ring: a thread that sees the flag should find the ring.
+  func follow(capacity: Int, _ follower: TraceFollower) -> (ring: TraceRing, cursor: UInt64) {
+    state.withLock { state in
+      let ring = state.ring ?? TraceRing(capacity: capacity, from: memory)
+      // Before the recording: what is recorded for the new follower has at least this number.
+      let cursor = ring.end
+      state.ring = ring
+      state.followers.append(follower)
+      recording.exchange(TraceRecording(ring, for: state.followers))
+      // After the recording: a thread that sees the flag should find it.
       flag.store(true, ordering: .releasing)
-      return (new, 0)
+      return (ring, cursor)
     }
   }
 
   /// Call this once per follower. The last one takes the ring away.
-  func unfollow() {
-    followers.withLock { count in
-      count -= 1
-      if count > 0 { return }
+  func unfollow(_ follower: TraceFollower) {
+    state.withLock { state in
+      state.followers.removeAll { $0 === follower }
+      // What is taken away is destroyed after a grace period: a writer may be inside. Under the
+      // lock: otherwise a new follower's recording could be taken away here.
+      if !state.followers.isEmpty, let ring = state.ring {
+        recording.exchange(TraceRecording(ring, for: state.followers))
+        return
+      }
       flag.store(false, ordering: .relaxed)
-      // Destroyed after a grace period: a writer that read the flag before may be inside. Under the
-      // lock: otherwise a new follower's ring could be taken away here.
-      ring.exchange(nil)
+      state.ring = nil
+      recording.exchange(nil)
     }
   }
 
   /// Records an event without a duration.
   @inline(never)
   func record(_ kind: TraceEvent.Kind, module: String, label: String = "", errno: Int32 = 0) {
-    ring.read { _ = $0?.write(kind, .moment, module: module, label: label, errno: errno) }
+    recording.read { _ = $0?.write(kind, .moment, module: module, label: label, errno: errno) }
   }
 
   /// Records a beginning, if there is a follower.
   func begin(_ kind: TraceEvent.Kind, _ module: String) -> TraceSpan {
     var ticket: UInt64?
-    if isOn { ticket = ring.read { $0?.write(kind, .begin, module: module, label: "") } }
+    if isOn { ticket = recording.read { $0?.write(kind, .begin, module: module, label: "") ?? nil } }
     return TraceSpan(kind: kind, module: module, start: MonotonicClock.nanoseconds, ticket: ticket)
   }
 
@@ -62,7 +68,7 @@ final class Tracer: Sendable {
     if !isOn { return }
     let label = label()
     let duration = MonotonicClock.nanoseconds - span.start
-    ring.read {
+    recording.read {
       _ = $0?.write(
         span.kind, .end, module: span.module, label: label, errno: errno, duration: duration,
         beginning: span.ticket.map { $0 + 1 } ?? 0)
@@ -75,7 +81,7 @@ struct TraceSpan: Sendable {
   let kind: TraceEvent.Kind
   let module: String
   let start: UInt64
-  /// Nil if there was no follower at the beginning.
+  /// Nil if no follower wanted the beginning.
   let ticket: UInt64?
 }
 

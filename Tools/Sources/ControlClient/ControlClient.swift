@@ -163,9 +163,9 @@ public final class ControlClient {
   ///   - capacity: how many events the host keeps until they are asked for, if this is its first
   ///     follower.
   public func trace(
-    waiting seconds: Double, modules: [String]? = nil, capacity: Int? = nil
+    waiting seconds: Double, filter: TraceFilterRow = TraceFilterRow(), capacity: Int? = nil
   ) throws(ControlError) -> TraceReply {
-    try call(.trace(.init(seconds: seconds, modules: modules, capacity: capacity)))
+    try call(.trace(.init(seconds: seconds, filter: filter, capacity: capacity)))
   }
 
   /// Hangs up, from any thread: a call that waits for its answer ends with `ECONNRESET`. Not after

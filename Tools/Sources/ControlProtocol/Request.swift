@@ -100,14 +100,14 @@ package enum Request: Sendable, Hashable {
   package struct Trace: Sendable, Hashable {
     /// How long to wait for an event.
     package var seconds: Double?
-    /// The events of these modules alone.
-    package var modules: [String]?
+    /// Read with the first request alone, as the capacity is.
+    package var filter: TraceFilterRow
     /// How many events are kept until they are asked for.
     package var capacity: Int?
 
-    package init(seconds: Double? = nil, modules: [String]? = nil, capacity: Int? = nil) {
+    package init(seconds: Double? = nil, filter: TraceFilterRow = TraceFilterRow(), capacity: Int? = nil) {
       self.seconds = seconds
-      self.modules = modules
+      self.filter = filter
       self.capacity = capacity
     }
   }
@@ -189,6 +189,8 @@ private struct Fields: Codable {
   var handle: Int?
   var offset: UInt64?
   var modules: [String]?
+  var kinds: [String]?
+  var atLeast: Double?
   var capacity: Int?
 
   func request() throws(ControlError) -> Request {
@@ -229,7 +231,11 @@ private struct Fields: Codable {
     case "open": .open(object: try required(object, "object"))
     case "read": .read(handle: try required(handle, "handle"), offset: offset ?? 0)
     case "close": .close(handle: try required(handle, "handle"))
-    case "trace": .trace(.init(seconds: seconds, modules: modules, capacity: capacity))
+    case "trace":
+      .trace(
+        .init(
+          seconds: seconds, filter: .init(modules: modules, kinds: kinds, seconds: atLeast),
+          capacity: capacity))
     default: throw ControlError(ENOSYS, "\(verb.prefix(40)): no such request")
     }
   }
@@ -296,7 +302,8 @@ private struct Fields: Codable {
       self.handle = handle
     case .trace(let trace):
       self.init("trace")
-      (seconds, modules, capacity) = (trace.seconds, trace.modules, trace.capacity)
+      (seconds, capacity) = (trace.seconds, trace.capacity)
+      (modules, kinds, atLeast) = (trace.filter.modules, trace.filter.kinds, trace.filter.seconds)
     }
   }
 

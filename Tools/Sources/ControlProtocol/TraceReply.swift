@@ -1,3 +1,20 @@
+/// Which events a client wants to be recorded for it.
+public struct TraceFilterRow: Codable, Sendable, Hashable {
+  /// Events of these modules alone.
+  public var modules: [String]?
+  /// Events of these kinds alone, as in ``TraceRow/event``.
+  public var kinds: [String]?
+  /// Ends of what took at least so long alone.
+  public var seconds: Double?
+
+  /// Every event, without arguments.
+  public init(modules: [String]? = nil, kinds: [String]? = nil, seconds: Double? = nil) {
+    self.modules = modules
+    self.kinds = kinds
+    self.seconds = seconds
+  }
+}
+
 /// What happened to the host's modules since the last question.
 public struct TraceReply: Codable, Sendable, Hashable {
   /// In order.
@@ -6,6 +23,9 @@ public struct TraceReply: Codable, Sendable, Hashable {
   /// How many earlier ones were overwritten before they were read.
   public let lost: Int
 
+  /// How many did not fit the filter, since the trace began.
+  public let leftOut: Int
+
   /// The host's clock now, as in ``TraceRow/time``.
   public let now: UInt64
 
@@ -13,9 +33,10 @@ public struct TraceReply: Codable, Sendable, Hashable {
   public let process: Int32
 
   /// For services that stand in for a host.
-  public init(events: [TraceRow], lost: Int, now: UInt64, process: Int32) {
+  public init(events: [TraceRow], lost: Int, leftOut: Int = 0, now: UInt64, process: Int32) {
     self.events = events
     self.lost = lost
+    self.leftOut = leftOut
     self.now = now
     self.process = process
   }

@@ -73,8 +73,9 @@ public protocol ControlService: Sendable {
   /// Opens a named object, whose module stays loaded until it is closed.
   func open(_ object: String, holder: String) throws(ControlError) -> any ControlObject
 
-  /// Follows what happens to the modules from here on, with about so many events in store.
-  func trace(capacity: Int) -> any ControlTrace
+  /// Follows what happens to the modules from here on, with about so many events in store, of those
+  /// that fit the filter.
+  func trace(capacity: Int, _ filter: TraceFilterRow) throws(ControlError) -> any ControlTrace
 }
 
 /// When a request ends at the latest: at its limit, or when it is cancelled, because its client has

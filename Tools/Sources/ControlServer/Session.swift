@@ -241,24 +241,22 @@ extension Session {
     if !(1...Self.longestTrace).contains(capacity) {
       throw ControlError(EINVAL, "a trace keeps from 1 to \(Self.longestTrace) events")
     }
+    let filter = request.filter
+    if let least = filter.seconds, !(least >= 0 && least <= 1e9) {
+      throw ControlError(EINVAL, "a trace is of what took from 0 to 1000000000 seconds, or longer")
+    }
     guard let trace else {
-      let trace = service.trace(capacity: capacity)
+      let trace = try service.trace(capacity: capacity, filter)
       self.trace = trace
       return success(trace.read(upTo: 0))
     }
-    let modules = request.modules.map { Set($0.map(ModuleName.key)) }
     let deadline = ContinuousClock.now + .milliseconds(min(seconds * 1000, Double(Self.traceWait)))
     while true {
       let all = trace.read(upTo: Self.traceLimit)
-      let events =
-        modules.map { modules in all.events.filter { modules.contains(ModuleName.key($0.module)) } }
-        ?? all.events
       let isOver = ContinuousClock.now >= deadline
-      if !events.isEmpty || all.lost > 0 || isOver {
-        return success(TraceReply(events: events, lost: all.lost, now: all.now, process: all.process))
-      }
+      if !all.events.isEmpty || all.lost > 0 || isOver { return success(all) }
       // Recording wakes no thread, so the reader looks again and again.
-      if control_hangup(socket, all.events.isEmpty ? 10 : 0) != 0 { return nil }
+      if control_hangup(socket, 10) != 0 { return nil }
     }
   }
 }

@@ -141,9 +141,9 @@ final class FakeService: ControlService {
     return FakeObject(module: object) { self.release(object, holder) }
   }
 
-  func trace(capacity: Int) -> any ControlTrace {
+  func trace(capacity: Int, _ filter: TraceFilterRow) -> any ControlTrace {
     followers.withLock { $0 += 1 }
-    return FakeTrace { self.followers.withLock { $0 -= 1 } }
+    return FakeTrace(of: filter.modules ?? ["a", "b"]) { self.followers.withLock { $0 -= 1 } }
   }
 
   private func release(_ module: String, _ holder: String) {
@@ -157,15 +157,20 @@ final class FakeService: ControlService {
   func users(of module: String) -> Int { state.withLock { $0.holders[module, default: []].count } }
 }
 
-/// Tells of a get and a put of two modules each time it is read.
+/// Tells of a get of two modules, if they are followed, each time it is read.
 private final class FakeTrace: ControlTrace {
   private var end: (() -> Void)?
   private var number: UInt64 = 0
 
-  init(end: @escaping () -> Void) { self.end = end }
+  private let modules: [String]
+
+  init(of modules: [String], end: @escaping () -> Void) {
+    self.modules = modules
+    self.end = end
+  }
 
   func read(upTo limit: Int) -> TraceReply {
-    let rows = ["a", "b"].prefix(limit).map { module in
+    let rows = ["a", "b"].filter(modules.contains).prefix(limit).map { module in
       number += 1
       return TraceRow(number: number, time: number, thread: 1, event: "get", phase: "moment", module: module)
     }

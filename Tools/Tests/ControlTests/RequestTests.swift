@@ -34,7 +34,7 @@ import Testing
     .remove(.init("m", firstTime: true)), .cancel(module: "m"), .configuration, .parameters(module: "m"),
     .set(parameter: "p", module: "m", value: "1", seconds: nil), .lsmod, .unloaded, .stat, .objects,
     .open(object: "o"), .read(handle: 3, offset: .max), .close(handle: 3),
-    .trace(.init(seconds: 0.5, modules: ["m"], capacity: 7)),
+    .trace(.init(seconds: 0.5, filter: .init(modules: ["m"], kinds: ["get"], seconds: 0.5), capacity: 7)),
   ])
   func survivesTheWire(request: Request) throws {
     #expect(try Request(parsing: request.line(with: Wire.encoder()), with: Wire.decoder()) == request)

@@ -65,6 +65,34 @@ extension EndToEndTests {
       }
     }
 
+    /// Chosen where they are recorded: what is left out overwrites nothing.
+    @Test func kindsAndDurationsCanBeChosen() async throws {
+      try await onThread {
+        let host = try TestHost()
+        let trace = try follow(host, "--kind", "load", "--kind", "unload", "--at-least", "0", "--buffer", "4")
+        for _ in 0..<2 {
+          try host.expectSuccess(of: "insmod", "counter")
+          try host.expectSuccess(of: "rmmod", "counter")
+          try eventually("both are printed") { trace.output.contains("unload end") }
+        }
+        trace.signal(SIGINT)
+        let outcome = try trace.wait()
+        #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome)")
+        let events = outcome.output.split(separator: "\n").dropFirst()
+        #expect(events.count == 4)
+        #expect(
+          events.allSatisfy { $0.contains("load end") && $0.contains(" counter ") && $0.contains("after ") },
+          "\(events)")
+        try host.expectRefusal(
+          "quiesce: trace: 'gets' is no kind of event; there are callbacks, exit, get, init, load, map, put, "
+            + "readers, refused, replace, request, state, unload, unmap (EINVAL)",
+          from: "trace", "--kind", "gets")
+        #expect(
+          try host.run("trace", "--at-least=-1").error.contains("--at-least is from 0 to 1000000000"))
+        #expect(try host.terminate().status == 0)
+      }
+    }
+
     @Test func jsonIsOneObjectALineAndOneModuleCanBeChosen() async throws {
       try await onThread {
         let host = try TestHost()

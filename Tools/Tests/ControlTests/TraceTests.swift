@@ -19,23 +19,35 @@ import Testing
     do {
       let session = Session(service: service, holder: "client 1", socket: -1)
       #expect(
-        ask(session, #"{"verb":"trace"}"#) == #"{"events":[],"lost":0,"now":5,"ok":true,"process":7}"#)
+        ask(session, #"{"verb":"trace"}"#)
+          == #"{"events":[],"left_out":0,"lost":0,"now":5,"ok":true,"process":7}"#)
       #expect(service.followers.withLock { $0 } == 1)
       let both = ask(session, #"{"verb":"trace"}"#)
       #expect(both.contains(#""module":"a""#) && both.contains(#""module":"b""#))
-      let one = ask(session, #"{"verb":"trace","modules":["b","c"]}"#)
-      #expect(!one.contains(#""module":"a""#) && one.contains(#""module":"b""#))
-      let start = ContinuousClock.now
-      let none = ask(session, #"{"verb":"trace","modules":["c"],"seconds":0.02}"#)
-      #expect(none.contains(#""events":[]"#) && ContinuousClock.now - start >= .milliseconds(20))
       #expect(service.followers.withLock { $0 } == 1)
     }
     #expect(service.followers.withLock { $0 } == 0)
   }
 
+  /// The first request has the filter.
+  @Test func filterIsThatOfTheFirstRequest() {
+    let service = FakeService()
+    let one = Session(service: service, holder: "client 1", socket: -1)
+    _ = ask(one, #"{"verb":"trace","modules":["b","c"]}"#)
+    let rows = ask(one, #"{"verb":"trace","modules":["a"]}"#)
+    #expect(!rows.contains(#""module":"a""#) && rows.contains(#""module":"b""#))
+    let none = Session(service: service, holder: "client 2", socket: -1)
+    _ = ask(none, #"{"verb":"trace","modules":["c"]}"#)
+    let start = ContinuousClock.now
+    let reply = ask(none, #"{"verb":"trace","seconds":0.02}"#)
+    #expect(reply.contains(#""events":[]"#) && ContinuousClock.now - start >= .milliseconds(20))
+  }
+
   @Test(arguments: [
     #"{"verb":"trace","seconds":-1}"#, #"{"verb":"trace","capacity":0}"#,
     #"{"verb":"trace","capacity":65537}"#, #"{"verb":"trace","modules":"a"}"#,
+    #"{"verb":"trace","kinds":"get"}"#, #"{"verb":"trace","at_least":-1}"#,
+    #"{"verb":"trace","at_least":1e300}"#,
     #"{"verb":"trace","modules":[1]}"#, #"{"verb":"trace","capacity":"many"}"#,
   ])
   func invalidTraceRequestStartsNothing(request: String) {

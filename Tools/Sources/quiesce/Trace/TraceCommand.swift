@@ -12,20 +12,22 @@ struct TraceCommand: ParsableCommand {
     abstract: "Follow what happens to the modules of a running host.",
     usage: """
       quiesce trace [--format <format>] [--output <path>]
-        [--seconds <seconds>] [--module <name> ...] [--buffer <events>]
+        [--seconds <seconds>] [--module <name> ...]
+        [--kind <kind> ...] [--at-least <seconds>] [--buffer <events>]
         [--control <path>]
       """,
     discussion: """
       Prints references that are acquired, released and refused, with their holders; and requests, loads and unloads, \
       with their steps and the duration of each. The host records while a client follows. The command ends with \
       Ctrl-C, after --seconds, or with the host. Events that were overwritten before they could be read are counted on \
-      standard error.
+      standard error. What --module, --kind and --at-least leave out is not recorded, and overwrites nothing.
 
       Times in json are nanoseconds of the host's monotonic clock. The format chrome is for timeline viewers: \
       ui.perfetto.dev, chrome://tracing.
 
       Example:
         quiesce trace --module conntrack --seconds 10
+        quiesce trace --kind unload --kind readers --at-least 0.01
         quiesce trace --format chrome --output unload.json
       """)
 
@@ -44,6 +46,16 @@ struct TraceCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Show this module only; may be given several times.", valueName: "name"))
   var module: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "Show events of this kind only, such as get or unload; may be given several times.",
+      valueName: "kind"))
+  var kind: [String] = []
+
+  @Option(
+    help: ArgumentHelp("Show only the ends of what took at least this time.", valueName: "seconds"))
+  var atLeast: Double?
+
   @Option(help: ArgumentHelp("Events that the host keeps until they are read.", valueName: "events"))
   var buffer = 16_384
 
@@ -54,7 +66,16 @@ struct TraceCommand: ParsableCommand {
       throw ValidationError("--seconds is more than 0, and at the most 1000000000.")
     }
     if !(1...65_536).contains(buffer) { throw ValidationError("--buffer is from 1 to 65536 events.") }
+    if let atLeast, !(atLeast >= 0 && atLeast <= 1e9) {
+      throw ValidationError("--at-least is from 0 to 1000000000 seconds.")
+    }
+    if kind.contains("") { throw ValidationError("--kind needs a name.") }
     if module.contains("") { throw ValidationError("--module needs a name.") }
+  }
+
+  private var filter: TraceFilterRow {
+    TraceFilterRow(
+      modules: module.isEmpty ? nil : module, kinds: kind.isEmpty ? nil : kind, seconds: atLeast)
   }
 
   func run() throws {
@@ -65,7 +86,7 @@ struct TraceCommand: ParsableCommand {
       let client = try options.connectReadOnly()
       let isInterrupted = TraceInterruption(signals, client)
       var follower = TraceFollower(
-        client: client, modules: module.isEmpty ? nil : module, writer: format.writer(), output: file)
+        client: client, filter: filter, writer: format.writer(), output: file)
       do throws(ControlError) {
         try follower.begin(capacity: buffer)
         try follower.run(until: seconds.map { ContinuousClock.now + .seconds($0) }, or: isInterrupted)
@@ -103,7 +124,7 @@ private final class TraceInterruption: Sendable {
 /// Asks the host time and again, and passes on what it says.
 private struct TraceFollower {
   let client: ControlClient
-  let modules: [String]?
+  let filter: TraceFilterRow
   var writer: any TraceWriter
   let output: TraceOutput
   private(set) var isOutputClosed = false
@@ -112,15 +133,15 @@ private struct TraceFollower {
   private var saidLost = 0
   private var lastSaid: ContinuousClock.Instant?
 
-  init(client: ControlClient, modules: [String]?, writer: any TraceWriter, output: TraceOutput) {
+  init(client: ControlClient, filter: TraceFilterRow, writer: any TraceWriter, output: TraceOutput) {
     self.client = client
-    self.modules = modules
+    self.filter = filter
     self.writer = writer
     self.output = output
   }
 
   mutating func begin(capacity: Int) throws(ControlError) {
-    let first = try client.trace(waiting: 0, modules: modules, capacity: capacity)
+    let first = try client.trace(waiting: 0, filter: filter, capacity: capacity)
     hasBegun = true
     try put(writer.head(first))
   }
@@ -132,14 +153,14 @@ private struct TraceFollower {
       let left = deadline.map { ContinuousClock.now.duration(to: $0) / .seconds(1) } ?? 1
       if left <= 0 { break }
       // Short: between two of them is where a signal is noticed.
-      try pass(client.trace(waiting: min(left, 0.2), modules: modules))
+      try pass(client.trace(waiting: min(left, 0.2)))
     }
     // What had happened by then.
-    var reply = try client.trace(waiting: 0, modules: modules)
+    var reply = try client.trace(waiting: 0)
     let end = reply.now
     try pass(reply)
     while let last = reply.events.last, last.time < end {
-      reply = try client.trace(waiting: 0, modules: modules)
+      reply = try client.trace(waiting: 0)
       try pass(reply)
     }
   }
