@@ -54,7 +54,7 @@ public final class ModuleTrace: Sendable {
   public func read(upTo limit: Int = .max) -> (events: [TraceEvent], lost: Int) {
     cursor.withLock { cursor in
       let (events, lost) = ring.read(from: &cursor, upTo: max(0, limit))
-      return (events.filter(follower.wants), Int(clamping: lost))
+      return (events.filter(follower.fits), Int(clamping: lost))
     }
   }
 

@@ -48,15 +48,15 @@ final class TraceFollower: Sendable {
   /// How many events did not fit.
   var leftOut: Int { count.load(ordering: .relaxed) }
 
-  /// Counts an event that does not.
-  func wants(_ kind: TraceEvent.Kind, _ module: String, _ duration: Duration?) -> Bool {
+  /// Whether an event fits that is about to be recorded. Counts it if it does not.
+  func admits(_ kind: TraceEvent.Kind, _ module: String, _ duration: Duration?) -> Bool {
     if fits(kind, module, duration) { return true }
     count.add(1, ordering: .relaxed)
     return false
   }
 
-  /// One that others want is in the ring all the same.
-  func wants(_ event: TraceEvent) -> Bool { fits(event.kind, event.module, event.duration) }
+  /// Whether a recorded event fits: the ring also has those that only other followers want.
+  func fits(_ event: TraceEvent) -> Bool { fits(event.kind, event.module, event.duration) }
 
   private func fits(_ kind: TraceEvent.Kind, _ module: String, _ duration: Duration?) -> Bool {
     if let kinds, !kinds.contains(kind) { return false }
@@ -85,7 +85,7 @@ final class TraceRecording: Sendable {
     let length = duration.map { Duration.nanoseconds(Int64(clamping: $0)) }
     var isWanted = false
     // Each of them: they count what they leave out.
-    for follower in followers where follower.wants(kind, module, length) { isWanted = true }
+    for follower in followers where follower.admits(kind, module, length) { isWanted = true }
     if !isWanted { return nil }
     return ring.write(
       kind, phase, module: module, label: label, errno: errno, duration: duration ?? 0, beginning: beginning)
