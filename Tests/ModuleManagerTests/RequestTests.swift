@@ -117,6 +117,20 @@ import Testing
     #expect(try await manager.unloadWithUnused("user").others == ["right"])
   }
 
+  /// Modules that want each other, or themselves, do not keep each other.
+  @Test func softDependenciesOnEachOtherKeepNone() async throws {
+    await folder.add("first", #"QUIESCENT_SOFTDEP("post: second");"#)
+    await folder.add("second", #"QUIESCENT_ALIAS("pair"); QUIESCENT_SOFTDEP("pre: first pair");"#)
+    await folder.add("needed", #"QUIESCENT_ALIAS("own"); QUIESCENT_SOFTDEP("pre: own");"#)
+    await folder.add("top", #"QUIESCENT_DEPENDS("needed"); QUIESCENT_SOFTDEP("pre: first second");"#)
+    try manager.setDirectory(folder.path)
+    try await manager.request("top")
+    #expect(Set(names()) == ["first", "second", "needed", "top"])
+    #expect(try Set(manager.removalPlan(of: "top")) == ["first", "second", "needed", "top"])
+    #expect(try await Set(manager.unloadWithUnused("top").others) == ["first", "second", "needed"])
+    #expect(names().isEmpty)
+  }
+
   @Test func aliasLoadsEveryModuleThatHasIt() async throws {
     await folder.add("udp", #"QUIESCENT_ALIAS("net-proto-1[0-9]"); QUIESCENT_ALIAS("datagram");"#)
     await folder.add("lite", #"QUIESCENT_ALIAS("net-proto-17");"#)

@@ -135,10 +135,11 @@ extension ModuleManager {
     end.attach { _ in done(.success(gone)) }
     let left = Array(candidates.dropLast())
     let more = autoloaded(for: next)
-    // Another one that is loaded wants it, or a request has asked for it since.
-    guard let module = module(named: next), module.isAutoloaded, softDependents(of: module).isEmpty else {
-      return unloadUnused(left, gone, end, done: done)
-    }
+    // A module that stays wants it, or a request has asked for it since. Candidates that want it do
+    // not count: they would keep each other.
+    guard let module = module(named: next), module.isAutoloaded,
+      softDependents(of: module).allSatisfy({ candidates.contains($0.name) })
+    else { return unloadUnused(left, gone, end, done: done) }
     unload(next, .fail, nil) { result in
       var (left, gone) = (left, gone)
       if case .success = result {

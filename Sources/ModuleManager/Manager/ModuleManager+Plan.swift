@@ -72,8 +72,10 @@ extension ModuleManager {
       {
         continue
       }
-      let users = dependents(of: next) + softDependents(of: next)
-      let isNeeded = users.contains { user in !gone.contains { $0 === user } }
+      let wanting = softDependents(of: next).filter { user in
+        user !== next && !candidates.contains { $0 === user }
+      }
+      let isNeeded = (dependents(of: next) + wanting).contains { user in !gone.contains { $0 === user } }
       // One reference for each that goes; more of them are other users'.
       let references = gone.reduce(0) { $0 + $1.providers.count { $0 === next } }
       if isNeeded || next.holders.reduce(0, { $0 + $1.count }) > references { continue }
